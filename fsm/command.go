@@ -1,0 +1,288 @@
+package fsm
+
+import (
+	"parley/mimi"
+	"parley/mls"
+)
+
+// Command is a change of one shard's state that apply decides. The set is closed; numbers are append-only.
+// A command carries facts that were verified before the log, never a choice that apply has to make: sequences, positions,
+// times and the KeyPackages of a claim come from apply.
+type Command interface {
+	// Slot is where the command's state lives, or ShardLevel.
+	Slot() SlotID
+	// Lane says which queue of the proposer it waits in.
+	Lane() Lane
+
+	kind() CommandKind
+	appendTo(w *mls.Writer)
+}
+
+// Lane is a queue in front of a shard's log. Exclusive requests go ahead of bulk.
+type Lane uint8
+
+const (
+	Exclusive Lane = iota // Commits, claims, leases: what a client waits for
+	Bulk                  // messages, notify bodies, acknowledgements
+)
+
+// CommandKind is a command's number in the log.
+type CommandKind uint16
+
+const (
+	KindFence CommandKind = iota + 1
+	KindOwnSlots
+	KindEnterSettings
+	KindSweep
+	KindCreateRoom
+	KindAcceptCommit
+	KindSubmitProposals
+	KindSubmitMessage
+	KindTakeLease
+	KindUploadKeyPackages
+	KindClaimKeyPackages
+	KindRecordKeyPackageRefs
+	KindReceiveFanout
+	KindAcknowledge
+)
+
+// Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
+// applied it may answer *no*.
+type Fence struct{}
+
+// OwnSlots gives a new shard its slots, once, at the shard's birth.
+type OwnSlots struct {
+	Shard      ShardID
+	Generation uint64
+	First      SlotID // inclusive
+	Last       SlotID // inclusive
+}
+
+// EnterSettings brings the cluster's settings into a shard, where apply reads them. An older Version changes nothing.
+type EnterSettings struct {
+	Version  uint64
+	Settings Settings
+}
+
+// Sweep removes what has expired by hub time, at most Max records, so that one sweep stays short.
+type Sweep struct{ Max uint32 }
+
+// RoomFacts are the parts of a room's state that a Commit replaces, computed and verified before the log.
+type RoomFacts struct {
+	Epoch                 mls.Epoch
+	GroupContext          []byte          // the encoded GroupContext of Epoch
+	InterimTranscriptHash []byte          // RFC 9420 §8.2, after this epoch's Commit
+	GroupInfo             []byte          // the bare GroupInfo of Epoch, without ratchet_tree
+	TreeWidth             uint32          // nodes in the ratchet tree's array
+	TreeChanges           []TreeChange    // against the epoch before; all nodes of a new room
+	Participants          []Participant   // the participant list, whole, in its order
+	Destinations          []mimi.Provider // who follows the room in Epoch, sorted, without duplicates
+}
+
+// TreeChange replaces a node of the ratchet tree; nil Node bytes blank it. Index counts nodes as in RFC 9420 appendix C.
+type TreeChange struct {
+	Index uint32
+	Node  []byte
+}
+
+// Participant is a user with its role in a room (mimi-protocol-06 §7.5).
+type Participant struct {
+	User mimi.UserURI
+	Role uint32
+}
+
+// CreateRoom opens a room at any epoch of its group.
+type CreateRoom struct {
+	Room        mimi.RoomURI
+	Creator     mimi.UserURI
+	GroupID     mls.GroupID
+	Suite       mls.CipherSuite
+	Facts       RoomFacts
+	RequestHash [32]byte // SHA-256 of the request; the same again gets the original answer
+}
+
+// ReadSet is what a Commit was judged against. Apply accepts the command only while all of it still holds.
+type ReadSet struct {
+	Incarnation      uint64 // the room's
+	GroupID          mls.GroupID
+	Epoch            mls.Epoch
+	GroupContextHash [32]byte          // SHA-256 of the encoded GroupContext
+	Enforcement      uint64            // the shard's settings version in force when it was judged
+	Proposals        []mls.ProposalRef // referenced, hence still to be pending
+}
+
+// AcceptCommit moves a room to its next epoch. The commit is known by (room, group_id, epoch, CommitHash).
+type AcceptCommit struct {
+	Room       mimi.RoomURI
+	Reads      ReadSet
+	CommitHash [32]byte // SHA-256 of the Commit's MLSMessage bytes
+	Commit     []byte   // MLSMessage
+	Sender     mimi.UserURI
+	Facts      RoomFacts
+	Welcomes   []WelcomeDelivery
+	// ValidFrom and ValidUntil bound the common lifetime of the KeyPackages that it adds, in seconds since 1970 (both 0 without
+	// Adds). Apply checks them against hub time (RFC 9420 §7.3).
+	ValidFrom  uint64
+	ValidUntil uint64
+	// Notified are the destinations that receive the Commit: those of the epoch before and of the new one.
+	Notified []mimi.Provider
+}
+
+// WelcomeDelivery is the Welcome for one destination with the tree that its new members need.
+type WelcomeDelivery struct {
+	Destination mimi.Provider
+	Welcome     []byte // MLSMessage
+	RatchetTree []byte // RatchetTreeOption
+}
+
+// SubmitProposals makes Proposals of the current epoch pending, all or none.
+type SubmitProposals struct {
+	Room       mimi.RoomURI
+	GroupID    mls.GroupID
+	Epoch      mls.Epoch
+	Sender     mimi.UserURI // none for an external sender
+	Proposals  []PendingProposal
+	BundleHash [32]byte
+}
+
+// PendingProposal is a Proposal that waits for a Commit.
+type PendingProposal struct {
+	Ref            mls.ProposalRef
+	Message        []byte // MLSMessage
+	AcceptedMillis uint64 // hub time; set by apply
+}
+
+// SubmitMessage accepts an application message of the current or a recent epoch. Known by (room, Hash).
+type SubmitMessage struct {
+	Room    mimi.RoomURI
+	GroupID mls.GroupID
+	Epoch   mls.Epoch
+	Sender  mimi.UserURI
+	Hash    [32]byte // SHA-256 of Message
+	Message []byte   // MLSMessage with a PrivateMessage
+}
+
+// TakeLease asks for the GroupInfo of a room, which one requester at a time may see.
+type TakeLease struct {
+	Room           mimi.RoomURI
+	Requester      mimi.UserURI
+	Client         string // the credential's identity, which the same requester repeats
+	DurationMillis uint64 // 0 takes the settings' default; clamped to their limits
+}
+
+// UploadKeyPackages adds to a client's inventory, in order. The user and the client come into being with it.
+type UploadKeyPackages struct {
+	User     mimi.UserURI
+	Client   mimi.ClientURI
+	Packages []KeyPackageFacts
+}
+
+// KeyPackageFacts is a verified KeyPackage with what a claim has to know of it.
+type KeyPackageFacts struct {
+	Ref         mls.KeyPackageRef
+	Suite       mls.CipherSuite
+	NotBefore   uint64 // seconds since 1970 (RFC 9420 §7.2)
+	NotAfter    uint64
+	LastResort  bool
+	Extensions  []mls.ExtensionType  // of the leaf's capabilities
+	Proposals   []mls.ProposalType   // likewise
+	Credentials []mls.CredentialType // likewise
+	Message     []byte               // the bare KeyPackage
+}
+
+// ClaimKeyPackages hands out one KeyPackage for each client of a user: the first in upload order that fits.
+type ClaimKeyPackages struct {
+	User        mimi.UserURI
+	Requester   mimi.UserURI
+	Provider    mimi.Provider     // who asked: the hub of Room, or the requester's provider
+	Room        mimi.RoomURI      // none where the claim is for no room
+	Suites      []mls.CipherSuite // in order of preference, not empty
+	Extensions  []mls.ExtensionType
+	Proposals   []mls.ProposalType
+	Credentials []mls.CredentialType
+	Exclude     mimi.ClientURI // the requester's own client, left out; none otherwise
+	ReplayKey   [32]byte       // of the Idempotency-Key, or of (peer, body)
+	// ReplayMillis is how long ReplayKey returns the same KeyPackages (WIRE rule 4): 24 h with an Idempotency-Key, else 60 s.
+	ReplayMillis uint64
+}
+
+// RecordKeyPackageRefs remembers, at a room, where each claimed KeyPackage went, so that a Welcome finds its way.
+type RecordKeyPackageRefs struct {
+	Room mimi.RoomURI
+	Refs []KeyPackageRoute
+}
+
+// KeyPackageRoute says to which provider, user and client a KeyPackage belongs.
+type KeyPackageRoute struct {
+	Ref      mls.KeyPackageRef
+	Provider mimi.Provider
+	User     mimi.UserURI
+	Client   mimi.ClientURI
+	NotAfter uint64 // seconds since 1970; the route is forgotten then
+}
+
+// ReceiveFanout takes a notify body of another provider's room into the local inbox, once.
+type ReceiveFanout struct {
+	Room     mimi.RoomURI
+	Hub      mimi.Provider
+	BodyHash [32]byte
+	Messages []FanoutItem
+}
+
+// FanoutItem is one FanoutMessage with the hash that tells it from others.
+type FanoutItem struct {
+	Hash  [32]byte // SHA-256 of its MLSMessages, without the timestamp
+	Bytes []byte   // FanoutMessage
+}
+
+// Acknowledge records that a destination has taken outbox items of one slot. Unknown items are skipped.
+type Acknowledge struct {
+	At          SlotID
+	Destination mimi.Provider
+	Sequences   []uint64
+}
+
+func (Fence) Slot() SlotID                  { return ShardLevel }
+func (OwnSlots) Slot() SlotID               { return ShardLevel }
+func (EnterSettings) Slot() SlotID          { return ShardLevel }
+func (Sweep) Slot() SlotID                  { return ShardLevel }
+func (c CreateRoom) Slot() SlotID           { return SlotOfRoom(c.Room) }
+func (c AcceptCommit) Slot() SlotID         { return SlotOfRoom(c.Room) }
+func (c SubmitProposals) Slot() SlotID      { return SlotOfRoom(c.Room) }
+func (c SubmitMessage) Slot() SlotID        { return SlotOfRoom(c.Room) }
+func (c TakeLease) Slot() SlotID            { return SlotOfRoom(c.Room) }
+func (c UploadKeyPackages) Slot() SlotID    { return SlotOfUser(c.User) }
+func (c ClaimKeyPackages) Slot() SlotID     { return SlotOfUser(c.User) }
+func (c RecordKeyPackageRefs) Slot() SlotID { return SlotOfRoom(c.Room) }
+func (c ReceiveFanout) Slot() SlotID        { return SlotOfRoom(c.Room) }
+func (c Acknowledge) Slot() SlotID          { return c.At }
+
+func (Fence) Lane() Lane                { return Exclusive }
+func (OwnSlots) Lane() Lane             { return Exclusive }
+func (EnterSettings) Lane() Lane        { return Exclusive }
+func (Sweep) Lane() Lane                { return Bulk }
+func (CreateRoom) Lane() Lane           { return Exclusive }
+func (AcceptCommit) Lane() Lane         { return Exclusive }
+func (SubmitProposals) Lane() Lane      { return Bulk }
+func (SubmitMessage) Lane() Lane        { return Bulk }
+func (TakeLease) Lane() Lane            { return Exclusive }
+func (UploadKeyPackages) Lane() Lane    { return Bulk }
+func (ClaimKeyPackages) Lane() Lane     { return Exclusive }
+func (RecordKeyPackageRefs) Lane() Lane { return Exclusive }
+func (ReceiveFanout) Lane() Lane        { return Bulk }
+func (Acknowledge) Lane() Lane          { return Bulk }
+
+func (Fence) kind() CommandKind                { return KindFence }
+func (OwnSlots) kind() CommandKind             { return KindOwnSlots }
+func (EnterSettings) kind() CommandKind        { return KindEnterSettings }
+func (Sweep) kind() CommandKind                { return KindSweep }
+func (CreateRoom) kind() CommandKind           { return KindCreateRoom }
+func (AcceptCommit) kind() CommandKind         { return KindAcceptCommit }
+func (SubmitProposals) kind() CommandKind      { return KindSubmitProposals }
+func (SubmitMessage) kind() CommandKind        { return KindSubmitMessage }
+func (TakeLease) kind() CommandKind            { return KindTakeLease }
+func (UploadKeyPackages) kind() CommandKind    { return KindUploadKeyPackages }
+func (ClaimKeyPackages) kind() CommandKind     { return KindClaimKeyPackages }
+func (RecordKeyPackageRefs) kind() CommandKind { return KindRecordKeyPackageRefs }
+func (ReceiveFanout) kind() CommandKind        { return KindReceiveFanout }
+func (Acknowledge) kind() CommandKind          { return KindAcknowledge }

@@ -1,0 +1,38 @@
+// Package judge turns requests into commands: what is expensive and changeable (parsing, signatures, the tree, policy) is
+// done here once, before the log, against a replica of the shard at the node that took the request. It is pure.
+package judge
+
+import (
+	"parley/fsm"
+)
+
+// Request is something a provider or a client asks of a hub. The set is closed; EncodeRequest carries one to another node.
+type Request interface {
+	// Slot tells which shard decides.
+	Slot() fsm.SlotID
+
+	// Judge reads the replica and says what to do. An error is a *mls.MalformedError, or the replica's own.
+	Judge(replica fsm.Reader) (Verdict, error)
+
+	// Complete adds to the outcome what can be read from a replica that has applied the command. Most requests return the
+	// outcome as it is.
+	Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outcome, error)
+
+	kind() requestKind
+}
+
+// Verdict is what Judge found: Propose, Answer or Refuse.
+type Verdict interface{ verdict() }
+
+// Propose: let the log decide on the command.
+type Propose struct{ Command fsm.Command }
+
+// Answer is a stable fact that any replica which has applied it may give.
+type Answer struct{ Outcome fsm.Outcome }
+
+// Refuse is a *no* that holds only if the replica is not older than a fence: fence, catch up, judge again, and only then answer.
+type Refuse struct{ Outcome fsm.Outcome }
+
+func (Propose) verdict() {}
+func (Answer) verdict()  {}
+func (Refuse) verdict()  {}
