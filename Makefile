@@ -1,0 +1,43 @@
+# Parley. `make run` builds the hub and plays a real conversation on a three-node cluster; `make test` runs every test.
+SHELL       := /bin/bash
+GO          ?= go
+BIN         := bin/parley
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+GOFLAGS_BIN := -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Where goroutines meet; the race detector runs on these in `make check`.
+RACE        := ./storage/... ./cluster/... ./httpapi/...
+
+.PHONY: run build test check race interop bench soak clean
+
+run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
+	@exec $(BIN) dev
+
+build: ## one static binary
+	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BIN) -o $(BIN) ./cmd/parley
+
+test: build ## every test; under ten minutes on two cores
+	$(GO) test -buildvcs=false -timeout 9m ./...
+
+check: ## formatting, vet, staticcheck, import directions, and the race detector where goroutines meet
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './interop/*/target/*')); \
+	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -buildvcs=false -run 'TestLayering' .
+	$(MAKE) race
+
+race:
+	$(GO) test -buildvcs=false -race -timeout 15m $(RACE)
+
+interop: ## check the committed conversation with a real MLS client; needs Rust
+	$(MAKE) -C interop check
+
+bench: ## figures; a timing is never a test's verdict
+	$(GO) test -buildvcs=false -run '^$$' -bench . -benchtime 2s ./mls/... ./fsm/... ./storage/...
+
+soak: build ## the long form: ten whole conversations with a killed leader, each on a new cluster
+	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== conversation $$i of 10"; $(BIN) dev --once || exit 1; done
+
+clean:
+	rm -rf bin .parley
