@@ -1,0 +1,35 @@
+package mimi
+
+import (
+	"parley/mls"
+)
+
+// spelling keeps how a received URI was written where that is not its canonical form. Signatures, transcript hashes and the
+// group's own state cover the bytes as sent, so a structure that is marshalled again must give them back. A structure's
+// spelling follows its URI: once the URI is replaced by another, the spelling no longer counts.
+type spelling string
+
+// readSpelled reads opaque<V> as readName does, and how it was written.
+func readSpelled[T interface{ String() string }](r *mls.Reader, field string, parse func(string) (T, error), emptyIsNone bool) (T, spelling) {
+	var written string
+	name := readName(r, field, func(text string) (T, error) {
+		written = text
+		return parse(text)
+	}, emptyIsNone)
+	if r.Failed() || written == name.String() {
+		return name, ""
+	}
+	return name, spelling(written)
+}
+
+// appendTo writes the canonical form, or the spelling if it means the same.
+func (s spelling) appendTo(w *mls.Writer, canonical string) {
+	if s != "" {
+		if kind, ok := kindOf(string(s)); ok {
+			if text, fault := canonicalURI(kind, string(s)); fault == "" && text == canonical {
+				canonical = string(s)
+			}
+		}
+	}
+	w.Opaque([]byte(canonical))
+}
