@@ -23,13 +23,31 @@ const VectorBytesMax = 1<<30 - 1
 type Reader struct {
 	rest []byte
 	all  []byte
-	path string
+	at   *place
 	fail **MalformedError // shared with the readers of nested vectors
+}
+
+// place is where a Reader stands, as a chain of field names: the dotted path is put together only when something is wrong.
+type place struct {
+	outer   *place
+	field   string
+	element int // from 1, of a vector whose elements are being counted; else 0
+}
+
+func (p *place) String() string {
+	name := p.field
+	if p.element > 0 {
+		name = fmt.Sprintf("%s[%d]", name, p.element-1)
+	}
+	if p.outer == nil {
+		return name
+	}
+	return p.outer.String() + "." + name
 }
 
 // NewReader reads input, naming the structure in errors. The input must not change while anything read from it is in use.
 func NewReader(structure string, input []byte) *Reader {
-	return &Reader{rest: input, all: input, path: structure, fail: new(*MalformedError)}
+	return &Reader{rest: input, all: input, at: &place{field: structure}, fail: new(*MalformedError)}
 }
 
 // Fail records that a field is wrong. Only the first failure is kept.
@@ -75,10 +93,10 @@ func (r *Reader) Since(offset int) []byte {
 
 // In runs read with the field's name added to the path of errors: for a structure that stands in another.
 func (r *Reader) In(field string, read func(*Reader)) {
-	path := r.path
-	r.path = r.name(field)
+	outer := r.at
+	r.at = &place{outer: outer, field: field}
 	read(r)
-	r.path = path
+	r.at = outer
 }
 
 // Fixed reads n bytes.
@@ -152,7 +170,11 @@ func (r *Reader) Opaque(field string) []byte {
 // More, and do not Close it.
 func (r *Reader) Vector(field string) *Reader {
 	b := r.Opaque(field)
-	return &Reader{rest: b, all: b, path: r.name(field), fail: r.fail}
+	at := r.at
+	if field != "" {
+		at = &place{outer: at, field: field}
+	}
+	return &Reader{rest: b, all: b, at: at, fail: r.fail}
 }
 
 // length reads a variable-size vector length: one, two or four bytes, in the shortest form (RFC 9420 §2.1.2).
@@ -176,9 +198,9 @@ func (r *Reader) length(field string) int {
 
 func (r *Reader) name(field string) string {
 	if field == "" {
-		return r.path
+		return r.at.String()
 	}
-	return r.path + "." + field
+	return r.at.String() + "." + field
 }
 
 // Writer builds TLS presentation language; the zero value is ready. Not safe for concurrent use.
