@@ -65,14 +65,9 @@ type GroupInfoNoSuchRoom struct {
 }
 
 const (
-	groupInfoResponseLabel = "GroupInfoResponseTBS"
-
-	// GroupInfoEncryptionLabel is EncryptWithLabel's label for a GroupInfoRatchetTree; the context is GroupInfoContext.
-	GroupInfoEncryptionLabel = "GroupInfo and ratchet_tree encryption"
+	groupInfoResponseLabel   = "GroupInfoResponseTBS"
+	groupInfoEncryptionLabel = "GroupInfo and ratchet_tree encryption"
 )
-
-// GroupInfoContext is the context under which a room's GroupInfo is encrypted: the URI's bytes.
-func GroupInfoContext(room RoomURI) []byte { return []byte(room.String()) }
 
 func (GroupInfoGranted) Code() GroupInfoCode       { return GroupInfoCodeSuccess }
 func (GroupInfoNotAuthorized) Code() GroupInfoCode { return GroupInfoCodeNotAuthorized }

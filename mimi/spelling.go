@@ -22,14 +22,20 @@ func readSpelled[T interface{ String() string }](r *mls.Reader, field string, pa
 	return name, spelling(written)
 }
 
-// appendTo writes the canonical form, or the spelling if it means the same.
-func (s spelling) appendTo(w *mls.Writer, canonical string) {
-	if s != "" {
-		if kind, ok := kindOf(string(s)); ok {
-			if text, fault := canonicalURI(kind, string(s)); fault == "" && text == canonical {
-				canonical = string(s)
-			}
-		}
+// appendTo writes the URI as of returns it.
+func (s spelling) appendTo(w *mls.Writer, canonical string) { w.Opaque([]byte(s.of(canonical))) }
+
+// of is the spelling if it means the same as the canonical form, which it is otherwise.
+func (s spelling) of(canonical string) string {
+	if s == "" {
+		return canonical
 	}
-	w.Opaque([]byte(canonical))
+	kind, known := kindOf(string(s))
+	if !known {
+		return canonical
+	}
+	if text, fault := canonicalURI(kind, string(s)); fault != "" || text != canonical {
+		return canonical
+	}
+	return string(s)
 }
