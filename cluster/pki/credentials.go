@@ -1,0 +1,163 @@
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	nodeCertFile = "node.pem"
+	nodeKeyFile  = "node.key"
+	trustFile    = "cluster-ca.pem"
+)
+
+// Credentials are what one node proves itself with, and the CAs that it accepts others by (more than one while a CA is being
+// replaced). An immutable value; the zero value is none.
+type Credentials struct {
+	id    identity
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	trust []*x509.Certificate
+}
+
+func newCredentials(der []byte, key *ecdsa.PrivateKey, trust []*x509.Certificate) (Credentials, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c := Credentials{cert: cert, key: key, trust: trust}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return Credentials{}, errors.New("the certificate is not for this node's key")
+	}
+	c.id, err = c.verify(cert)
+	return c, err
+}
+
+// NodeID is the ID in the certificate.
+func (c Credentials) NodeID() string { return c.id.node }
+
+// ClusterID is the cluster in the certificate.
+func (c Credentials) ClusterID() string { return c.id.cluster }
+
+// NotAfter is when the certificate must have been renewed.
+func (c Credentials) NotAfter() time.Time { return c.cert.NotAfter }
+
+// verify checks a certificate's chain and returns whose it is. Both key usages stand in every node's certificate, so that one
+// check serves both ends.
+func (c Credentials) verify(cert *x509.Certificate) (identity, error) {
+	roots := x509.NewCertPool()
+	for _, ca := range c.trust {
+		roots.AddCert(ca)
+	}
+	options := x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	if _, err := cert.Verify(options); err != nil {
+		return identity{}, err
+	}
+	return readIdentity(cert)
+}
+
+func (c Credentials) certificate() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{c.cert.Raw}, PrivateKey: c.key, Leaf: c.cert}
+}
+
+// Save writes node.pem, node.key and cluster-ca.pem (0600) into dir (0700), replacing what is there, as a renewal does.
+func (c Credentials) Save(dir string) error {
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	key, err := keyPEM(c.key)
+	if err != nil {
+		return err
+	}
+	var trust []byte
+	for _, ca := range c.trust {
+		trust = append(trust, certPEM(ca.Raw)...)
+	}
+	return errors.Join(
+		writeFile(filepath.Join(dir, trustFile), trust),
+		writeFile(filepath.Join(dir, nodeKeyFile), key),
+		writeFile(filepath.Join(dir, nodeCertFile), certPEM(c.cert.Raw)),
+	)
+}
+
+// LoadCredentials reads what Save wrote, and checks that it fits together. An expired certificate is refused here, where the
+// operator sees it, and not at the first connection.
+func LoadCredentials(dir string) (Credentials, error) {
+	cert, key, err := loadPair(filepath.Join(dir, nodeCertFile), filepath.Join(dir, nodeKeyFile))
+	if err != nil {
+		return Credentials{}, err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, trustFile))
+	if err != nil {
+		return Credentials{}, err
+	}
+	trust, err := parseCerts(text)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", trustFile, err)
+	}
+	c, err := newCredentials(cert.Raw, key, trust)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", dir, err)
+	}
+	return c, nil
+}
+
+// NodeKey is the key of a node that has no certificate yet. The private half never leaves the node.
+type NodeKey struct{ key *ecdsa.PrivateKey }
+
+// NewNodeKey makes a key for a node that is about to join.
+func NewNodeKey() (NodeKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return NodeKey{key}, err
+}
+
+// Request is the PKCS #10 request that the joining node sends, in DER. It proves possession of the key, nothing more: the
+// names in the certificate are the signer's decision.
+func (k NodeKey) Request(nodeID string) ([]byte, error) {
+	if err := CheckName(nodeID); err != nil {
+		return nil, fmt.Errorf("node ID: %w", err)
+	}
+	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: nodeID}}, k.key)
+}
+
+// SignRequest answers a joining node's request with a certificate for nodeID in PEM. Whoever calls it has established that the
+// requester may be that node.
+func SignRequest(ca CA, request []byte, nodeID string, hosts []string, lifetime time.Duration) ([]byte, error) {
+	parsed, err := x509.ParseCertificateRequest(request)
+	if err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	if err := parsed.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	if key, ok := parsed.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("certificate request: the key is not ECDSA P-256")
+	}
+	der, err := signNode(ca, nodeID, hosts, lifetime, parsed.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return certPEM(der), nil
+}
+
+// Credentials joins the key with the certificate that SignRequest made and the CA certificates to trust, both in PEM.
+func (k NodeKey) Credentials(certText, trustText []byte) (Credentials, error) {
+	certs, err := parseCerts(certText)
+	if err != nil {
+		return Credentials{}, err
+	}
+	trust, err := parseCerts(trustText)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return newCredentials(certs[0].Raw, k.key, trust)
+}

@@ -1,0 +1,97 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// ManifestBytesMax bounds a snapshot as raft sees it where it is staged: a manifest that names the data, not the data.
+const ManifestBytesMax = 1 << 20
+
+var (
+	errSuperseded = errors.New("superseded by a newer snapshot")
+	errStaleTerm  = errors.New("a snapshot of a later term is being staged")
+)
+
+// stageState lets one staging run at a time. A leader offers one snapshot at a time to a follower, so a second offer means that
+// the first was given up: it ends the first, unless it comes from a leader of an earlier term.
+type stageState struct {
+	mu     sync.Mutex
+	term   uint64                  // of the newest offer that was let in
+	cancel context.CancelCauseFunc // of the one that runs
+	done   chan struct{}           // closed when the one that runs has ended
+}
+
+// enter waits for its turn. The returned func ends it.
+func (s *stageState) enter(parent context.Context, term uint64) (context.Context, func(), error) {
+	ctx, cancel := context.WithCancelCause(parent)
+	done := make(chan struct{})
+	s.mu.Lock()
+	if term < s.term && s.done != nil {
+		s.mu.Unlock()
+		cancel(nil)
+		return nil, nil, errStaleTerm
+	}
+	previous := s.done
+	if s.cancel != nil {
+		s.cancel(errSuperseded)
+	}
+	s.term, s.cancel, s.done = term, cancel, done
+	s.mu.Unlock()
+	leave := func() {
+		s.mu.Lock()
+		if s.done == done {
+			s.cancel, s.done = nil, nil
+		}
+		s.mu.Unlock()
+		cancel(nil)
+		close(done)
+	}
+	if previous != nil {
+		<-previous // it was cancelled, and a Stage must heed that
+	}
+	return ctx, leave, nil
+}
+
+// install stages a snapshot and then lets raft have it, or answers raft's RPC with the error.
+func (g *GroupTransport) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
+	manifest, err := g.prepare(rpc, req)
+	if err != nil {
+		g.port.log.Warn("snapshot not staged", "group", g.id, "index", req.LastLogIndex, "error", err)
+		// The answer goes to a channel of one, which only this call fills.
+		rpc.Respond(&raft.InstallSnapshotResponse{Term: req.Term}, err)
+		return
+	}
+	rpc.Reader = bytes.NewReader(manifest)
+	g.pass(rpc)
+}
+
+func (g *GroupTransport) prepare(rpc raft.RPC, req *raft.InstallSnapshotRequest) ([]byte, error) {
+	if req.Size < 0 || req.Size > ManifestBytesMax {
+		return nil, fmt.Errorf("a snapshot manifest of %d bytes, more than %d", req.Size, ManifestBytesMax)
+	}
+	manifest := make([]byte, req.Size)
+	if _, err := io.ReadFull(rpc.Reader, manifest); err != nil {
+		return nil, fmt.Errorf("snapshot manifest: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(g.life, g.opts.StageTimeout)
+	defer cancel()
+	ctx, leave, err := g.stage.enter(ctx, req.Term)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.opts.Stage(ctx, req, manifest); err != nil {
+		return nil, fmt.Errorf("stage snapshot: %w", err)
+	}
+	return manifest, nil
+}
