@@ -30,27 +30,31 @@ func parseTemplate(endpoint Endpoint, text string) (template, error) {
 			return template{}, badTemplate(endpoint, "it has something other than one plain {variable}")
 		}
 		t = template{before: before, after: after, variable: name}
-		if strings.HasSuffix(before, "/"+string(endpoint)) {
+		if endpoint != "" && strings.HasSuffix(before, "/"+string(endpoint)) {
 			t.before += "/"
 		}
 	}
 	if !isHTTPS(t.before) {
 		return template{}, badTemplate(endpoint, "it does not begin with an https origin")
 	}
-	if _, err := url.Parse(t.before + t.after); err != nil {
-		return template{}, badTemplate(endpoint, "it is not a URL")
+	if _, err := url.Parse(t.before + t.after); err != nil || strings.Contains(text, "#") {
+		return template{}, badTemplate(endpoint, "it is not a URL without a fragment")
 	}
 	return t, nil
 }
 
 func badTemplate(endpoint Endpoint, reason string) error {
-	return &mls.MalformedError{Field: "directory." + string(endpoint), Reason: reason}
+	field := "template"
+	if endpoint != "" {
+		field = "directory." + string(endpoint)
+	}
+	return &mls.MalformedError{Field: field, Reason: reason}
 }
 
 // isHTTPS: the origin is complete, so that a variable can stand in the path or the query only.
 func isHTTPS(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && strings.HasPrefix(u.Path, "/")
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && strings.HasPrefix(u.Path, "/")
 }
 
 func isVariableName(name string) bool {
