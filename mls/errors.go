@@ -27,3 +27,10 @@ func invalid(section, format string, args ...any) error {
 func invalidExtension(part, format string, args ...any) error {
 	return &InvalidError{Section: "mls-extensions " + part, Reason: fmt.Sprintf(format, args...)}
 }
+
+// WrongEpochError says that a message is of another epoch than the group is in.
+type WrongEpochError struct{ Message, Group Epoch }
+
+func (e *WrongEpochError) Error() string {
+	return fmt.Sprintf("the message is of epoch %d, the group in epoch %d (RFC 9420 §12.4.2)", e.Message, e.Group)
+}
