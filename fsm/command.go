@@ -98,7 +98,15 @@ type CreateRoom struct {
 	GroupID     mls.GroupID
 	Suite       mls.CipherSuite
 	Facts       RoomFacts
-	RequestHash [32]byte // SHA-256 of the request; the same again gets the original answer
+	Clients     []ClientOfUser // whose client each leaf of the creator's is; apply records them (ReadClientUser)
+	RequestHash [32]byte       // SHA-256 of the request; the same again gets the original answer
+}
+
+// ClientOfUser maps a client to its user at a room. RecordKeyPackageRefs records the same for the clients of its routes. A mapping
+// lasts as long as the room: an external join and every later Commit of the client rest on it.
+type ClientOfUser struct {
+	Client mimi.ClientURI
+	User   mimi.UserURI
 }
 
 // ReadSet is what a Commit was judged against. Apply accepts the command only while all of it still holds.

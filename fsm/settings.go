@@ -12,6 +12,7 @@ type Settings struct {
 	LeaseMaxMillis          uint64          // default 30,000
 	KeyPackagesPerClientMax uint32          // default 200
 	KeyPackageLifetimeMax   uint64          // seconds; default 92 days; for uploads
+	HubKeys                 [][]byte        // public keys under which the hub signs as an external sender; a room lists one of them
 	RetentionMillis         uint64          // duplicate records of notify bodies are kept this long; default 24 h
 }
 

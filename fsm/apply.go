@@ -1,0 +1,172 @@
+// Package fsm is the state machine of a shard: rooms, users and what goes out to destinations, changed by commands from the
+// shard's log. Apply is a function of (state, index, entry) and nothing else, so that all replicas come to the same state.
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"parley/mimi"
+)
+
+// Result is what one entry came to.
+type Result struct {
+	Outcomes []Outcome   // one for each command, in order
+	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
+}
+
+// OutboxRef names one outbox.
+type OutboxRef struct {
+	Slot        SlotID
+	Destination mimi.Provider
+}
+
+// Apply applies one entry of a shard's log, as EncodeEntry wrote it. index is the entry's; the store shows what the entries
+// before it came to, and takes what this one writes. An error is the store's, or says that the entry cannot be read (an
+// *UnknownCommandError, a *mls.MalformedError): the replica then cannot go on, and the store's batch must be dropped. Apply
+// keeps nothing between calls, and calls on different stores may run at the same time.
+func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
+	e, err := DecodeEntry(entry)
+	if err != nil {
+		if unknown := (*UnknownCommandError)(nil); errors.As(err, &unknown) {
+			unknown.Index = index
+		}
+		return Result{}, fmt.Errorf("entry %d: %w", index, err)
+	}
+	defer func() {
+		if fault, failed := recoverFault(recover()); failed {
+			result, err = Result{}, fmt.Errorf("entry %d: %w", index, fault)
+		}
+	}()
+	t := begin(store, index, e.StampMillis)
+	for _, c := range e.Commands {
+		result.Outcomes = append(result.Outcomes, t.apply(c))
+	}
+	result.Touched = t.cutOutbox()
+	return result, nil
+}
+
+// apply decides on one command.
+func (t *tx) apply(c Command) Outcome {
+	if slot := c.Slot(); slot != ShardLevel || c.kind() == KindAcknowledge {
+		if moved, gone := t.moved(slot); gone {
+			return moved
+		}
+	}
+	switch c := c.(type) {
+	case Fence:
+		return Done{}
+	case OwnSlots:
+		return t.ownSlots(c)
+	case EnterSettings:
+		return t.enterSettings(c)
+	case Sweep:
+		return t.sweep(c)
+	case CreateRoom:
+		return t.createRoom(c)
+	case AcceptCommit:
+		return t.acceptCommit(c)
+	case SubmitProposals:
+		return t.submitProposals(c)
+	case SubmitMessage:
+		return t.submitMessage(c)
+	case TakeLease:
+		return t.takeLease(c)
+	case UploadKeyPackages:
+		return t.uploadKeyPackages(c)
+	case ClaimKeyPackages:
+		return t.claimKeyPackages(c)
+	case RecordKeyPackageRefs:
+		return t.recordKeyPackageRefs(c)
+	case ReceiveFanout:
+		return t.receiveFanout(c)
+	case Acknowledge:
+		return t.acknowledge(c)
+	default:
+		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
+	}
+}
+
+// tx is the application of one entry. A fault of the store unwinds it by a panic that Apply turns into its error.
+type tx struct {
+	store           Store
+	index           uint64
+	now             uint64 // hub time of the entry, milliseconds since 1970
+	settings        Settings
+	settingsVersion uint64 // 0: none yet
+	bodies          []*outboxBody
+
+	// Looked up by key, never ranged over.
+	bodyOf  map[outboxBodyName]*outboxBody // those of bodies
+	slotDue map[SlotID]uint64              // what this entry has read or written of keySlotDue
+}
+
+func begin(store Store, index, stamp uint64) *tx {
+	t := &tx{
+		store: store, index: index,
+		bodyOf: make(map[outboxBodyName]*outboxBody), slotDue: make(map[SlotID]uint64),
+	}
+	last, err := ReadClock(store)
+	t.check(err)
+	t.now = max(last, stamp)
+	if t.now != last {
+		t.setClock(t.now)
+	}
+	t.settings, t.settingsVersion, err = ReadSettings(store)
+	t.check(err)
+	return t
+}
+
+func (t *tx) nowSeconds() uint64 { return t.now / 1000 }
+
+// isLocal reports whether a provider is this one, under any of its domains.
+func (t *tx) isLocal(p mimi.Provider) bool { return slices.Contains(t.settings.Domains, p) }
+
+// destination maps the local provider's domains to the first, the name of the local inbox.
+func (t *tx) destination(p mimi.Provider) mimi.Provider {
+	if t.isLocal(p) {
+		return t.settings.Domains[0]
+	}
+	return p
+}
+
+// storeFault carries a storage error up to Apply.
+type storeFault struct{ err error }
+
+// recoverFault tells a fault of the store from a broken invariant, which goes on panicking.
+func recoverFault(recovered any) (err error, failed bool) {
+	switch fault := recovered.(type) {
+	case nil:
+		return nil, false
+	case storeFault:
+		return fault.err, true
+	default:
+		panic(recovered)
+	}
+}
+
+func (t *tx) check(err error) {
+	if err != nil {
+		panic(storeFault{err})
+	}
+}
+
+func (t *tx) set(k key, value []byte)    { t.check(t.store.Set(k, value)) }
+func (t *tx) delete(k key)               { t.check(t.store.Delete(k)) }
+func (t *tx) deletePrefix(prefix key)    { t.check(t.store.DeleteRange(prefix, prefix.end())) }
+func (t *tx) deleteRange(lower, end key) { t.check(t.store.DeleteRange(lower, end)) }
+
+// has reports whether a key is present.
+func (t *tx) has(k key) bool {
+	value, err := t.store.Get(k)
+	t.check(err)
+	return value != nil
+}
+
+// get runs one of the package's reads on the entry's own view.
+func get[T any](t *tx, read func(Reader) (T, bool, error)) (T, bool) {
+	v, found, err := read(t.store)
+	t.check(err)
+	return v, found
+}

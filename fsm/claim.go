@@ -1,0 +1,157 @@
+package fsm
+
+import (
+	"slices"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// replayRecord is the answer that a claim gets when it comes again.
+//
+//	struct {
+//	    uint64 until_millis;
+//	    Claimed claimed;
+//	} ReplayRecord;
+type replayRecord struct {
+	untilMillis uint64
+	claimed     Claimed
+}
+
+func (p replayRecord) appendTo(w *mls.Writer) {
+	w.Uint64(p.untilMillis)
+	p.claimed.appendTo(w)
+}
+
+func readReplayRecord(r *mls.Reader) replayRecord {
+	return replayRecord{untilMillis: r.Uint64("until_millis"), claimed: readClaimed(r)}
+}
+
+// ReadClaim returns the answer that a claim with this key got within its window, by the hub clock; false where there is none.
+func ReadClaim(r Reader, user mimi.UserURI, replayKey [32]byte) (Claimed, bool, error) {
+	now, err := ReadClock(r)
+	if err != nil {
+		return Claimed{}, false, err
+	}
+	p, found, err := readRecord(r, replayKeyOf(user, replayKey), "claim", readReplayRecord)
+	if err != nil || !found || p.untilMillis <= now {
+		return Claimed{}, false, err
+	}
+	return p.claimed, true, nil
+}
+
+func replayKeyOf(user mimi.UserURI, replayKey [32]byte) key {
+	return userKey(keyReplay, user).raw(replayKey[:])
+}
+
+// claimKeyPackages takes one KeyPackage of each client out of the inventory (mimi-protocol-06 §5.2). A claim that took
+// something is remembered, so that its retry gets the same; one that took nothing is decided anew.
+func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
+	replayed, found := get(t, func(r Reader) (Claimed, bool, error) { return ReadClaim(r, c.User, c.ReplayKey) })
+	if found {
+		return replayed
+	}
+	if _, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, c.User) }); !known {
+		return Claimed{User: c.User, Code: mimi.KeyMaterialUserUnknown}
+	}
+	claimed := Claimed{User: c.User}
+	taken := 0
+	for _, client := range t.clientsToClaim(c) {
+		answer := t.claimFromClient(c, client.position, client.record)
+		if answer.Code == mimi.KeyMaterialClientSuccess {
+			taken++
+		}
+		claimed.Clients = append(claimed.Clients, answer)
+	}
+	claimed.Code = claimCode(taken, len(claimed.Clients))
+	if taken > 0 {
+		k := replayKeyOf(c.User, c.ReplayKey)
+		until := addMillis(t.now, c.ReplayMillis)
+		t.set(k, record(replayRecord{until, claimed}.appendTo))
+		t.expireAt(k, until)
+	}
+	return claimed
+}
+
+// claimCode is the user's code; a user without a client to claim from has given what there is.
+func claimCode(taken, clients int) mimi.KeyMaterialUserCode {
+	switch taken {
+	case clients:
+		return mimi.KeyMaterialSuccess
+	case 0:
+		return mimi.KeyMaterialNoCompatibleMaterial
+	default:
+		return mimi.KeyMaterialPartialSuccess
+	}
+}
+
+type positionedClient struct {
+	position uint32
+	record   clientRecord
+}
+
+func (t *tx) clientsToClaim(c ClaimKeyPackages) (clients []positionedClient) {
+	t.check(visitClients(t.store, c.User, func(position uint32, record clientRecord) (bool, error) {
+		if record.client != c.Exclude {
+			clients = append(clients, positionedClient{position, record})
+		}
+		return true, nil
+	}))
+	return clients
+}
+
+// claimFromClient takes the KeyPackage that fits best: of the suite that the requester prefers, and among those the first in
+// upload order.
+func (t *tx) claimFromClient(c ClaimKeyPackages, position uint32, client clientRecord) ClaimedClient {
+	number, p, code := t.choose(c, position)
+	if code != mimi.KeyMaterialClientSuccess {
+		return ClaimedClient{Client: client.client, Code: code}
+	}
+	t.delete(packageKey(c.User, position, number))
+	t.set(refKey(c.User, p.Ref), record(refRecord{
+		notAfter: p.NotAfter, user: c.User, position: position, number: number,
+		claimed: true, claimedMillis: t.now, provider: c.Provider, requester: c.Requester, room: c.Room,
+	}.appendTo))
+	client.singleUse--
+	t.set(clientKey(c.User, position), record(client.appendTo))
+	return ClaimedClient{Client: client.client, Code: code, Ref: p.Ref, KeyPackage: p.Message, NotAfter: p.NotAfter}
+}
+
+// choose looks through a client's KeyPackages once. Without a usable one the client is exhausted, whatever was asked for.
+func (t *tx) choose(c ClaimKeyPackages, position uint32) (number uint64, best KeyPackageFacts, code mimi.KeyMaterialClientCode) {
+	now := t.nowSeconds()
+	rank := len(c.Suites)
+	code = mimi.KeyMaterialClientExhausted
+	prefix := userKey(keyKeyPackage, c.User).uint32(position)
+	t.check(scanRecords(t.store, prefix, "KeyPackage", readKeyPackage, func(rest []byte, p KeyPackageFacts) (bool, error) {
+		if p.LastResort || now < p.NotBefore || p.NotAfter < now {
+			return true, nil
+		}
+		if code == mimi.KeyMaterialClientExhausted {
+			code = mimi.KeyMaterialNothingCompatible
+		}
+		preferred := slices.Index(c.Suites, p.Suite)
+		if preferred < 0 || preferred >= rank || !capable(p, c) {
+			return true, nil
+		}
+		rank, number, best = preferred, numberOf(rest), p
+		code = mimi.KeyMaterialClientSuccess
+		return rank > 0, nil
+	}))
+	return number, best, code
+}
+
+// capable reports whether a KeyPackage's client has all the capabilities that the claim requires.
+func capable(p KeyPackageFacts, c ClaimKeyPackages) bool {
+	return holdsAll(p.Extensions, c.Extensions) && holdsAll(p.Proposals, c.Proposals) && holdsAll(p.Credentials, c.Credentials)
+}
+
+func holdsAll[T ~uint16](has, required []T) bool {
+	return !slices.ContainsFunc(required, func(v T) bool { return !slices.Contains(has, v) })
+}
+
+// numberOf reads the number that ends a KeyPackage's or an outbox item's key.
+func numberOf(rest []byte) uint64 {
+	r := mls.NewReader("key", rest)
+	return r.Uint64("number")
+}

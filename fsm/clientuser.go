@@ -1,0 +1,27 @@
+package fsm
+
+import "parley/mimi"
+
+// ReadClientUser returns whose client a client is, as a room learnt it: from its creation or from a recorded claim; false where the
+// room does not know the client. The mapping lasts as long as the room, since every Commit of the client rests on it.
+func ReadClientUser(r Reader, room mimi.RoomURI, client mimi.ClientURI) (mimi.UserURI, bool, error) {
+	value, err := r.Get(clientUserKey(room, client))
+	if err != nil || value == nil {
+		return mimi.UserURI{}, false, err
+	}
+	user, err := mimi.ParseUserURI(string(value))
+	return user, err == nil, err
+}
+
+func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {
+	return roomKey(keyClientUser, room).hashed(client.String())
+}
+
+// mapClient remembers whose client a client is. The first mapping stands, so that a later claim cannot make one user's client
+// another's.
+func (t *tx) mapClient(room mimi.RoomURI, client mimi.ClientURI, user mimi.UserURI) {
+	k := clientUserKey(room, client)
+	if !t.has(k) {
+		t.set(k, []byte(user.String()))
+	}
+}

@@ -1,0 +1,138 @@
+package fsm
+
+import (
+	"fmt"
+
+	"parley/mls"
+)
+
+const (
+	commandVersion = 1
+	entryVersion   = 1
+)
+
+// Entry is one record of a shard's log: the commands that the proposer gathered, and the hub time that it stamped them with.
+// They are applied in order, and each sees what those before it wrote.
+type Entry struct {
+	StampMillis uint64 // milliseconds since 1970; apply never lets the hub's clock go back behind it
+	Commands    []Command
+}
+
+// UnknownCommandError stops a node: the log holds a command of a newer program, and to skip it would make replicas differ.
+// It says which number, never what the command holds.
+type UnknownCommandError struct {
+	Kind  CommandKind
+	Index uint64 // in the log; 0 where the command was not read from one
+}
+
+func (e *UnknownCommandError) Error() string {
+	return fmt.Sprintf("command %d at index %d is not known to this program", e.Kind, e.Index)
+}
+
+// EncodeEntry writes an entry for the log.
+//
+//	struct {
+//	    uint8 version = 1;
+//	    uint64 stamp_millis;
+//	    opaque commands<V><V>; // each as of EncodeCommand
+//	} Entry;
+func EncodeEntry(e Entry) []byte {
+	return encode(entryVersion, func(w *mls.Writer) {
+		w.Uint64(e.StampMillis)
+		appendList(w, e.Commands, func(w *mls.Writer, c Command) { w.Opaque(EncodeCommand(c)) })
+	})
+}
+
+// DecodeEntry reads what EncodeEntry wrote; the commands alias b. The error is a *mls.MalformedError or an
+// *UnknownCommandError.
+func DecodeEntry(b []byte) (Entry, error) {
+	r := mls.NewReader("Entry", b)
+	readVersion(r, entryVersion)
+	e := Entry{StampMillis: r.Uint64("stamp_millis")}
+	encoded := readList(r, "commands", func(r *mls.Reader) []byte { return r.Opaque("") })
+	if err := r.Close(); err != nil {
+		return Entry{}, err
+	}
+	for _, b := range encoded {
+		c, err := DecodeCommand(b)
+		if err != nil {
+			return Entry{}, err
+		}
+		e.Commands = append(e.Commands, c)
+	}
+	return e, nil
+}
+
+// EncodeCommand writes a command as it travels to a leader and stands in an entry.
+//
+//	struct {
+//	    uint8 version = 1;
+//	    uint16 kind; // CommandKind
+//	    select (kind) { ... };
+//	} Command;
+func EncodeCommand(c Command) []byte {
+	return encode(commandVersion, func(w *mls.Writer) {
+		w.Uint16(uint16(c.kind()))
+		c.appendTo(w)
+	})
+}
+
+// DecodeCommand reads what EncodeCommand wrote; the command aliases b. The error is a *mls.MalformedError or, for a number
+// that a newer program gave out, an *UnknownCommandError.
+func DecodeCommand(b []byte) (Command, error) {
+	r := mls.NewReader("Command", b)
+	readVersion(r, commandVersion)
+	kind := CommandKind(r.Uint16("kind"))
+	if r.Failed() {
+		return nil, r.Err()
+	}
+	read := commandReader(kind)
+	if read == nil {
+		return nil, &UnknownCommandError{Kind: kind}
+	}
+	c := read(r)
+	if err := r.Close(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// commandReader is the one place that lists how each number is read; nil for a number that is not given out.
+func commandReader(kind CommandKind) func(*mls.Reader) Command {
+	switch kind {
+	case KindFence:
+		return func(*mls.Reader) Command { return Fence{} }
+	case KindOwnSlots:
+		return as(readOwnSlots)
+	case KindEnterSettings:
+		return as(readEnterSettings)
+	case KindSweep:
+		return as(readSweep)
+	case KindCreateRoom:
+		return as(readCreateRoom)
+	case KindAcceptCommit:
+		return as(readAcceptCommit)
+	case KindSubmitProposals:
+		return as(readSubmitProposals)
+	case KindSubmitMessage:
+		return as(readSubmitMessage)
+	case KindTakeLease:
+		return as(readTakeLease)
+	case KindUploadKeyPackages:
+		return as(readUploadKeyPackages)
+	case KindClaimKeyPackages:
+		return as(readClaimKeyPackages)
+	case KindRecordKeyPackageRefs:
+		return as(readRecordKeyPackageRefs)
+	case KindReceiveFanout:
+		return as(readReceiveFanout)
+	case KindAcknowledge:
+		return as(readAcknowledge)
+	default:
+		return nil
+	}
+}
+
+func as[C Command](read func(*mls.Reader) C) func(*mls.Reader) Command {
+	return func(r *mls.Reader) Command { return read(r) }
+}

@@ -1,0 +1,160 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// A key is slot(2) ‖ kind(1) ‖ rest, numbers big-endian, so that all of a slot is one range of keys. Rooms, users and clients
+// stand in keys as the SHA-256 of their URI (R, U, C), a group as that of its identifier (G), a destination as its length and
+// domain (D); references stand last and raw. Kinds are append-only.
+//
+//	kind  rest                    value                                         owner file
+//	---- of the shard, in slot 0xffff; these stay when a slot moves ----
+//	0x01  -                       hub clock                                     clock.go
+//	0x02  -                       settings and their version                    clock.go
+//	0x03  -                       which shard this is                           ownership.go
+//	0x04  slot(2)                 whose the slot is                             ownership.go
+//	0x05  slot(2)                 when the slot has something to expire         expiry.go
+//	---- of a slot: rooms ----
+//	0x10  R                       roomHead                                      room.go
+//	0x11  R                       roomGroup: GroupContext, GroupInfo            room.go
+//	0x12  R                       participants, in their order                  participant.go
+//	0x13  R ‖ U                   since which epoch a user is a participant     participant.go
+//	0x14  R ‖ index(4)            a node of the ratchet tree                    tree.go
+//	0x15  R ‖ ref                 a pending Proposal of the current epoch       proposal.go
+//	0x16  R ‖ G ‖ epoch(8) ‖ ref  what became of a Proposal                     proposal.go
+//	0x17  R ‖ G ‖ epoch(8)        the Commit that ended the epoch               winner.go
+//	0x18  R ‖ G ‖ epoch(8) ‖ hash an accepted message                           message.go
+//	0x19  R                       the lease and its token                       lease.go
+//	0x1a  R ‖ hash                how often a client leased in this epoch       lease.go
+//	0x1b  R ‖ ref                 where a claimed KeyPackage went               route.go
+//	0x1c  R ‖ C                   whose client a client is                      clientuser.go
+//	---- of a slot: users ----
+//	0x20  U                       that the user exists                          inventory.go
+//	0x21  U ‖ position(4)         a client, in order of appearance              inventory.go
+//	0x22  U ‖ C                   a client's position                           inventory.go
+//	0x23  U ‖ position(4) ‖ n(8)  a KeyPackage, in order of upload              inventory.go
+//	0x24  U ‖ ref                 where a KeyPackage is, or that it was claimed inventory.go
+//	0x25  U ‖ replay key          a claim's answer                              claim.go
+//	---- of a slot: what goes out and comes in ----
+//	0x30  D                       next sequence and number of waiting items     outbox.go
+//	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
+//	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
+//	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
+//	---- of a slot: housekeeping ----
+//	0x40  millis(8) ‖ kind ‖ rest a record of this slot to look at then         expiry.go
+type keyKind uint8
+
+const (
+	keyClock     keyKind = 0x01
+	keySettings  keyKind = 0x02
+	keyShard     keyKind = 0x03
+	keyOwnership keyKind = 0x04
+	keySlotDue   keyKind = 0x05
+
+	keyRoom           keyKind = 0x10
+	keyGroup          keyKind = 0x11
+	keyParticipants   keyKind = 0x12
+	keyMember         keyKind = 0x13
+	keyTreeNode       keyKind = 0x14
+	keyPending        keyKind = 0x15
+	keyFate           keyKind = 0x16
+	keyWinner         keyKind = 0x17
+	keyMessage        keyKind = 0x18
+	keyLease          keyKind = 0x19
+	keyLeaseTurns     keyKind = 0x1a
+	keyRoute          keyKind = 0x1b
+	keyClientUser     keyKind = 0x1c
+	keyUser           keyKind = 0x20
+	keyClient         keyKind = 0x21
+	keyClientPosition keyKind = 0x22
+	keyKeyPackage     keyKind = 0x23
+	keyKeyPackageRef  keyKind = 0x24
+	keyReplay         keyKind = 0x25
+	keyOutboxHead     keyKind = 0x30
+	keyOutboxItem     keyKind = 0x31
+	keyFanoutBody     keyKind = 0x32
+	keyFanoutMessage  keyKind = 0x33
+	keyExpiry         keyKind = 0x40
+
+	keyKindEnd keyKind = 0xff // above every kind, never one
+)
+
+// keyPrefixBytes is what stands before rest.
+const keyPrefixBytes = 3
+
+// key is a key under construction. Its methods return a new one and leave the receiver as it is, so that a prefix can be
+// used for several keys.
+type key []byte
+
+func newKey(slot SlotID, kind keyKind) key {
+	return key{byte(slot >> 8), byte(slot), byte(kind)}
+}
+
+func shardKey(kind keyKind) key { return newKey(ShardLevel, kind) }
+
+func (k key) raw(b []byte) key         { return append(k[:len(k):len(k)], b...) }
+func (k key) text(s string) key        { return append(k[:len(k):len(k)], s...) }
+func (k key) uint16(v uint16) key      { return binary.BigEndian.AppendUint16(k[:len(k):len(k)], v) }
+func (k key) uint32(v uint32) key      { return binary.BigEndian.AppendUint32(k[:len(k):len(k)], v) }
+func (k key) uint64(v uint64) key      { return binary.BigEndian.AppendUint64(k[:len(k):len(k)], v) }
+func (k key) hashed(name string) key   { h := sha256.Sum256([]byte(name)); return k.raw(h[:]) }
+func (k key) user(u mimi.UserURI) key  { return k.hashed(u.String()) }
+func (k key) epoch(e mls.Epoch) key    { return k.uint64(uint64(e)) }
+func (k key) group(id mls.GroupID) key { return k.hashed(string(id)) }
+
+// provider appends a domain behind its length, which fits an octet (mimi.DomainBytesMax), so that none is a prefix of another.
+func (k key) provider(p mimi.Provider) key {
+	return append(k[:len(k):len(k)], byte(len(p.String()))).text(p.String())
+}
+
+// end is the least key that is above all that begin with k. k holds an octet below 0xff, the kind, so there is one.
+func (k key) end() key {
+	for n := len(k); n > 0; n-- {
+		if k[n-1] != 0xff {
+			end := append(key(nil), k[:n]...)
+			end[n-1]++
+			return end
+		}
+	}
+	panic("fsm: no key is above this prefix")
+}
+
+func roomKey(kind keyKind, room mimi.RoomURI) key {
+	return newKey(SlotOfRoom(room), kind).hashed(room.String())
+}
+
+func userKey(kind keyKind, user mimi.UserURI) key {
+	return newKey(SlotOfUser(user), kind).user(user)
+}
+
+// epochKey is of the kinds that belong to one epoch of one group of a room.
+func epochKey(kind keyKind, room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch) key {
+	return roomKey(kind, room).group(group).epoch(epoch)
+}
+
+func outboxHeadKey(slot SlotID, destination mimi.Provider) key {
+	return newKey(slot, keyOutboxHead).provider(destination)
+}
+
+func outboxItemKey(slot SlotID, destination mimi.Provider, sequence uint64) key {
+	return newKey(slot, keyOutboxItem).provider(destination).uint64(sequence)
+}
+
+func fanoutKey(kind keyKind, room mimi.RoomURI, hub mimi.Provider, hash [hashBytes]byte) key {
+	return roomKey(kind, room).provider(hub).raw(hash[:])
+}
+
+// slotRange is everything of a slot.
+func slotRange(slot SlotID) (lower, upper []byte) {
+	return newKey(slot, 0), newKey(slot, keyKindEnd)
+}
+
+// wholeRange is everything of a shard.
+func wholeRange() (lower, upper []byte) {
+	return newKey(0, 0), newKey(ShardLevel, keyKindEnd)
+}

@@ -1,0 +1,65 @@
+package fsm
+
+import (
+	"parley/mimi"
+	"parley/mls"
+)
+
+// readAccepted reads the record of an answer that a retry gets again.
+func readAccepted(r *mls.Reader) Accepted {
+	return Accepted{Millis: r.Uint64("millis"), Epoch: mls.Epoch(r.Uint64("epoch"))}
+}
+
+// ReadKnownMessage returns the answer that a message got; false where it was not accepted, or its epoch has left the window.
+// hash is the SHA-256 of its MLSMessage.
+func ReadKnownMessage(r Reader, room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]byte) (Accepted, bool, error) {
+	return readRecord(r, messageKey(room, group, epoch, hash), "accepted message", readAccepted)
+}
+
+func messageKey(room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]byte) key {
+	return epochKey(keyMessage, room, group, epoch).raw(hash[:])
+}
+
+// submitMessage accepts an application message (mimi-protocol-06 §5.4) for every destination that follows the room.
+func (t *tx) submitMessage(c SubmitMessage) Outcome {
+	head, found := t.head(c.Room)
+	if !found {
+		return NoSuchRoom{}
+	}
+	k := messageKey(c.Room, c.GroupID, c.Epoch, c.Hash)
+	known, found := get(t, func(r Reader) (Accepted, bool, error) {
+		return readRecord(r, k, "accepted message", readAccepted)
+	})
+	if found {
+		return known
+	}
+	if refusal := t.refuseMessage(head, c); refusal != nil {
+		return refusal
+	}
+	accepted := Accepted{Millis: t.now, Epoch: head.epoch}
+	t.set(k, record(accepted.appendTo))
+	t.sendAll(c.Room, head.destinations, t.fanoutApplication(c.Message))
+	return accepted
+}
+
+// refuseMessage says why a message is not taken; nil where it is. A wider window brings no epoch back that had left it, and
+// none from before the room's creation here.
+func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
+	if c.GroupID != head.groupID {
+		return NotAllowed{Reason: "the message is of another group"}
+	}
+	oldest := max(head.floor, since(head.epoch, uint64(t.settings.EpochWindow)))
+	switch {
+	case c.Epoch > head.epoch:
+		return NotAllowed{Reason: "the message is of a future epoch"}
+	case c.Epoch < oldest:
+		return EpochTooOld{Current: head.epoch}
+	}
+	switch joined, found := t.participantSince(c.Room, c.Sender); {
+	case !found:
+		return NotAllowed{Reason: "the sender is not a participant"}
+	case c.Epoch < joined:
+		return NotAllowed{Reason: "the sender was not a participant in the message's epoch"}
+	}
+	return nil
+}

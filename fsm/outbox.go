@@ -1,0 +1,191 @@
+package fsm
+
+import (
+	"slices"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// OutboxItem is one body for one destination: what one entry made for it of one room. It is cut once and never changes, so
+// that a retry after any failover is byte-identical. The local provider's items are its inbox.
+type OutboxItem struct {
+	Slot        SlotID
+	Destination mimi.Provider
+	Sequence    uint64 // per (Slot, Destination), from 1, without gaps
+	Room        mimi.RoomURI
+	Hub         mimi.Provider // the room's hub; the local provider for its own rooms
+	Millis      uint64        // hub time
+	Body        []byte        // concatenated FanoutMessages, at least one (mimi-protocol-06 §5.5)
+}
+
+// AppendTo writes the item as it travels between nodes.
+//
+//	struct {
+//	    uint16 slot;
+//	    opaque destination<V>;
+//	    uint64 sequence;
+//	    StoredItem item;
+//	} OutboxItem;
+//
+//	struct {
+//	    opaque room<V>;
+//	    opaque hub<V>;
+//	    uint64 millis;
+//	    opaque body<V>;
+//	} StoredItem;
+func (o OutboxItem) AppendTo(w *mls.Writer) {
+	w.Uint16(uint16(o.Slot))
+	o.Destination.AppendTo(w)
+	w.Uint64(o.Sequence)
+	o.appendStored(w)
+}
+
+// ReadOutboxItem reads what AppendTo wrote.
+func ReadOutboxItem(r *mls.Reader) OutboxItem {
+	slot := SlotID(r.Uint16("slot"))
+	destination := mimi.ReadProvider(r, "destination")
+	sequence := r.Uint64("sequence")
+	item := readStoredItem(r)
+	item.Slot, item.Destination, item.Sequence = slot, destination, sequence
+	return item
+}
+
+func (o OutboxItem) appendStored(w *mls.Writer) {
+	o.Room.AppendTo(w)
+	o.Hub.AppendTo(w)
+	w.Uint64(o.Millis)
+	w.Opaque(o.Body)
+}
+
+func readStoredItem(r *mls.Reader) OutboxItem {
+	return OutboxItem{
+		Room:   mimi.ReadRoomURI(r, "room"),
+		Hub:    mimi.ReadProvider(r, "hub"),
+		Millis: r.Uint64("millis"),
+		Body:   r.Opaque("body"),
+	}
+}
+
+// OutboxPosition sums an outbox up.
+type OutboxPosition struct {
+	Destination mimi.Provider
+	Next        uint64 // the sequence of the next item
+	Waiting     uint64 // items that no acknowledgement has removed
+}
+
+//	struct {
+//	    opaque destination<V>;
+//	    uint64 next;
+//	    uint64 waiting;
+//	} OutboxPosition;
+func (p OutboxPosition) appendTo(w *mls.Writer) {
+	p.Destination.AppendTo(w)
+	w.Uint64(p.Next)
+	w.Uint64(p.Waiting)
+}
+
+func readOutboxPosition(r *mls.Reader) OutboxPosition {
+	return OutboxPosition{Destination: mimi.ReadProvider(r, "destination"), Next: r.Uint64("next"), Waiting: r.Uint64("waiting")}
+}
+
+// ReadOutbox visits the waiting items of an outbox with sequences of at least from, in order. destination is the name of the
+// outbox: for the local provider, the first of the settings' domains. The items are the visitor's to keep.
+func ReadOutbox(r Reader, slot SlotID, destination mimi.Provider, from uint64, visit func(OutboxItem) (more bool, err error)) error {
+	prefix := newKey(slot, keyOutboxItem).provider(destination)
+	lower := outboxItemKey(slot, destination, from)
+	return scanRange(r, prefix, lower, prefix.end(), "outbox item", readStoredItem, func(rest []byte, item OutboxItem) (bool, error) {
+		item.Slot, item.Destination, item.Sequence = slot, destination, numberOf(rest)
+		return visit(item)
+	})
+}
+
+// OutboxPositions visits the outboxes that a slot has ever had, empty ones included.
+func OutboxPositions(r Reader, slot SlotID, visit func(OutboxPosition) (more bool, err error)) error {
+	return scanRecords(r, newKey(slot, keyOutboxHead), "outbox", readOutboxPosition, func(_ []byte, p OutboxPosition) (bool, error) {
+		return visit(p)
+	})
+}
+
+// ReadOutboxPosition returns one outbox; of an outbox that never was, Next is 1.
+func ReadOutboxPosition(r Reader, slot SlotID, destination mimi.Provider) (OutboxPosition, error) {
+	p, found, err := readRecord(r, outboxHeadKey(slot, destination), "outbox", readOutboxPosition)
+	if !found {
+		p = OutboxPosition{Destination: destination, Next: 1}
+	}
+	return p, err
+}
+
+// outboxBody collects what the entry makes for a (room, destination).
+type outboxBody struct {
+	outboxBodyName
+	bytes []byte
+}
+
+type outboxBodyName struct {
+	room        mimi.RoomURI
+	hub         mimi.Provider
+	destination mimi.Provider
+}
+
+// sendAll collects a FanoutMessage of a room that is owned here. Destinations that are one, as the local provider under two of
+// its domains, get it once.
+func (t *tx) sendAll(room mimi.RoomURI, destinations []mimi.Provider, message []byte) {
+	var sent []mimi.Provider
+	for _, destination := range destinations {
+		destination = t.destination(destination)
+		if !slices.Contains(sent, destination) {
+			sent = append(sent, destination)
+			t.collect(room, t.settings.Domains[0], destination, message)
+		}
+	}
+}
+
+func (t *tx) collect(room mimi.RoomURI, hub, destination mimi.Provider, message []byte) {
+	name := outboxBodyName{room, hub, destination}
+	body, begun := t.bodyOf[name]
+	if !begun {
+		body = &outboxBody{outboxBodyName: name}
+		t.bodyOf[name] = body
+		t.bodies = append(t.bodies, body)
+	}
+	body.bytes = append(body.bytes, message...)
+}
+
+// cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up.
+func (t *tx) cutOutbox() (touched []OutboxRef) {
+	for _, b := range t.bodies {
+		slot := SlotOfRoom(b.room)
+		p, err := ReadOutboxPosition(t.store, slot, b.destination)
+		t.check(err)
+		item := OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes}
+		t.set(outboxItemKey(slot, b.destination, p.Next), record(item.appendStored))
+		p.Next++
+		p.Waiting++
+		t.set(outboxHeadKey(slot, b.destination), record(p.appendTo))
+		if ref := (OutboxRef{slot, b.destination}); !slices.Contains(touched, ref) {
+			touched = append(touched, ref)
+		}
+	}
+	return touched
+}
+
+// acknowledge removes items that a destination has taken.
+func (t *tx) acknowledge(c Acknowledge) Outcome {
+	destination := t.destination(c.Destination)
+	p, err := ReadOutboxPosition(t.store, c.At, destination)
+	t.check(err)
+	waiting := p.Waiting
+	for _, sequence := range c.Sequences {
+		k := outboxItemKey(c.At, destination, sequence)
+		if !t.has(k) {
+			continue
+		}
+		t.delete(k)
+		p.Waiting--
+	}
+	if p.Waiting != waiting {
+		t.set(outboxHeadKey(c.At, destination), record(p.appendTo))
+	}
+	return Done{}
+}

@@ -1,0 +1,167 @@
+package fsm
+
+import (
+	"cmp"
+	"slices"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// pendingRecord is a pending Proposal with its place among those of the room.
+//
+//	struct {
+//	    uint64 number;
+//	    PendingProposal proposal;
+//	} PendingRecord;
+type pendingRecord struct {
+	number   uint64
+	proposal PendingProposal
+}
+
+func (p pendingRecord) appendTo(w *mls.Writer) {
+	w.Uint64(p.number)
+	appendPending(w, p.proposal)
+}
+
+func readPendingRecord(r *mls.Reader) pendingRecord {
+	return pendingRecord{number: r.Uint64("number"), proposal: readPending(r)}
+}
+
+// ProposalFate is what became of a Proposal.
+type ProposalFate uint8
+
+const (
+	ProposalPending  ProposalFate = 1
+	ProposalAccepted ProposalFate = 2 // the Commit that ended the epoch referenced it
+	ProposalDropped  ProposalFate = 3 // the epoch ended without it
+)
+
+// ProposalRecord outlives its Proposal, so that a retry gets the original answer and the proposer can be told the end.
+//
+//	struct {
+//	    uint8 fate;
+//	    uint64 millis;
+//	} ProposalRecord;
+type ProposalRecord struct {
+	Fate   ProposalFate
+	Millis uint64 // hub time of its acceptance
+}
+
+func (p ProposalRecord) appendTo(w *mls.Writer) {
+	w.Uint8(uint8(p.Fate))
+	w.Uint64(p.Millis)
+}
+
+func readProposalRecord(r *mls.Reader) ProposalRecord {
+	return ProposalRecord{Fate: ProposalFate(r.Uint8("fate")), Millis: r.Uint64("millis")}
+}
+
+// ReadPending returns a Proposal that waits for a Commit; false where it does not.
+func ReadPending(r Reader, room mimi.RoomURI, ref mls.ProposalRef) (PendingProposal, bool, error) {
+	p, found, err := readRecord(r, pendingKey(room, ref), "pending Proposal", readPendingRecord)
+	return p.proposal, found, err
+}
+
+// ReadAllPending returns the Proposals that wait for a Commit, in order of acceptance.
+func ReadAllPending(r Reader, room mimi.RoomURI) ([]PendingProposal, error) {
+	var records []pendingRecord
+	err := scanRecords(r, roomKey(keyPending, room), "pending Proposal", readPendingRecord, func(_ []byte, p pendingRecord) (bool, error) {
+		records = append(records, p)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(records, func(a, b pendingRecord) int { return cmp.Compare(a.number, b.number) })
+	var pending []PendingProposal
+	for _, p := range records {
+		pending = append(pending, p.proposal)
+	}
+	return pending, nil
+}
+
+// ReadProposalRecord returns what became of a Proposal of an epoch; false where it was never accepted or is no longer known.
+func ReadProposalRecord(r Reader, room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, ref mls.ProposalRef) (ProposalRecord, bool, error) {
+	return readRecord(r, fateKey(room, group, epoch, ref), "Proposal record", readProposalRecord)
+}
+
+func pendingKey(room mimi.RoomURI, ref mls.ProposalRef) key {
+	return roomKey(keyPending, room).text(string(ref))
+}
+
+func fateKey(room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, ref mls.ProposalRef) key {
+	return epochKey(keyFate, room, group, epoch).text(string(ref))
+}
+
+// submitProposals makes a bundle's Proposals pending. Known ones keep their place and time; a bundle that is wholly known is a
+// retry and gets the original answer, also when its epoch has ended.
+func (t *tx) submitProposals(c SubmitProposals) Outcome {
+	head, found := t.head(c.Room)
+	if !found {
+		return NoSuchRoom{}
+	}
+	if len(c.Proposals) == 0 {
+		return NotAllowed{Reason: "the bundle has no Proposal"}
+	}
+	original, fresh := t.splitKnown(c)
+	if len(fresh) == 0 {
+		return Accepted{Millis: original.Millis, Epoch: c.Epoch}
+	}
+	if c.GroupID != head.groupID {
+		return ReadSetChanged{Index: t.index}
+	}
+	if c.Epoch != head.epoch {
+		return t.wrongEpoch(head, c.Epoch)
+	}
+	for _, p := range fresh {
+		p.AcceptedMillis = t.now
+		t.set(pendingKey(c.Room, p.Ref), record(pendingRecord{head.proposals, p}.appendTo))
+		t.set(fateKey(c.Room, c.GroupID, c.Epoch, p.Ref), record(ProposalRecord{ProposalPending, t.now}.appendTo))
+		head.proposals++
+	}
+	t.setHead(head)
+	t.sendAll(c.Room, head.destinations, t.fanoutProposals(c.Proposals))
+	return Accepted{Millis: t.now, Epoch: c.Epoch}
+}
+
+// splitKnown returns the record of the first Proposal that is known, and those that are not, each once.
+func (t *tx) splitKnown(c SubmitProposals) (first ProposalRecord, fresh []PendingProposal) {
+	seen := make(map[mls.ProposalRef]bool, len(c.Proposals))
+	for _, p := range c.Proposals {
+		if seen[p.Ref] {
+			continue
+		}
+		seen[p.Ref] = true
+		known, found := get(t, func(r Reader) (ProposalRecord, bool, error) {
+			return ReadProposalRecord(r, c.Room, c.GroupID, c.Epoch, p.Ref)
+		})
+		switch {
+		case !found:
+			fresh = append(fresh, p)
+		case first.Fate == 0:
+			first = known
+		}
+	}
+	return first, fresh
+}
+
+// settleProposals records the end of all pending Proposals, and clears them.
+func (t *tx) settleProposals(head roomHead, committed []mls.ProposalRef) {
+	accepted := make(map[mls.ProposalRef]bool, len(committed))
+	for _, ref := range committed {
+		accepted[ref] = true
+	}
+	pending, err := ReadAllPending(t.store, head.room)
+	t.check(err)
+	for _, p := range pending {
+		fate := ProposalDropped
+		if accepted[p.Ref] {
+			fate = ProposalAccepted
+		}
+		t.set(fateKey(head.room, head.groupID, head.epoch, p.Ref), record(ProposalRecord{fate, p.AcceptedMillis}.appendTo))
+	}
+	if len(pending) > 0 {
+		t.deletePrefix(roomKey(keyPending, head.room))
+	}
+}

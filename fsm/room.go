@@ -1,0 +1,204 @@
+package fsm
+
+import (
+	"crypto/sha256"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// RoomStatus is where a room is in its life.
+type RoomStatus uint8
+
+// RoomOpen takes Commits and messages.
+const RoomOpen RoomStatus = 1
+
+// Room is what a shard holds of a room, but for its tree, its pending Proposals and its records of what was accepted.
+type Room struct {
+	URI           mimi.RoomURI
+	Creator       mimi.UserURI
+	Incarnation   uint64 // index of the entry that created it: a room that is made anew gets another
+	Status        RoomStatus
+	GroupID       mls.GroupID
+	Suite         mls.CipherSuite
+	Epoch         mls.Epoch
+	FirstEpoch    mls.Epoch // of its creation here; nothing older was ever accepted
+	CreatedMillis uint64    // hub time
+
+	GroupContext          []byte // encoded, of Epoch
+	GroupContextHash      [32]byte
+	InterimTranscriptHash []byte // RFC 9420 §8.2
+	GroupInfo             []byte // bare, of Epoch, without ratchet_tree
+	TreeWidth             uint32 // nodes in the ratchet tree's array
+	Participants          []Participant
+	Destinations          []mimi.Provider // who follows the room, sorted
+}
+
+// ReadRoom returns a room; false where there is none.
+func ReadRoom(r Reader, room mimi.RoomURI) (Room, bool, error) {
+	head, found, err := readHead(r, room)
+	if err != nil || !found {
+		return Room{}, false, err
+	}
+	group, _, err := readRecord(r, roomKey(keyGroup, room), "room's group", readRoomGroup)
+	if err != nil {
+		return Room{}, false, err
+	}
+	participants, _, err := readRecord(r, roomKey(keyParticipants, room), "participants", readParticipants)
+	if err != nil {
+		return Room{}, false, err
+	}
+	return Room{
+		URI: head.room, Creator: head.creator, Incarnation: head.incarnation, Status: head.status,
+		GroupID: head.groupID, Suite: head.suite, Epoch: head.epoch, FirstEpoch: head.firstEpoch, CreatedMillis: head.createdMillis,
+		GroupContext: group.context, GroupContextHash: head.contextHash, InterimTranscriptHash: head.interimHash,
+		GroupInfo: group.info, TreeWidth: head.treeWidth, Participants: participants, Destinations: head.destinations,
+	}, true, nil
+}
+
+// VisitRooms visits the rooms of a slot with their epochs, in no meaningful but a stable order.
+func VisitRooms(r Reader, slot SlotID, visit func(mimi.RoomURI, mls.Epoch) (more bool, err error)) error {
+	return scanRecords(r, newKey(slot, keyRoom), "room", readRoomHead, func(_ []byte, h roomHead) (bool, error) {
+		return visit(h.room, h.epoch)
+	})
+}
+
+// roomHead is the part of a room that every request reads, kept small: a message must not pay for a long participant list.
+type roomHead struct {
+	room          mimi.RoomURI
+	creator       mimi.UserURI
+	requestHash   [hashBytes]byte // of the creation
+	createdMillis uint64
+	incarnation   uint64
+	status        RoomStatus
+	groupID       mls.GroupID
+	suite         mls.CipherSuite
+	firstEpoch    mls.Epoch
+	epoch         mls.Epoch
+	floor         mls.Epoch       // messages of older epochs are refused: the records that would tell a retry are gone
+	contextHash   [hashBytes]byte // SHA-256 of the encoded GroupContext
+	interimHash   []byte
+	treeWidth     uint32
+	proposals     uint64 // Proposals ever made pending; orders them
+	destinations  []mimi.Provider
+}
+
+//	struct {
+//	    opaque room<V>;
+//	    opaque creator<V>;
+//	    opaque request_hash[32];
+//	    uint64 created_millis;
+//	    uint64 incarnation;
+//	    uint8 status;
+//	    opaque group_id<V>;
+//	    uint16 suite;
+//	    uint64 first_epoch;
+//	    uint64 epoch;
+//	    uint64 floor;
+//	    opaque context_hash[32];
+//	    opaque interim_hash<V>;
+//	    uint32 tree_width;
+//	    uint64 proposals;
+//	    opaque destinations<V><V>;
+//	} RoomHead;
+func (h roomHead) appendTo(w *mls.Writer) {
+	h.room.AppendTo(w)
+	h.creator.AppendTo(w)
+	w.Fixed(h.requestHash[:])
+	w.Uint64(h.createdMillis)
+	w.Uint64(h.incarnation)
+	w.Uint8(uint8(h.status))
+	appendText(w, h.groupID)
+	w.Uint16(uint16(h.suite))
+	w.Uint64(uint64(h.firstEpoch))
+	w.Uint64(uint64(h.epoch))
+	w.Uint64(uint64(h.floor))
+	w.Fixed(h.contextHash[:])
+	w.Opaque(h.interimHash)
+	w.Uint32(h.treeWidth)
+	w.Uint64(h.proposals)
+	appendProviders(w, h.destinations)
+}
+
+func readRoomHead(r *mls.Reader) roomHead {
+	return roomHead{
+		room:          mimi.ReadRoomURI(r, "room"),
+		creator:       mimi.ReadUserURI(r, "creator"),
+		requestHash:   readHash(r, "request_hash"),
+		createdMillis: r.Uint64("created_millis"),
+		incarnation:   r.Uint64("incarnation"),
+		status:        RoomStatus(r.Uint8("status")),
+		groupID:       readText[mls.GroupID](r, "group_id"),
+		suite:         mls.CipherSuite(r.Uint16("suite")),
+		firstEpoch:    mls.Epoch(r.Uint64("first_epoch")),
+		epoch:         mls.Epoch(r.Uint64("epoch")),
+		floor:         mls.Epoch(r.Uint64("floor")),
+		contextHash:   readHash(r, "context_hash"),
+		interimHash:   r.Opaque("interim_hash"),
+		treeWidth:     r.Uint32("tree_width"),
+		proposals:     r.Uint64("proposals"),
+		destinations:  readProviders(r, "destinations"),
+	}
+}
+
+func readHead(r Reader, room mimi.RoomURI) (roomHead, bool, error) {
+	return readRecord(r, roomKey(keyRoom, room), "room", readRoomHead)
+}
+
+func (t *tx) head(room mimi.RoomURI) (roomHead, bool) {
+	return get(t, func(r Reader) (roomHead, bool, error) { return readHead(r, room) })
+}
+
+func (t *tx) setHead(h roomHead) { t.set(roomKey(keyRoom, h.room), record(h.appendTo)) }
+
+// roomGroup is the part of a room that only Commits and joiners need.
+//
+//	struct {
+//	    opaque group_context<V>;
+//	    opaque group_info<V>;
+//	} RoomGroup;
+type roomGroup struct{ context, info []byte }
+
+func (g roomGroup) appendTo(w *mls.Writer) {
+	w.Opaque(g.context)
+	w.Opaque(g.info)
+}
+
+func readRoomGroup(r *mls.Reader) roomGroup {
+	return roomGroup{context: r.Opaque("group_context"), info: r.Opaque("group_info")}
+}
+
+// createRoom opens a room. The same request again gets the original answer, another for the same room is refused.
+func (t *tx) createRoom(c CreateRoom) Outcome {
+	if head, found := t.head(c.Room); found {
+		if head.requestHash == c.RequestHash {
+			return Accepted{Millis: head.createdMillis, Epoch: head.firstEpoch}
+		}
+		return NotAllowed{Reason: "the room exists already"}
+	}
+	if reason := proveContext(c.Facts, c.GroupID, c.Suite); reason != "" {
+		return NotAllowed{Reason: reason}
+	}
+	head := roomHead{
+		room: c.Room, creator: c.Creator, requestHash: c.RequestHash, createdMillis: t.now, incarnation: t.index,
+		status: RoomOpen, groupID: c.GroupID, suite: c.Suite, firstEpoch: c.Facts.Epoch, floor: c.Facts.Epoch,
+	}
+	for _, m := range c.Clients {
+		t.mapClient(c.Room, m.Client, m.User)
+	}
+	t.setFacts(head, c.Facts)
+	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
+}
+
+// setFacts brings a room to the epoch of the facts, and writes its head.
+func (t *tx) setFacts(head roomHead, f RoomFacts) {
+	t.setTree(head, f)
+	t.setParticipants(head.room, f.Epoch, f.Participants)
+	t.set(roomKey(keyGroup, head.room), record(roomGroup{f.GroupContext, f.GroupInfo}.appendTo))
+	head.epoch = f.Epoch
+	head.contextHash = sha256.Sum256(f.GroupContext)
+	head.interimHash = f.InterimTranscriptHash
+	head.treeWidth = f.TreeWidth
+	head.destinations = f.Destinations
+	t.setHead(head)
+}

@@ -1,0 +1,144 @@
+package fsm
+
+import (
+	"parley/mimi"
+	"parley/mls"
+)
+
+// The encodings of the commands that concern a whole shard, and of its settings.
+
+func (Fence) appendTo(*mls.Writer) {}
+
+//	struct {
+//	    uint32 shard;
+//	    uint64 generation;
+//	    uint16 first;
+//	    uint16 last;
+//	} OwnSlots;
+func (c OwnSlots) appendTo(w *mls.Writer) {
+	w.Uint32(uint32(c.Shard))
+	w.Uint64(c.Generation)
+	w.Uint16(uint16(c.First))
+	w.Uint16(uint16(c.Last))
+}
+
+func readOwnSlots(r *mls.Reader) OwnSlots {
+	return OwnSlots{
+		Shard:      ShardID(r.Uint32("shard")),
+		Generation: r.Uint64("generation"),
+		First:      SlotID(r.Uint16("first")),
+		Last:       SlotID(r.Uint16("last")),
+	}
+}
+
+//	struct {
+//	    uint64 version;
+//	    Settings settings;
+//	} EnterSettings;
+func (c EnterSettings) appendTo(w *mls.Writer) {
+	w.Uint64(c.Version)
+	c.Settings.appendTo(w)
+}
+
+func readEnterSettings(r *mls.Reader) EnterSettings {
+	return EnterSettings{Version: r.Uint64("version"), Settings: readSettings(r)}
+}
+
+// struct { uint32 max; } Sweep;
+func (c Sweep) appendTo(w *mls.Writer) { w.Uint32(c.Max) }
+
+func readSweep(r *mls.Reader) Sweep { return Sweep{Max: r.Uint32("max")} }
+
+// EncodeSettings writes settings with a version before them, for other records than a shard's.
+func EncodeSettings(s Settings) []byte { return encode(1, s.appendTo) }
+
+// DecodeSettings reads what EncodeSettings wrote. The error is a *mls.MalformedError.
+func DecodeSettings(b []byte) (Settings, error) { return decode("Settings", b, readSettings) }
+
+//	struct {
+//	    opaque domains<V><V>;
+//	    uint32 epoch_window;
+//	    uint64 lease_default_millis;
+//	    uint64 lease_min_millis;
+//	    uint64 lease_max_millis;
+//	    uint32 key_packages_per_client_max;
+//	    uint64 key_package_lifetime_max;
+//	    uint64 retention_millis;
+//	    opaque hub_keys<V><V>;
+//	} Settings;
+func (s Settings) appendTo(w *mls.Writer) {
+	appendProviders(w, s.Domains)
+	w.Uint32(s.EpochWindow)
+	w.Uint64(s.LeaseDefaultMillis)
+	w.Uint64(s.LeaseMinMillis)
+	w.Uint64(s.LeaseMaxMillis)
+	w.Uint32(s.KeyPackagesPerClientMax)
+	w.Uint64(s.KeyPackageLifetimeMax)
+	w.Uint64(s.RetentionMillis)
+	appendList(w, s.HubKeys, func(w *mls.Writer, key []byte) { w.Opaque(key) })
+}
+
+func readSettings(r *mls.Reader) Settings {
+	return Settings{
+		Domains:                 readProviders(r, "domains"),
+		EpochWindow:             r.Uint32("epoch_window"),
+		LeaseDefaultMillis:      r.Uint64("lease_default_millis"),
+		LeaseMinMillis:          r.Uint64("lease_min_millis"),
+		LeaseMaxMillis:          r.Uint64("lease_max_millis"),
+		KeyPackagesPerClientMax: r.Uint32("key_packages_per_client_max"),
+		KeyPackageLifetimeMax:   r.Uint64("key_package_lifetime_max"),
+		RetentionMillis:         r.Uint64("retention_millis"),
+		HubKeys:                 readList(r, "hub_keys", func(r *mls.Reader) []byte { return r.Opaque("") }),
+	}
+}
+
+//	struct {
+//	    uint16 at;
+//	    opaque destination<V>;
+//	    uint64 sequences<V>;
+//	} Acknowledge;
+func (c Acknowledge) appendTo(w *mls.Writer) {
+	w.Uint16(uint16(c.At))
+	c.Destination.AppendTo(w)
+	appendList(w, c.Sequences, (*mls.Writer).Uint64)
+}
+
+func readAcknowledge(r *mls.Reader) Acknowledge {
+	return Acknowledge{
+		At:          SlotID(r.Uint16("at")),
+		Destination: mimi.ReadProvider(r, "destination"),
+		Sequences:   readList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") }),
+	}
+}
+
+//	struct {
+//	    opaque room<V>;
+//	    opaque hub<V>;
+//	    opaque body_hash[32];
+//	    FanoutItem messages<V>;
+//	} ReceiveFanout;
+//
+//	struct {
+//	    opaque hash[32];
+//	    opaque bytes<V>;
+//	} FanoutItem;
+func (c ReceiveFanout) appendTo(w *mls.Writer) {
+	c.Room.AppendTo(w)
+	c.Hub.AppendTo(w)
+	w.Fixed(c.BodyHash[:])
+	appendList(w, c.Messages, func(w *mls.Writer, m FanoutItem) {
+		w.Fixed(m.Hash[:])
+		w.Opaque(m.Bytes)
+	})
+}
+
+func readReceiveFanout(r *mls.Reader) ReceiveFanout {
+	return ReceiveFanout{
+		Room:     mimi.ReadRoomURI(r, "room"),
+		Hub:      mimi.ReadProvider(r, "hub"),
+		BodyHash: readHash(r, "body_hash"),
+		Messages: readList(r, "messages", func(r *mls.Reader) FanoutItem {
+			return FanoutItem{Hash: readHash(r, "hash"), Bytes: r.Opaque("bytes")}
+		}),
+	}
+}
