@@ -4,6 +4,7 @@ package judge
 
 import (
 	"parley/fsm"
+	"parley/mls"
 )
 
 // Request is something a provider or a client asks of a hub. The set is closed; EncodeRequest carries one to another node.
@@ -19,6 +20,7 @@ type Request interface {
 	Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outcome, error)
 
 	kind() requestKind
+	appendArguments(w *mls.Writer)
 }
 
 // Verdict is what Judge found: Propose, Answer or Refuse.

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"parley/cluster/pki"
+	"parley/cmd/parley/keyfile"
+)
+
+// Lifetimes of what `parley certs` issues; there is no renewal other than issuing again.
+const (
+	nodeCertLifetime   = 365 * 24 * time.Hour
+	serverCertLifetime = 90 * 24 * time.Hour
+)
+
+func newCerts() *cobra.Command {
+	certs := &cobra.Command{
+		Use:   "certs",
+		Short: "Make the cluster's CA, node certificates and keys",
+		Long: "The cluster port trusts only the cluster's own CA. Make the CA once, keep its folder off the nodes, and issue\n" +
+			"a folder of credentials for each node. Certificates for the peer and local listeners come from a public CA;\n" +
+			"for a trial, 'certs web-ca' and 'certs server' make them.",
+	}
+	certs.AddCommand(newCertsCA(), newCertsNode(), newCertsKey(), newCertsWebCA(), newCertsServer())
+	return certs
+}
+
+func newCertsCA() *cobra.Command {
+	var dir, clusterID string
+	command := &cobra.Command{
+		Use:   "ca --dir DIR",
+		Short: "Make the private CA of a new cluster",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if clusterID == "" {
+				var err error
+				if clusterID, err = randomHex(8); err != nil {
+					return err
+				}
+			}
+			ca, err := pki.NewCA(clusterID)
+			if err != nil {
+				return err
+			}
+			if err := ca.Save(dir); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(command.OutOrStdout(), "cluster %s, CA fingerprint %x\n", clusterID, ca.Fingerprint())
+			return err
+		},
+	}
+	command.Flags().StringVar(&dir, "dir", "", "folder for ca.pem and ca.key; made with mode 0700")
+	command.Flags().StringVar(&clusterID, "cluster-id", "", "the cluster's ID; made at random where not given")
+	return required(command, "dir")
+}
+
+func newCertsNode() *cobra.Command {
+	var caDir, id, out string
+	var hosts []string
+	command := &cobra.Command{
+		Use:   "node --ca DIR --id NODE --out DIR",
+		Short: "Issue the credentials of one node",
+		Long:  "The ID names the node for ever. A node that lost its disk comes back under a new one.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ca, err := pki.LoadCA(caDir)
+			if err != nil {
+				return err
+			}
+			credentials, err := pki.IssueNode(ca, id, hosts, nodeCertLifetime)
+			if err != nil {
+				return err
+			}
+			return credentials.Save(out)
+		},
+	}
+	command.Flags().StringVar(&caDir, "ca", "", "the CA's folder")
+	command.Flags().StringVar(&id, "id", "", "the node's ID")
+	command.Flags().StringVar(&out, "out", "", "folder for node.pem, node.key and cluster-ca.pem")
+	command.Flags().StringSliceVar(&hosts, "host", nil, "a name or address of the node (repeatable; for people and tools)")
+	return required(command, "ca", "id", "out")
+}
+
+func newCertsKey() *cobra.Command {
+	return &cobra.Command{
+		Use:   "key FILE",
+		Short: "Make a key file for gossip or for sealing (32 random bytes)",
+		Long:  "All nodes of a cluster share one gossip key and one seal key. An existing file is never replaced.",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(_ *cobra.Command, names []string) error { return keyfile.New(names[0]) },
+	}
+}
+
+func newCertsWebCA() *cobra.Command {
+	var dir string
+	command := &cobra.Command{
+		Use:   "web-ca --dir DIR",
+		Short: "Make a CA for trial certificates of the peer and local listeners",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ca, err := pki.NewWebCA("Parley trial CA")
+			if err != nil {
+				return err
+			}
+			return ca.Save(dir)
+		},
+	}
+	command.Flags().StringVar(&dir, "dir", "", "folder for ca.pem and ca.key; made with mode 0700")
+	return required(command, "dir")
+}
+
+func newCertsServer() *cobra.Command {
+	var caDir, out, name string
+	var hosts []string
+	command := &cobra.Command{
+		Use:   "server --ca DIR --out DIR --host DOMAIN [--host HOST …]",
+		Short: "Issue a trial certificate; the first host is the provider's domain",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ca, err := pki.LoadWebCA(caDir)
+			if err != nil {
+				return err
+			}
+			certificate, err := ca.IssueServer(serverCertLifetime, hosts...)
+			if err != nil {
+				return err
+			}
+			return certificate.Save(filepath.Join(out, name+".pem"), filepath.Join(out, name+".key"))
+		},
+	}
+	command.Flags().StringVar(&caDir, "ca", "", "the trial CA's folder")
+	command.Flags().StringVar(&out, "out", "", "folder for the certificate and its key")
+	command.Flags().StringVar(&name, "name", "web", "the files' name")
+	command.Flags().StringSliceVar(&hosts, "host", nil, "a name or address in the certificate (repeatable)")
+	return required(command, "ca", "out", "host")
+}
+
+func required(command *cobra.Command, flags ...string) *cobra.Command {
+	for _, flag := range flags {
+		if err := command.MarkFlagRequired(flag); err != nil {
+			panic(err) // the flag does not exist: a mistake in this program
+		}
+	}
+	return command
+}
+
+func randomHex(bytes int) (string, error) {
+	raw := make([]byte, bytes)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(raw), nil
+}

@@ -1,0 +1,92 @@
+// Command parley runs and operates a MIMI hub. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unversioned"
+
+// The exit codes of every command.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitUnsafe      = 3 // refused as unsafe
+	exitStillRuns   = 4 // timed out, and the work goes on
+	exitNoQuorum    = 5
+	exitInterrupted = 130
+)
+
+// codedError carries an exit code through cobra.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, arguments []string) int {
+	root := newRoot()
+	root.SetArgs(arguments)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "parley:", err)
+	var coded *codedError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	default:
+		return exitError
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "parley",
+		Short: "A highly available MIMI hub",
+		Long: "Parley is the hub that a messaging provider runs so that its users can share end-to-end encrypted\n" +
+			"rooms with users of other providers (MIMI over MLS, RFC 9420).",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return &codedError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())}
+	})
+	root.AddCommand(
+		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newVersion(),
+	)
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(command.OutOrStdout(), "parley", version)
+			return err
+		},
+	}
+}

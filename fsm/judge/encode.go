@@ -1,0 +1,121 @@
+package judge
+
+import (
+	"fmt"
+
+	"parley/fsm"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// requestKind is a request's number between nodes. Append only.
+type requestKind uint16
+
+const (
+	kindCreateRoom requestKind = iota + 1
+	kindUpdate
+	kindSubmit
+	kindGroupInfo
+	kindUpload
+	kindClaim
+	kindRecordRoutes
+	kindNotify
+	kindAcknowledge
+	kindDescribeRoom
+)
+
+// requestVersion begins every encoded request.
+const requestVersion = 1
+
+// EncodeRequest carries a request to another node as the bytes that it was made from; DecodeRequest parses them again there, so
+// that a node never trusts another's parsing.
+//
+//	struct {
+//	    uint8 version;
+//	    uint16 kind;
+//	    select (kind) { … the constructor's arguments in order … };
+//	} Request;
+func EncodeRequest(r Request) []byte {
+	var w mls.Writer
+	w.Uint8(requestVersion)
+	w.Uint16(uint16(r.kind()))
+	r.appendArguments(&w)
+	return w.Bytes()
+}
+
+// DecodeRequest is EncodeRequest's inverse. Errors are *mls.MalformedError.
+func DecodeRequest(b []byte) (Request, error) {
+	r := mls.NewReader("Request", b)
+	if v := r.Uint8("version"); !r.Failed() && v != requestVersion {
+		r.Fail("version", fmt.Sprintf("version %d is unknown", v))
+	}
+	made, err := readRequest(r, requestKind(r.Uint16("kind")))
+	if failed := r.Close(); failed != nil {
+		return nil, failed
+	}
+	return made, err
+}
+
+func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
+	switch kind {
+	case kindCreateRoom:
+		return constructed(NewCreateRoom(readURI(r, "room", mimi.ParseRoomURI), readURI(r, "creator", mimi.ParseUserURI),
+			r.Opaque("groupInfo"), r.Opaque("ratchetTree")))
+	case kindUpdate:
+		return constructed(NewUpdate(readURI(r, "from", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
+	case kindSubmit:
+		return constructed(NewSubmit(readURI(r, "from", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
+	case kindGroupInfo:
+		return constructed(NewGroupInfo(readURI(r, "from", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
+	case kindUpload:
+		return constructed(NewUpload(readURI(r, "user", mimi.ParseUserURI), readURI(r, "client", mimi.ParseClientURI),
+			mls.ReadList(r, "packages", func(r *mls.Reader) []byte { return r.Opaque("") })))
+	case kindClaim:
+		return constructed(NewClaim(readURI(r, "from", mimi.ParseProvider), readURI(r, "target", mimi.ParseUserURI),
+			r.Opaque("body"), string(r.Opaque("idempotencyKey"))))
+	case kindRecordRoutes:
+		return constructed(NewRecordRoutes(readURI(r, "room", mimi.ParseRoomURI), mls.ReadList(r, "routes", readRoute)))
+	case kindNotify:
+		return constructed(NewNotify(readURI(r, "hub", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
+	case kindAcknowledge:
+		return constructed(NewAcknowledge(fsm.SlotID(r.Uint16("slot")), readURI(r, "destination", mimi.ParseProvider),
+			mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })))
+	case kindDescribeRoom:
+		return constructed(NewDescribeRoom(readURI(r, "room", mimi.ParseRoomURI)))
+	default:
+		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
+		return nil, nil
+	}
+}
+
+// constructed keeps a failed constructor from becoming a Request that holds a nil pointer.
+func constructed[T Request](made T, err error) (Request, error) {
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+func readURI[T any](r *mls.Reader, field string, parse func(string) (T, error)) T {
+	name, err := parse(string(r.Opaque(field)))
+	if err != nil && !r.Failed() {
+		r.Fail(field, err.Error())
+	}
+	return name
+}
+
+func appendURIs(w *mls.Writer, uris ...interface{ String() string }) {
+	for _, uri := range uris {
+		w.Opaque([]byte(uri.String()))
+	}
+}
+
+func readRoute(r *mls.Reader) fsm.KeyPackageRoute {
+	return fsm.KeyPackageRoute{
+		Ref:      mls.KeyPackageRef(r.Opaque("ref")),
+		Provider: readURI(r, "provider", mimi.ParseProvider),
+		User:     readURI(r, "user", mimi.ParseUserURI),
+		Client:   readURI(r, "client", mimi.ParseClientURI),
+		NotAfter: r.Uint64("notAfter"),
+	}
+}

@@ -1,0 +1,84 @@
+package judge
+
+import (
+	"slices"
+
+	"parley/fsm"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// GroupInfo asks for what an external join needs (mimi-protocol-06 §5.6).
+type GroupInfo struct {
+	from    mimi.Provider
+	room    mimi.RoomURI
+	request mimi.GroupInfoRequest
+	body    []byte
+}
+
+// NewGroupInfo reads a GroupInfoRequest from a provider.
+func NewGroupInfo(from mimi.Provider, room mimi.RoomURI, body []byte) (*GroupInfo, error) {
+	request, err := mimi.ParseGroupInfoRequest(body)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := request.Suite.Suite(); err != nil {
+		return nil, &mls.MalformedError{Field: "GroupInfoRequest.cipher_suite", Reason: err.Error()}
+	}
+	return &GroupInfo{from: from, room: room, request: request, body: slices.Clone(body)}, nil
+}
+
+// Request is what was parsed; the answer is encrypted to its key.
+func (g *GroupInfo) Request() mimi.GroupInfoRequest { return g.request }
+
+func (g *GroupInfo) Slot() fsm.SlotID { return fsm.SlotOfRoom(g.room) }
+func (*GroupInfo) kind() requestKind  { return kindGroupInfo }
+
+// Judge verifies the request and finds out for whom it is; whether that user may join is decided by apply.
+func (g *GroupInfo) Judge(replica fsm.Reader) (Verdict, error) {
+	if !g.request.VerifySignature() {
+		return Refuse{fsm.NotAllowed{Reason: "signature is wrong"}}, nil
+	}
+	user, known, err := userOf(replica, g.room, g.request.Credential)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return Refuse{fsm.NotAllowed{Reason: "requestingCredential names no user that the room knows"}}, nil
+	}
+	if user.Provider() != g.from {
+		return Refuse{fsm.NotAllowed{Reason: "requestingCredential belongs to another provider"}}, nil
+	}
+	return Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: identityOf(g.request.Credential)}}, nil
+}
+
+// Complete reads what the lease discloses. The epoch may have moved on since: then the newer GroupInfo is the useful one.
+func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outcome, error) {
+	lease, granted := outcome.(fsm.LeaseGranted)
+	if !granted {
+		return outcome, nil
+	}
+	room, found, err := fsm.ReadRoom(replica, g.room)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return fsm.NoSuchRoom{}, nil
+	}
+	tree, err := readTree(replica, g.room)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := fsm.ReadAllPending(replica, g.room)
+	if err != nil {
+		return nil, err
+	}
+	return fsm.Disclosed{
+		Lease: lease, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: tree.Marshal(), Pending: pending, Epoch: room.Epoch,
+	}, nil
+}
+
+func (g *GroupInfo) appendArguments(w *mls.Writer) {
+	appendURIs(w, g.from, g.room)
+	w.Opaque(g.body)
+}

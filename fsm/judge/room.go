@@ -1,0 +1,154 @@
+package judge
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"parley/fsm"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// CreateRoom opens a room of the local provider at any epoch of its group.
+type CreateRoom struct {
+	asDecided
+	room      mimi.RoomURI
+	creator   mimi.UserURI
+	groupInfo []byte
+	tree      []byte
+	info      mls.GroupInfo
+	group     *mls.PublicGroup
+}
+
+// NewCreateRoom reads a GroupInfo, bare or as an MLSMessage, and the tree beside it (optional<Node> ratchet_tree<V>), and checks
+// that they belong together: tree hash, signature, external_pub, no embedded ratchet_tree.
+func NewCreateRoom(room mimi.RoomURI, creator mimi.UserURI, groupInfo, ratchetTree []byte) (*CreateRoom, error) {
+	info, err := parseGroupInfo(groupInfo)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := mls.ParseRatchetTree(ratchetTree)
+	if err != nil {
+		return nil, err
+	}
+	group, err := mls.NewPublicGroup(info, tree)
+	if err == nil {
+		err = group.CheckGroupInfo(info)
+	}
+	if err != nil {
+		return nil, &mls.MalformedError{Field: "groupInfo", Reason: err.Error()}
+	}
+	return &CreateRoom{
+		room: room, creator: creator, groupInfo: slices.Clone(groupInfo), tree: slices.Clone(ratchetTree), info: info, group: group,
+	}, nil
+}
+
+func parseGroupInfo(raw []byte) (mls.GroupInfo, error) {
+	if message, err := mls.ParseMLSMessage(raw); err == nil {
+		info, ok := message.Body.(*mls.GroupInfo)
+		if !ok {
+			return mls.GroupInfo{}, &mls.MalformedError{Field: "groupInfo", Reason: "the MLSMessage is not a GroupInfo"}
+		}
+		return *info, nil
+	}
+	return mls.ParseGroupInfo(raw)
+}
+
+func (c *CreateRoom) Slot() fsm.SlotID { return fsm.SlotOfRoom(c.room) }
+func (*CreateRoom) kind() requestKind  { return kindCreateRoom }
+
+func (c *CreateRoom) appendArguments(w *mls.Writer) {
+	appendURIs(w, c.room, c.creator)
+	w.Opaque(c.groupInfo)
+	w.Opaque(c.tree)
+}
+
+// Judge checks what a room needs beside a valid group: this hub among the external senders, its creator in the participant
+// list, and a participant behind every leaf.
+func (c *CreateRoom) Judge(replica fsm.Reader) (Verdict, error) {
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return nil, err
+	}
+	context := c.group.Context()
+	participants, err := participantsOf(context)
+	if err != nil {
+		return refuse("participant_list: %v", err)
+	}
+	if reason := c.ownership(settings, participants); reason != "" {
+		return refuse("%s", reason)
+	}
+	listed, err := listsHub(context, settings)
+	if err != nil || !listed {
+		return refuse("external_senders does not list a key of this hub")
+	}
+	clients, reason, err := c.clients(replica, participants)
+	if err != nil {
+		return nil, err
+	}
+	if reason != "" {
+		return refuse("%s", reason)
+	}
+	return Propose{fsm.CreateRoom{
+		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients,
+		RequestHash: c.hash(),
+		Facts: fsm.RoomFacts{
+			Epoch: context.Epoch, GroupContext: c.group.ContextBytes(), InterimTranscriptHash: c.group.InterimTranscriptHash(),
+			GroupInfo: c.info.Marshal(), TreeWidth: uint32(c.group.Tree().Width()), TreeChanges: wholeTree(c.group.Tree()),
+			Participants: participants, Destinations: destinationsOf(participants, settings),
+		},
+	}}, nil
+}
+
+func (c *CreateRoom) ownership(settings fsm.Settings, participants []fsm.Participant) string {
+	switch {
+	case !slices.Contains(settings.Domains, c.room.Provider()):
+		return "the room's URI is not of this provider"
+	case !slices.Contains(settings.Domains, c.creator.Provider()):
+		return "the creator is not a user of this provider"
+	case !slices.ContainsFunc(participants, func(p fsm.Participant) bool { return p.User == c.creator }):
+		return "the creator is not in the participant_list"
+	}
+	return ""
+}
+
+// clients maps every leaf to a participant. While the creator is alone in the room, a client of its provider that no claim has mapped
+// is taken for the creator's: the local provider vouches for its own.
+func (c *CreateRoom) clients(replica fsm.Reader, participants []fsm.Participant) ([]fsm.ClientOfUser, string, error) {
+	var clients []fsm.ClientOfUser
+	for _, leaf := range c.group.Members() {
+		user, known, err := userOf(replica, c.room, leaf.Credential)
+		if err != nil {
+			return nil, "", err
+		}
+		if client := clientOf(leaf.Credential); !known && len(participants) == 1 && client.Provider() == c.creator.Provider() {
+			user, known = c.creator, true
+			clients = append(clients, fsm.ClientOfUser{Client: client, User: user})
+		}
+		if !known || !slices.ContainsFunc(participants, func(p fsm.Participant) bool { return p.User == user }) {
+			return nil, fmt.Sprintf("the member %q belongs to no participant", identityOf(leaf.Credential)), nil
+		}
+	}
+	return clients, "", nil
+}
+
+func (c *CreateRoom) hash() [32]byte {
+	var w mls.Writer
+	c.appendArguments(&w)
+	return sha256.Sum256(w.Bytes())
+}
+
+func wholeTree(tree *mls.RatchetTree) []fsm.TreeChange {
+	changed := make(map[mls.NodeIndex][]byte)
+	for i, node := range tree.Nodes() {
+		if node != nil {
+			changed[mls.NodeIndex(i)] = node
+		}
+	}
+	return treeChanges(changed)
+}
+
+func refuse(format string, arguments ...any) (Verdict, error) {
+	return Refuse{fsm.NotAllowed{Reason: fmt.Sprintf(format, arguments...)}}, nil
+}
