@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Batch gathers writes of one group, reads its own writes, and commits them all or none, the applied index with them.
+// Used by one goroutine. A batch outlives neither a Restore nor a Destroy of its group: then it answers ErrReplaced.
+type Batch struct {
+	group      *GroupState
+	generation uint64
+	batch      *pebble.Batch // made at the first use, nil after Close
+	committed  bool
+	closed     bool
+	key        []byte // scratch for a full key
+}
+
+// errBatchOver is a mistake of the caller.
+var errBatchOver = errors.New("storage: the batch is committed or closed")
+
+// open checks that the batch may be used and makes Pebble's part of it.
+func (b *Batch) open() error {
+	if b.closed || b.committed {
+		return errBatchOver
+	}
+	if err := b.group.still(b.generation); err != nil {
+		return err
+	}
+	if b.batch == nil {
+		b.batch = b.group.engine.db.NewIndexedBatch()
+	}
+	return nil
+}
+
+// Get returns a key's value, or nil where the key is absent. The slice is the caller's.
+func (b *Batch) Get(key []byte) ([]byte, error) {
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	b.key = userKey(b.key[:0], b.group.id, key)
+	value, err := get(b.batch, b.key)
+	if err != nil {
+		return nil, err
+	}
+	return value, b.group.still(b.generation)
+}
+
+// Scan visits the keys in [lower, upper) in ascending order until visit answers false or an error, which Scan returns.
+// An upper of nil means the end. The slices are valid during the visit only. Writes that visit makes are not visited.
+func (b *Batch) Scan(lower, upper []byte, visit func(key, value []byte) (more bool, err error)) error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	return b.group.scan(b.batch, b.generation, lower, upper, visit)
+}
+
+// Set gives a key a value. Both are copied.
+func (b *Batch) Set(key, value []byte) error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	b.key = userKey(b.key[:0], b.group.id, key)
+	return wrap("set", b.batch.Set(b.key, value, nil))
+}
+
+// Delete removes a key, present or not.
+func (b *Batch) Delete(key []byte) error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	b.key = userKey(b.key[:0], b.group.id, key)
+	return wrap("delete", b.batch.Delete(b.key, nil))
+}
+
+// DeleteRange removes the keys in [lower, upper). An upper of nil means the end; an empty range removes nothing.
+func (b *Batch) DeleteRange(lower, upper []byte) error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	from, to := userRange(b.group.id, lower, upper)
+	if bytes.Compare(from, to) >= 0 {
+		return nil
+	}
+	return wrap("delete range", b.batch.DeleteRange(from, to, nil))
+}
+
+// SetApplied sets the applied index that Commit writes together with the data.
+func (b *Batch) SetApplied(index uint64) error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	return wrap("set applied", b.batch.Set(metaKey(b.group.id, metaApplied), indexValue(index), nil))
+}
+
+// Commit makes the writes visible, all at once, without an fsync. After a crash all of them are there or none, and where
+// they are there, so is everything committed before them. After Commit the batch can only be closed.
+func (b *Batch) Commit() error {
+	b.group.commits.RLock()
+	defer b.group.commits.RUnlock()
+	if err := b.open(); err != nil {
+		return err
+	}
+	b.committed = true
+	return b.group.engine.stop.do(fmt.Sprintf("commit to group %d", b.group.id), 0, func() error {
+		return b.batch.Commit(pebble.NoSync)
+	})
+}
+
+// Close releases the batch; what was not committed is forgotten. Closing twice is harmless.
+func (b *Batch) Close() error {
+	if b.closed || b.batch == nil {
+		b.closed = true
+		return nil
+	}
+	b.closed = true
+	inner := b.batch
+	b.batch = nil
+	if b.group.engine.stop.check() != nil {
+		// A batch that a failed commit left in Pebble's queue must not go back to its pool.
+		return nil
+	}
+	return wrap("close batch", inner.Close())
+}

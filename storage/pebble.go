@@ -1,0 +1,170 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// engineOptions is what both Pebble engines are opened with.
+type engineOptions struct {
+	fs            vfs.FS // nil: the operating system's, watched for slow disks
+	logger        *slog.Logger
+	cacheBytes    int64
+	memTableBytes int64
+	onFatal       func(error)
+	uncompressed  bool
+}
+
+// engine is a Pebble database that stops for good at its first failure.
+type engine struct {
+	db   *pebble.DB
+	fs   vfs.FS
+	stop *failStop
+
+	closing   sync.Once
+	closed    atomic.Bool
+	closedErr error // written once, inside closing
+}
+
+// formatKey holds the version of our key and value layout, so that an older program refuses a newer directory.
+var formatKey = engineKey(engineFormat, 0)
+
+const formatVersion = 1
+
+func openEngine(dir string, opts engineOptions) (*engine, error) {
+	if opts.onFatal == nil {
+		return nil, errors.New("storage: an engine needs an OnFatal")
+	}
+	if opts.logger == nil {
+		opts.logger = slog.New(slog.DiscardHandler)
+	}
+	e := &engine{stop: &failStop{onFatal: opts.onFatal}, fs: opts.fs}
+	if e.fs == nil {
+		e.fs = vfs.Default
+	}
+	if err := e.fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make %s: %w", dir, err)
+	}
+	db, err := pebble.Open(dir, pebbleOptions(opts, e.stop))
+	if err != nil {
+		return nil, wrap("open "+dir, err)
+	}
+	e.db = db
+	if err := errors.Join(e.checkFormat(), e.stop.check()); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return e, nil
+}
+
+func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
+	logger := &pebbleLogger{log: opts.logger, stop: stop}
+	options := &pebble.Options{
+		FS:     opts.fs,
+		Logger: logger,
+		// The default format dropped synced entries when one byte of the write-ahead log was flipped; the newest notices.
+		FormatMajorVersion:          pebble.FormatNewest,
+		CacheSize:                   opts.cacheBytes,
+		MemTableSize:                uint64(opts.memTableBytes),
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                256,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { opts.logger.Error("pebble: background work failed", "error", err) },
+			// Not fatal by itself: whoever reads the damaged block gets ErrCorrupt.
+			DataCorruption: func(info pebble.DataCorruptionInfo) { opts.logger.Error("pebble: corruption", "what", info.String()) },
+			DiskSlow:       func(info pebble.DiskSlowInfo) { opts.logger.Warn("pebble: slow disk", "what", info.String()) },
+			WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+				opts.logger.Warn("pebble: writes stall", "reason", info.Reason)
+			},
+		},
+	}
+	if opts.uncompressed {
+		for i := range options.Levels {
+			options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		}
+	}
+	return options
+}
+
+// checkFormat marks a new database with our format and refuses one of another format.
+func (e *engine) checkFormat() error {
+	value, err := get(e.db, formatKey)
+	if err != nil {
+		return fmt.Errorf("read the format version: %w", err)
+	}
+	if value == nil {
+		return e.stop.do("write the format version", 0, func() error {
+			return e.db.Set(formatKey, []byte{formatVersion}, pebble.Sync)
+		})
+	}
+	if len(value) != 1 || value[0] != formatVersion {
+		return fmt.Errorf("storage: format %x is unknown, this program reads %d", value, formatVersion)
+	}
+	return nil
+}
+
+// usable answers ErrFailed or ErrClosed when the engine must not be touched.
+func (e *engine) usable() error {
+	if err := e.stop.check(); err != nil {
+		return err
+	}
+	if e.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// close closes the database, once. A failed engine is left as it is: Pebble may hold its locks for ever, and the process is
+// about to end.
+func (e *engine) close() error {
+	e.closing.Do(func() {
+		e.closed.Store(true)
+		if e.stop.check() == nil {
+			e.closedErr = wrap("close", e.db.Close())
+		}
+	})
+	return e.closedErr
+}
+
+// get reads one key and gives the caller a copy of its own; nil where the key is absent.
+func get(from pebble.Reader, key []byte) (value []byte, err error) {
+	found, closer, err := from.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrap("get", err)
+	}
+	value = append(make([]byte, 0, len(found)), found...)
+	return value, wrap("get", closer.Close())
+}
+
+// pebbleLogger gives what Pebble says to slog. Pebble's information is for debugging. What Pebble calls fatal is the
+// engine's failure; unlike Pebble's own logger this one returns, and every commit looks at the failure afterwards.
+type pebbleLogger struct {
+	log  *slog.Logger
+	stop *failStop
+}
+
+func (l *pebbleLogger) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *pebbleLogger) Errorf(format string, args ...any) {
+	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+func (l *pebbleLogger) Fatalf(format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	l.log.Error("pebble: fatal: " + message)
+	l.stop.fail(errors.New("pebble: " + message))
+}
