@@ -1,17 +1,18 @@
 package fsm
 
-import "parley/mimi"
+import (
+	"parley/mimi"
+	"parley/mls"
+)
 
 // ReadClientUser returns whose client a client is, as a room learnt it: from its creation or from a recorded claim; false where the
 // room does not know the client. The mapping lasts as long as the room, since every Commit of the client rests on it.
 func ReadClientUser(r Reader, room mimi.RoomURI, client mimi.ClientURI) (mimi.UserURI, bool, error) {
-	value, err := r.Get(clientUserKey(room, client))
-	if err != nil || value == nil {
-		return mimi.UserURI{}, false, err
-	}
-	user, err := mimi.ParseUserURI(string(value))
-	return user, err == nil, err
+	return readRecord(r, clientUserKey(room, client), "client's user", readClientUser)
 }
+
+//	struct { opaque user<V>; } ClientUser;
+func readClientUser(r *mls.Reader) mimi.UserURI { return mimi.ReadUserURI(r, "user") }
 
 func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {
 	return roomKey(keyClientUser, room).hashed(client.String())
@@ -22,6 +23,6 @@ func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {
 func (t *tx) mapClient(room mimi.RoomURI, client mimi.ClientURI, user mimi.UserURI) {
 	k := clientUserKey(room, client)
 	if !t.has(k) {
-		t.set(k, []byte(user.String()))
+		t.set(k, record(user.AppendTo))
 	}
 }

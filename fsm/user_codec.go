@@ -122,7 +122,7 @@ func readRecordKeyPackageRefs(r *mls.Reader) RecordKeyPackageRefs {
 //	struct {
 //	    opaque ref<V>;
 //	    opaque provider<V>;
-//	    opaque user<V>;
+//	    opaque user<V>;   // empty: not known
 //	    opaque client<V>; // empty: not known
 //	    uint64 not_after;
 //	} KeyPackageRoute;
@@ -138,7 +138,7 @@ func readRoute(r *mls.Reader) KeyPackageRoute {
 	return KeyPackageRoute{
 		Ref:      readText[mls.KeyPackageRef](r, "ref"),
 		Provider: mimi.ReadProvider(r, "provider"),
-		User:     mimi.ReadUserURI(r, "user"),
+		User:     mimi.ReadOptionalUserURI(r, "user"),
 		Client:   mimi.ReadOptionalClientURI(r, "client"),
 		NotAfter: r.Uint64("not_after"),
 	}
