@@ -1,0 +1,171 @@
+package httpapi
+
+import (
+	"context"
+
+	"parley/fsm"
+	"parley/mimi"
+)
+
+// Admin is what an operator can ask of a node. The program's composition makes it of the cluster's node. Its methods may be
+// called by many goroutines. An error is a *RefusedError, a *NotFoundError, a *mls.MalformedError, or one of the fsm
+// sentinels; anything else is a fault of the node.
+type Admin interface {
+	// Ready says whether this node can serve: it has a cluster map, and all replicas that it should hold run.
+	Ready(ctx context.Context) Readiness
+	Status(ctx context.Context) (ClusterStatus, error)
+	Init(ctx context.Context, r InitRequest) (ClusterIdentity, error)
+	Join(ctx context.Context, r JoinRequest) (ClusterIdentity, error)
+
+	Peers(ctx context.Context) ([]PeerEntry, error)
+	PutPeer(ctx context.Context, p PeerEntry) error
+	RemovePeer(ctx context.Context, domain mimi.Provider) error
+
+	Tokens(ctx context.Context) ([]TokenEntry, error)
+	CreateToken(ctx context.Context, r TokenRequest) (NewToken, error)
+	RevokeToken(ctx context.Context, id string) error
+
+	// Digests compares the replicas of a shard at one applied index.
+	Digests(ctx context.Context, shard fsm.ShardID) (ShardDigests, error)
+	TransferLeadership(ctx context.Context, shard fsm.ShardID, node string) error
+}
+
+// RefusedError is an action that would be unsafe or does not fit the state: 409. All four texts are for the operator.
+type RefusedError struct {
+	Reason  string
+	Blocker string // what stands in the way
+	See     string // the command that shows it
+	Clear   string // the command that clears it
+}
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+// NotFoundError names what does not exist: 404.
+type NotFoundError struct{ What string }
+
+func (e *NotFoundError) Error() string { return e.What + " does not exist" }
+
+// Readiness is what GET /readyz tells; 200 when Ready, else 503.
+type Readiness struct {
+	Ready    bool     `json:"ready"`
+	Node     string   `json:"node"`
+	HasMap   bool     `json:"hasMap"`
+	Replicas int      `json:"replicas"` // that this node should hold
+	Running  int      `json:"running"`
+	Reasons  []string `json:"reasons"` // why not, for people
+}
+
+// ClusterIdentity answers init and join, which may both be repeated.
+type ClusterIdentity struct {
+	ClusterID string `json:"clusterId"`
+	Node      string `json:"node"`
+}
+
+// InitRequest begins a cluster, once.
+type InitRequest struct {
+	Domains  []mimi.Provider `json:"domains"`            // the provider's; the first is the one it speaks as
+	Nodes    []string        `json:"nodes,omitempty"`    // IDs of the first nodes; none means this one
+	Shards   int             `json:"shards,omitempty"`   // 0 means 6
+	Replicas int             `json:"replicas,omitempty"` // 0 means 3
+}
+
+// JoinRequest brings this node into a cluster.
+type JoinRequest struct {
+	Seeds []string `json:"seeds"`           // cluster addresses, host:port
+	Token string   `json:"token,omitempty"` // of `parley node invite`
+}
+
+// ClusterStatus is what GET /v1/cluster/status tells, as this node sees it.
+type ClusterStatus struct {
+	ClusterID  string          `json:"clusterId"`
+	Node       string          `json:"node"` // who answers
+	MapVersion uint64          `json:"mapVersion"`
+	MetaLeader string          `json:"metaLeader,omitempty"`
+	Domains    []mimi.Provider `json:"domains"`
+	Nodes      []NodeStatus    `json:"nodes"`
+	Shards     []ShardStatus   `json:"shards"`
+	Outbox     []OutboxStatus  `json:"outbox"` // of the shards that the answering node leads
+}
+
+// NodeStatus is one node as the map and gossip know it.
+type NodeStatus struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Alive   bool   `json:"alive"` // by gossip, which is a hint
+	Leads   int    `json:"leads"` // shards
+}
+
+// ShardStatus is one shard.
+type ShardStatus struct {
+	ID         fsm.ShardID     `json:"id"`
+	Generation uint64          `json:"generation"`
+	FirstSlot  fsm.SlotID      `json:"firstSlot"`
+	LastSlot   fsm.SlotID      `json:"lastSlot"`
+	State      string          `json:"state"`
+	Leader     string          `json:"leader,omitempty"`
+	Term       uint64          `json:"term"`
+	Replicas   []ReplicaStatus `json:"replicas"`
+}
+
+// ReplicaStatus is a node's copy of a shard; the numbers are 0 where the answering node does not know them.
+type ReplicaStatus struct {
+	Node    string `json:"node"`
+	Voter   bool   `json:"voter"`
+	Running bool   `json:"running"`
+	Applied uint64 `json:"applied"`
+	Commit  uint64 `json:"commit"`
+}
+
+// OutboxStatus sums up what waits for one destination.
+type OutboxStatus struct {
+	Destination mimi.Provider `json:"destination"`
+	Items       uint64        `json:"items"`
+}
+
+// PeerEntry is an entry of the allow-list.
+type PeerEntry struct {
+	Domain  mimi.Provider   `json:"domain"`  // of its certificate and From header
+	Domains []mimi.Provider `json:"domains"` // whom it may speak for; empty means Domain alone
+	// DirectoryURLs are where its directory document is, in order; empty means the well-known place at Domain.
+	DirectoryURLs         []string `json:"directoryUrls"`
+	TrustPEM              string   `json:"trustPem,omitempty"` // certificates; empty means the public roots
+	AcceptServerAuth      bool     `json:"acceptServerAuth"`
+	AllowPrivateAddresses bool     `json:"allowPrivateAddresses"`
+}
+
+// TokenRequest makes a bearer token of the local listener.
+type TokenRequest struct {
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+}
+
+// NewToken is a token with its secret, which is shown this once and is not stored.
+type NewToken struct {
+	ID     string   `json:"id"`
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+	Secret string   `json:"secret"`
+}
+
+// TokenEntry is a token without its secret.
+type TokenEntry struct {
+	ID     string   `json:"id"`
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+}
+
+// ShardDigests compares replicas. Equal counts only replicas at the same index.
+type ShardDigests struct {
+	Shard    fsm.ShardID     `json:"shard"`
+	Equal    bool            `json:"equal"`
+	Replicas []ReplicaDigest `json:"replicas"`
+}
+
+// ReplicaDigest is the digest of a shard's state at one node, or why there is none.
+type ReplicaDigest struct {
+	Node   string `json:"node"`
+	Index  uint64 `json:"index"`
+	Digest string `json:"digest,omitempty"` // SHA-256, lower-case hexadecimal
+	Error  string `json:"error,omitempty"`
+}

@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+type peerList struct {
+	Peers []PeerEntry `json:"peers"`
+}
+
+func (s *AdminServer) listPeers(c echo.Context) error {
+	peers, err := s.admin.Peers(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, peerList{Peers: append([]PeerEntry{}, peers...)})
+}
+
+// putPeer is PUT /v1/peers/{domain}: it makes the peer, or replaces it whole.
+func (s *AdminServer) putPeer(c echo.Context) error {
+	domain, err := mimi.ParseProvider(c.Param("domain"))
+	if err != nil {
+		return err
+	}
+	var p PeerEntry
+	if err := readJSON(c, adminBodyBytesMax, &p); err != nil {
+		return err
+	}
+	if p.Domain.IsZero() {
+		p.Domain = domain
+	}
+	if p.Domain != domain {
+		return &mls.MalformedError{Field: "domain", Reason: "it is not the domain that the path names"}
+	}
+	if !slices.Contains(p.Domains, domain) {
+		p.Domains = append(p.Domains, domain)
+	}
+	for i, address := range p.DirectoryURLs {
+		if _, err := checkURL(address); err != nil {
+			return &mls.MalformedError{Field: fmt.Sprintf("directoryUrls[%d]", i), Reason: err.Error()}
+		}
+	}
+	if p.TrustPEM != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(p.TrustPEM)) {
+		return &mls.MalformedError{Field: "trustPem", Reason: "it holds no certificate in PEM form"}
+	}
+	if err := s.admin.PutPeer(c.Request().Context(), p); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, p)
+}
+
+func (s *AdminServer) removePeer(c echo.Context) error {
+	domain, err := mimi.ParseProvider(c.Param("domain"))
+	if err != nil {
+		return err
+	}
+	if err := s.admin.RemovePeer(c.Request().Context(), domain); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,60 @@
+// Package httpapi is the doors of a node: the peer, local and admin listeners, one file per endpoint, and what goes out to
+// other providers. It sees the cluster through the small interfaces of this file, which the cluster's node satisfies as it is.
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/fsm/meta"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// Hub decides requests. Do may be called by many goroutines. Its error is a *mls.MalformedError, or wraps fsm.ErrNotProposed,
+// fsm.ErrOverloaded or fsm.ErrUnknownOutcome; anything else is a fault of the node. What the protocol refuses is an Outcome.
+type Hub interface {
+	Do(ctx context.Context, r judge.Request) (fsm.Outcome, error)
+}
+
+// Peers is the allow-list: a provider that it does not know is not talked to, in either direction. It is found by any of its
+// domains. Peer may be called by many goroutines.
+type Peers interface {
+	Peer(domain mimi.Provider) (meta.Peer, bool)
+}
+
+// Tokens finds a bearer token by the SHA-256 of its secret.
+type Tokens interface {
+	Token(secretHash [32]byte) (meta.Token, bool)
+}
+
+// Config tells the cluster's settings, of which the local provider's domains are used here: the first is the one it speaks as.
+type Config interface {
+	Settings() fsm.Settings
+}
+
+// HubKeys are the external-sender keys of this hub, at most one per signature scheme (WIRE rule 6).
+type HubKeys interface {
+	// HubSigner returns the key of a scheme and how it stands in the rooms' external_senders, or false where the hub has none.
+	HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool)
+}
+
+// Outbox is what waits for other providers, on the shards that this node leads.
+type Outbox interface {
+	// Heads returns the first waiting item of each room that is not busy, at most max.
+	Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) ([]fsm.OutboxItem, error)
+	// Waiting lists the destinations for which something waits, without the local provider.
+	Waiting() []mimi.Provider
+}
+
+// Inbox reads what waits for the local provider, over all shards.
+type Inbox interface {
+	// Inbox returns the oldest items that are not acknowledged, at most max, in order per room.
+	Inbox(ctx context.Context, max int) ([]fsm.OutboxItem, error)
+}
+
+// Certificates gives the certificate with which the provider appears: its domain is among the DNS names. It is asked at every
+// handshake, so that a renewed one is used at once.
+type Certificates func() (*tls.Certificate, error)

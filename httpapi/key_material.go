@@ -1,0 +1,240 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// idempotencyKeyBytesMax bounds the Idempotency-Key header.
+const idempotencyKeyBytesMax = 255
+
+// keyMaterial is POST /v1/keyMaterial/{targetUser} of the peer listener (mimi-protocol-06 §5.2). As the target's provider it
+// claims; as the hub of the request's room it passes the request on to the target's provider.
+func (s *PeerServer) keyMaterial(c echo.Context) error {
+	caller, err := s.caller(c)
+	if err != nil {
+		return err
+	}
+	claim, err := readClaim(c, c.Param("*"), s.bodyBytesMax)
+	if err != nil {
+		return err
+	}
+	from, err := claimant(caller, claim.request)
+	if err != nil {
+		return err
+	}
+	if !s.desk.isOurs(claim.target.Provider()) && !s.desk.isOurs(claim.request.Room.Provider()) {
+		return newProblem(http.StatusForbidden, problemNotYours, "roomId",
+			"A claim for another provider's user goes through the hub of its room, which is not here.")
+	}
+	a, err := s.desk.claim(c.Request().Context(), from, claim)
+	if err != nil {
+		return err
+	}
+	return a.send(c)
+}
+
+// claimant is the domain in whose name a peer claims: the requesting user's own provider, or the hub of the room (WIRE rule 1).
+func claimant(caller caller, request mimi.KeyMaterialRequest) (mimi.Provider, error) {
+	for _, domain := range []mimi.Provider{request.RequestingUser.Provider(), request.Room.Provider()} {
+		if caller.speaksFor(domain) {
+			return domain, nil
+		}
+	}
+	return mimi.Provider{}, newProblem(http.StatusForbidden, problemNotYours, "KeyMaterialRequest.requestingUser",
+		fmt.Sprintf("%s is neither the provider of the requesting user nor the hub of the room.", caller.domain))
+}
+
+// claim is a KeyMaterialRequest as it came, with what has to be known of it to find its way.
+type claim struct {
+	target         mimi.UserURI
+	request        mimi.KeyMaterialRequest
+	body           []byte // forwarded byte for byte: it is signed
+	idempotencyKey string
+}
+
+func readClaim(c echo.Context, path string, limit int64) (claim, error) {
+	target, err := mimi.UserURIFromPath(path)
+	if err != nil {
+		return claim{}, err
+	}
+	key := c.Request().Header.Get(mimi.HeaderIdempotencyKey)
+	if len(key) > idempotencyKeyBytesMax {
+		return claim{}, newProblem(http.StatusBadRequest, problemMalformed, mimi.HeaderIdempotencyKey,
+			fmt.Sprintf("more than %d bytes", idempotencyKeyBytesMax))
+	}
+	body, err := readBody(c, limit)
+	if err != nil {
+		return claim{}, err
+	}
+	request, err := mimi.ParseKeyMaterialRequest(body)
+	if err != nil {
+		return claim{}, err
+	}
+	if request.TargetUser != target {
+		return claim{}, newProblem(http.StatusBadRequest, problemMalformed, "KeyMaterialRequest.targetUser",
+			"It is not the user that the path names.")
+	}
+	return claim{target: target, request: request, body: body, idempotencyKey: key}, nil
+}
+
+// claim hands out KeyPackages of a local user, or fetches those of another provider's. Either way the room remembers where they
+// went before anybody has them, so that a Welcome finds its way.
+func (d *Desk) claim(ctx context.Context, from mimi.Provider, claim claim) (answer, error) {
+	var a answer
+	var err error
+	if d.isOurs(claim.target.Provider()) {
+		a, err = d.claimHere(ctx, from, claim)
+	} else {
+		a, err = d.claimThere(ctx, claim)
+	}
+	if err != nil || a.status != http.StatusOK {
+		return a, err
+	}
+	response, err := mimi.ParseKeyMaterialResponse(a.body)
+	if err == nil && response.User != claim.target {
+		err = &mls.MalformedError{Field: "KeyMaterialResponse.userUri", Reason: "it is not the user that was asked for"}
+	}
+	if err != nil {
+		// The fault is the target provider's, not the requester's.
+		return answer{}, badUpstream(claim.target.Provider(), err)
+	}
+	if err := d.recordRoutes(ctx, claim.request.Room, response); err != nil {
+		return answer{}, err
+	}
+	return a, nil
+}
+
+func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (answer, error) {
+	request, err := judge.NewClaim(from, claim.target, claim.body, claim.idempotencyKey)
+	if err != nil {
+		return answer{}, err
+	}
+	outcome, err := d.hub.Do(ctx, request)
+	if err != nil {
+		return answer{}, err
+	}
+	switch o := outcome.(type) {
+	case fsm.Claimed:
+		response, err := claimedResponse(o)
+		if err != nil {
+			return answer{}, err
+		}
+		return coded(response), nil
+	case fsm.NotAllowed:
+		return coded(mimi.KeyMaterialResponse{Status: mimi.KeyMaterialNoConsent, User: claim.target}), nil
+	default:
+		return answer{}, unexpected("a claim", outcome)
+	}
+}
+
+func claimedResponse(claimed fsm.Claimed) (mimi.KeyMaterialResponse, error) {
+	response := mimi.KeyMaterialResponse{Status: claimed.Code, User: claimed.User}
+	if !claimed.Code.ListsClients() {
+		return response, nil
+	}
+	for _, client := range claimed.Clients {
+		material := mimi.ClientKeyMaterial{Client: client.Client}
+		switch client.Code {
+		case mimi.KeyMaterialClientSuccess:
+			keyPackage, err := mls.ParseKeyPackage(client.KeyPackage)
+			if err != nil {
+				return response, fmt.Errorf("stored KeyPackage of %s: %s", client.Client, err)
+			}
+			material.Material = mimi.ClaimedKeyPackage{KeyPackage: keyPackage}
+		case mimi.KeyMaterialNothingCompatible:
+			material.Material = mimi.NothingCompatible{}
+		default:
+			material.Material = mimi.MaterialExhausted{}
+		}
+		response.Clients = append(response.Clients, material)
+	}
+	return response, nil
+}
+
+// claimThere passes the request on byte for byte. The target's provider recognises it when it comes twice (WIRE rule 4).
+func (d *Desk) claimThere(ctx context.Context, claim claim) (answer, error) {
+	target := claim.target.Provider()
+	reply, err := d.outbound.Post(ctx, target, KeyMaterialTarget(claim.target), claim.body, claim.idempotencyKey)
+	if err != nil {
+		return answer{}, err
+	}
+	if reply.OK() {
+		return answer{status: http.StatusOK, contentType: mimi.MediaType, body: reply.Body}, nil
+	}
+	return answer{}, refusedUpstream(target, reply)
+}
+
+// recordRoutes remembers at the room where each claimed KeyPackage belongs (mimi-protocol-06 §5.2). Until that is written the
+// KeyPackages are not given out; the requester's repetition of the request gets the same ones.
+func (d *Desk) recordRoutes(ctx context.Context, room mimi.RoomURI, response mimi.KeyMaterialResponse) error {
+	if room.IsZero() {
+		return nil
+	}
+	routes, err := routesOf(response)
+	if err != nil {
+		return badUpstream(response.User.Provider(), err)
+	}
+	if len(routes) == 0 {
+		return nil
+	}
+	request, err := judge.NewRecordRoutes(room, routes)
+	if err != nil {
+		return badUpstream(response.User.Provider(), err)
+	}
+	outcome, err := d.hub.Do(ctx, request)
+	if err != nil {
+		return err
+	}
+	switch outcome.(type) {
+	case fsm.Done, fsm.Accepted, fsm.NoSuchRoom: // a room may be created after its first claims
+		return nil
+	default:
+		return unexpected("a record of routes", outcome)
+	}
+}
+
+func routesOf(response mimi.KeyMaterialResponse) ([]fsm.KeyPackageRoute, error) {
+	var routes []fsm.KeyPackageRoute
+	for i, client := range response.Clients {
+		claimed, ok := client.Material.(mimi.ClaimedKeyPackage)
+		if !ok {
+			continue
+		}
+		ref, err := claimed.KeyPackage.Ref()
+		if err != nil {
+			return nil, fmt.Errorf("clients[%d].keyPackage: %w", i, err)
+		}
+		lifetime, ok := claimed.KeyPackage.Lifetime()
+		if !ok {
+			return nil, &mls.MalformedError{Field: fmt.Sprintf("clients[%d].keyPackage.leaf_node", i), Reason: "it has no lifetime"}
+		}
+		routes = append(routes, fsm.KeyPackageRoute{
+			Ref: ref, Provider: response.User.Provider(), User: response.User, Client: client.Client, NotAfter: lifetime.NotAfter,
+		})
+	}
+	return routes, nil
+}
+
+// badUpstream: another provider's answer cannot be read.
+func badUpstream(provider mimi.Provider, err error) *Problem {
+	return newProblem(http.StatusBadGateway, problemUpstream, "", fmt.Sprintf("The answer of %s cannot be used: %s.", provider, err))
+}
+
+// refusedUpstream: another provider answered with an error. One that asks for patience is passed on as such.
+func refusedUpstream(provider mimi.Provider, reply *Reply) *Problem {
+	failed := reply.StatusError(provider)
+	status := http.StatusBadGateway
+	if reply.Status == http.StatusTooManyRequests || reply.Status == http.StatusServiceUnavailable {
+		status = http.StatusServiceUnavailable
+	}
+	return newProblem(status, problemUpstream, "", fmt.Sprintf("%s answered %d.", provider, reply.Status)).after(failed.RetryAfter)
+}

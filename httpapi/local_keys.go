@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// uploadRequest is the body of POST /v1/users/{user}/clients/{client}/keyPackages.
+type uploadRequest struct {
+	KeyPackages [][]byte `json:"keyPackages"` // bare, in the order in which they are to be given out
+}
+
+// uploadResult says what became of them.
+type uploadResult struct {
+	Stored  uint32   `json:"stored"`
+	Known   uint32   `json:"known"`   // were there already
+	Refused [][]byte `json:"refused"` // references of those claimed before or over the limit
+	Left    uint32   `json:"left"`    // single-use KeyPackages of the client now in store
+}
+
+// uploadKeyPackages is POST /v1/users/{user}/clients/{client}/keyPackages.
+func (s *LocalServer) uploadKeyPackages(c echo.Context) error {
+	user, err := mimi.UserURIFromPath(c.Param("user"))
+	if err != nil {
+		return err
+	}
+	client, err := mimi.ClientURIFromPath(c.Param("client"))
+	if err != nil {
+		return err
+	}
+	if err := s.checkLocalUser("user", user.Provider()); err != nil {
+		return err
+	}
+	if err := s.checkLocalUser("client", client.Provider()); err != nil {
+		return err
+	}
+	var r uploadRequest
+	if err := readJSON(c, s.bodyBytesMax, &r); err != nil {
+		return err
+	}
+	if len(r.KeyPackages) == 0 {
+		return missing("keyPackages")
+	}
+	request, err := judge.NewUpload(user, client, r.KeyPackages)
+	if err != nil {
+		return err
+	}
+	outcome, err := s.desk.hub.Do(c.Request().Context(), request)
+	if err != nil {
+		return err
+	}
+	switch o := outcome.(type) {
+	case fsm.Uploaded:
+		result := uploadResult{Stored: o.Stored, Known: o.Known, Refused: [][]byte{}, Left: o.Left}
+		for _, ref := range o.Refused {
+			result.Refused = append(result.Refused, []byte(ref))
+		}
+		return c.JSON(http.StatusOK, result)
+	case fsm.NotAllowed:
+		return newProblem(http.StatusConflict, problemConflict, "keyPackages", o.Reason)
+	default:
+		return unexpected("an upload", outcome)
+	}
+}
+
+// hubKey is an external-sender key for the creators of rooms, who must put it into external_senders (WIRE rule 6).
+type hubKey struct {
+	SignatureScheme string            `json:"signatureScheme"`
+	CipherSuites    []mls.CipherSuite `json:"cipherSuites"`
+	PublicKey       []byte            `json:"publicKey"`
+	ExternalSender  []byte            `json:"externalSender"` // the encoded ExternalSender
+}
+
+type hubKeyList struct {
+	Keys []hubKey `json:"keys"`
+}
+
+// schemeNames are the names of the schemes in JSON.
+var schemeNames = map[mls.SignatureScheme]string{
+	mls.Ed25519: "Ed25519", mls.Ed448: "Ed448",
+	mls.ECDSAWithP256: "ECDSA-P256-SHA256", mls.ECDSAWithP384: "ECDSA-P384-SHA384", mls.ECDSAWithP521: "ECDSA-P521-SHA512",
+}
+
+// hubKeys is GET /v1/hub-keys.
+func (s *LocalServer) hubKeys(c echo.Context) error {
+	list := hubKeyList{Keys: []hubKey{}}
+	suites := suitesByScheme()
+	for scheme := mls.Ed25519; scheme <= mls.ECDSAWithP521; scheme++ {
+		key, sender, found := s.desk.keys.HubSigner(scheme)
+		if !found {
+			continue
+		}
+		name, known := schemeNames[scheme]
+		if !known {
+			return fmt.Errorf("signature scheme %d has no name", scheme)
+		}
+		list.Keys = append(list.Keys, hubKey{
+			SignatureScheme: name, CipherSuites: suites[scheme], PublicKey: key.Public(), ExternalSender: sender.Marshal(),
+		})
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// suitesByScheme finds the suites that each scheme signs for among those that the hub can verify (RFC 9420 §17.1: 1 to 7).
+func suitesByScheme() map[mls.SignatureScheme][]mls.CipherSuite {
+	suites := map[mls.SignatureScheme][]mls.CipherSuite{}
+	for id := mls.CipherSuite(1); id <= 7; id++ {
+		if suite, err := id.Suite(); err == nil {
+			suites[suite.Scheme] = append(suites[suite.Scheme], id)
+		}
+	}
+	return suites
+}

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// createRoomRequest is the body of POST /v1/rooms. The room may be at any epoch of its group.
+type createRoomRequest struct {
+	Room        mimi.RoomURI `json:"room"`
+	Creator     mimi.UserURI `json:"creator"`
+	GroupInfo   []byte       `json:"groupInfo"`   // bare GroupInfo without ratchet_tree, with external_pub
+	RatchetTree []byte       `json:"ratchetTree"` // optional<Node> ratchet_tree<V>
+}
+
+// roomAccepted answers POST /v1/rooms; a retry gets the same.
+type roomAccepted struct {
+	Room           mimi.RoomURI `json:"room"`
+	Epoch          mls.Epoch    `json:"epoch"`
+	AcceptedMillis uint64       `json:"acceptedMillis"`
+}
+
+// createRoom is POST /v1/rooms.
+func (s *LocalServer) createRoom(c echo.Context) error {
+	var r createRoomRequest
+	if err := readJSON(c, s.bodyBytesMax, &r); err != nil {
+		return err
+	}
+	switch {
+	case r.Room.IsZero():
+		return missing("room")
+	case r.Creator.IsZero():
+		return missing("creator")
+	case !s.desk.isOurs(r.Room.Provider()):
+		return &mls.MalformedError{Field: "room", Reason: "its domain is not one of this provider's"}
+	}
+	if err := s.checkLocalUser("creator", r.Creator.Provider()); err != nil {
+		return err
+	}
+	request, err := judge.NewCreateRoom(r.Room, r.Creator, r.GroupInfo, r.RatchetTree)
+	if err != nil {
+		return err
+	}
+	outcome, err := s.desk.hub.Do(c.Request().Context(), request)
+	if err != nil {
+		return err
+	}
+	switch o := outcome.(type) {
+	case fsm.Accepted:
+		return c.JSON(http.StatusCreated, roomAccepted{Room: r.Room, Epoch: o.Epoch, AcceptedMillis: o.Millis})
+	case fsm.NotAllowed:
+		return newProblem(http.StatusConflict, problemConflict, "", o.Reason)
+	case fsm.WrongEpoch:
+		return newProblem(http.StatusConflict, problemConflict, "groupInfo", fmt.Sprintf("The room exists, in epoch %d.", o.Current))
+	default:
+		return unexpected("a new room", outcome)
+	}
+}
+
+// roomDescription answers GET /v1/rooms/{room}.
+type roomDescription struct {
+	Room             mimi.RoomURI      `json:"room"`
+	GroupID          []byte            `json:"groupId"`
+	CipherSuite      mls.CipherSuite   `json:"cipherSuite"`
+	Epoch            mls.Epoch         `json:"epoch"`
+	TreeHash         []byte            `json:"treeHash"`
+	Participants     []roomParticipant `json:"participants"`
+	Destinations     []mimi.Provider   `json:"destinations"`
+	PendingProposals uint32            `json:"pendingProposals"`
+}
+
+type roomParticipant struct {
+	User mimi.UserURI `json:"user"`
+	Role uint32       `json:"role"`
+}
+
+// describeRoom is GET /v1/rooms/{room}, for rooms hosted here.
+func (s *LocalServer) describeRoom(c echo.Context) error {
+	room, err := mimi.RoomURIFromPath(c.Param("room"))
+	if err != nil {
+		return err
+	}
+	if err := s.desk.checkHosted(room); err != nil {
+		return err
+	}
+	request, err := judge.NewDescribeRoom(room)
+	if err != nil {
+		return err
+	}
+	outcome, err := s.desk.hub.Do(c.Request().Context(), request)
+	if err != nil {
+		return err
+	}
+	switch o := outcome.(type) {
+	case fsm.RoomDescribed:
+		return c.JSON(http.StatusOK, describe(o))
+	case fsm.NoSuchRoom:
+		return newProblem(http.StatusNotFound, problemNotFound, "room", "There is no such room.")
+	default:
+		return unexpected("a look at a room", outcome)
+	}
+}
+
+func describe(o fsm.RoomDescribed) roomDescription {
+	d := roomDescription{
+		Room:             o.Room,
+		GroupID:          []byte(o.GroupID),
+		CipherSuite:      o.Suite,
+		Epoch:            o.Epoch,
+		TreeHash:         o.TreeHash,
+		Participants:     []roomParticipant{},
+		Destinations:     append([]mimi.Provider{}, o.Destinations...),
+		PendingProposals: o.Pending,
+	}
+	for _, p := range o.Participants {
+		d.Participants = append(d.Participants, roomParticipant{User: p.User, Role: p.Role})
+	}
+	return d
+}
+
+// checkLocalUser refuses to speak for another provider's user.
+func (s *LocalServer) checkLocalUser(field string, domain mimi.Provider) error {
+	if s.desk.isOurs(domain) {
+		return nil
+	}
+	return newProblem(http.StatusForbidden, problemNotYours, field, "It is no user of this provider.")
+}

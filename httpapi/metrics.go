@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// RequestMetrics counts and times requests by listener, endpoint and status. The endpoint is the route's pattern, so the
+// number of series is bounded by the routes; what matches none is counted as "none".
+type RequestMetrics struct {
+	count    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+// NewRequestMetrics registers the metrics. It fails where they are registered already.
+func NewRequestMetrics(registry prometheus.Registerer) (*RequestMetrics, error) {
+	labels := []string{"listener", "method", "endpoint", "code"}
+	m := &RequestMetrics{
+		count: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parley_http_requests_total", Help: "Requests answered, by listener, route and HTTP status.",
+		}, labels),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "parley_http_request_seconds", Help: "Time from a request's header to the end of its answer.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30},
+		}, labels),
+	}
+	if err := errors.Join(registry.Register(m.count), registry.Register(m.duration)); err != nil {
+		return nil, fmt.Errorf("register request metrics: %w", err)
+	}
+	return m, nil
+}
+
+// observe is the outermost middleware of a listener. It makes echo write the error's answer, so that its status is known.
+func (m *RequestMetrics) observe(listener string) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			begun := time.Now()
+			if err := next(c); err != nil {
+				c.Error(err)
+			}
+			endpoint := c.Path()
+			if endpoint == "" {
+				endpoint = "none"
+			}
+			code := strconv.Itoa(c.Response().Status)
+			m.count.WithLabelValues(listener, methodLabel(c.Request().Method), endpoint, code).Inc()
+			m.duration.WithLabelValues(listener, methodLabel(c.Request().Method), endpoint, code).Observe(time.Since(begun).Seconds())
+			return nil
+		}
+	}
+}
+
+// methodLabel keeps a made-up method from making a series of its own.
+func methodLabel(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "DELETE":
+		return method
+	default:
+		return "other"
+	}
+}
+
+// DeliveryMetrics tells how the delivery of the outbox goes, by destination.
+type DeliveryMetrics struct {
+	sent     *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	acked    *prometheus.CounterVec
+	inFlight *prometheus.GaugeVec
+	parked   *prometheus.GaugeVec
+	refused  *prometheus.CounterVec
+	age      *prometheus.GaugeVec
+	backoff  *prometheus.GaugeVec
+}
+
+// NewDeliveryMetrics registers the metrics. It fails where they are registered already.
+func NewDeliveryMetrics(registry prometheus.Registerer) (*DeliveryMetrics, error) {
+	destination := []string{"destination"}
+	m := &DeliveryMetrics{
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_delivery_attempts_total",
+			Help: "Notify bodies sent, by destination and result."}, []string{"destination", "result"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_delivery_bytes_total",
+			Help: "Bytes of notify bodies that were taken."}, destination),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "parley_delivery_seconds",
+			Help:    "Time of one attempt to deliver a notify body.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10}}, destination),
+		acked: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_delivery_acknowledged_total",
+			Help: "Outbox items recorded as delivered."}, destination),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_delivery_rooms_in_flight",
+			Help: "Rooms with a body on its way or waiting for its acknowledgement to be recorded."}, destination),
+		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_delivery_rooms_parked",
+			Help: "Rooms whose next body the destination refuses. Retried slowly, never dropped; more than 0 needs a look."}, destination),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_delivery_refused_total",
+			Help: "ALARM: answers of class 400 to a body that the destination must take."}, []string{"destination", "code"}),
+		age: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_delivery_oldest_head_millis",
+			Help: "Hub time at which the oldest body known to wait here was accepted; 0 when none waits."}, destination),
+		backoff: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_delivery_backoff_seconds",
+			Help: "How long nothing is sent to the destination after its last failure; 0 when it answers."}, destination),
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.sent, m.bytes, m.duration, m.acked, m.inFlight, m.parked, m.refused, m.age, m.backoff} {
+		errs = append(errs, registry.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("register delivery metrics: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/mimi"
+)
+
+// submitMessage is POST /v1/submitMessage/{roomId} of the peer listener (mimi-protocol-06 §5.4).
+func (s *PeerServer) submitMessage(c echo.Context) error {
+	from, room, body, err := s.roomRequest(c)
+	if err != nil {
+		return err
+	}
+	request, err := mimi.ParseSubmitMessageRequest(body)
+	if err != nil {
+		return err
+	}
+	a, err := s.desk.submit(c.Request().Context(), from.inNameOf(request.Sender.Provider()), room, body)
+	if err != nil {
+		return err
+	}
+	return a.send(c)
+}
+
+// submit decides an application message for a room hosted here.
+func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI, body []byte) (answer, error) {
+	if err := d.checkHosted(room); err != nil {
+		return answer{}, err
+	}
+	request, err := judge.NewSubmit(from, room, body)
+	if err != nil {
+		return answer{}, err
+	}
+	outcome, err := d.hub.Do(ctx, request)
+	if err != nil {
+		return answer{}, err
+	}
+	switch o := outcome.(type) {
+	case fsm.Accepted:
+		return coded(mimi.SubmitAccepted{AcceptedMillis: o.Millis}), nil
+	case fsm.EpochTooOld:
+		return coded(mimi.SubmitEpochTooOld{Current: o.Current}), nil
+	case fsm.NotAllowed, fsm.NoSuchRoom, fsm.WrongEpoch: // WrongEpoch: one that has not begun
+		return coded(mimi.SubmitNotAllowed{}), nil
+	default:
+		return answer{}, unexpected("a message", outcome)
+	}
+}

@@ -1,0 +1,40 @@
+package httpapi
+
+import (
+	"fmt"
+
+	"parley/mimi"
+)
+
+// Target is an endpoint of another provider together with the value of its path's variable.
+type Target struct {
+	endpoint mimi.Endpoint
+	value    interface{ String() string }
+}
+
+// NotifyTarget is where a hub delivers the events of a room (mimi-protocol-06 §5.5).
+func NotifyTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointNotify, room} }
+
+// KeyMaterialTarget is where KeyPackages of a user are claimed (mimi-protocol-06 §5.2).
+func KeyMaterialTarget(user mimi.UserURI) Target { return Target{mimi.EndpointKeyMaterial, user} }
+
+// UpdateTarget is where Commits and Proposals of a room are handed in (mimi-protocol-06 §5.3).
+func UpdateTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointUpdate, room} }
+
+// SubmitMessageTarget is where application messages of a room are handed in (mimi-protocol-06 §5.4).
+func SubmitMessageTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointSubmitMessage, room} }
+
+// GroupInfoTarget is where the GroupInfo of a room is asked for (mimi-protocol-06 §5.6).
+func GroupInfoTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointGroupInfo, room} }
+
+// String names the endpoint for logs and metrics.
+func (t Target) String() string { return string(t.endpoint) }
+
+// expand fills in the peer's template.
+func (t Target) expand(directory mimi.Directory) (string, error) {
+	expanded, listed := directory.URL(t.endpoint, t.value)
+	if !listed {
+		return "", fmt.Errorf("it lists no %s endpoint", t.endpoint)
+	}
+	return expanded, nil
+}
