@@ -6,15 +6,11 @@ import (
 	"parley/mls"
 )
 
-// ComponentApplier makes a component's new data from its present data, nil where it is absent, and the updates of one Commit
-// in their order, at least one (mls-extensions AppDataUpdate). It keeps neither. The error is a *mls.MalformedError or a
-// *mls.InvalidError.
-type ComponentApplier = func(current []byte, updates [][]byte) ([]byte, error)
-
 // ComponentAppliers are the appliers of the components that a MIMI room's GroupContext may have. A component that is not among
-// them, such as frank_aad, cannot be updated. The map is the caller's; the appliers are pure and may run concurrently.
-func ComponentAppliers() map[mls.ComponentID]ComponentApplier {
-	appliers := map[mls.ComponentID]ComponentApplier{
+// them, such as frank_aad, cannot be updated. Their errors are *mls.MalformedError or *mls.InvalidError, and they leave their
+// arguments alone. The map is the caller's; the appliers are pure and may run concurrently.
+func ComponentAppliers() map[mls.ComponentID]mls.ComponentApplier {
+	appliers := map[mls.ComponentID]mls.ComponentApplier{
 		ComponentParticipantList: applyParticipantList,
 		ComponentJoinLinks:       applyJoinLinks,
 		ComponentRoles:           replaceWith(ComponentRoles, checkedBy(ParseRoleData)),
@@ -44,7 +40,7 @@ func checkedBy[T any](parse func([]byte) (T, error)) func([]byte) error {
 
 // replaceWith is the applier of a component whose update is its new data. A second update in one Commit would undo the first,
 // so it is refused.
-func replaceWith(id mls.ComponentID, check func(data []byte) error) ComponentApplier {
+func replaceWith(id mls.ComponentID, check func(data []byte) error) mls.ComponentApplier {
 	return func(_ []byte, updates [][]byte) ([]byte, error) {
 		if len(updates) != 1 {
 			return nil, &mls.InvalidError{

@@ -153,3 +153,18 @@ func TestRoles(t *testing.T) {
 		t.Errorf("bounds %v, %v", role.Participants, role.Active)
 	}
 }
+
+func TestValidateParticipantList(t *testing.T) {
+	if err := listOf(member(sampleAlice, 4), member(sampleBob, 1)).Validate(); err != nil {
+		t.Error(err)
+	}
+	for name, list := range map[string]ParticipantListData{
+		"twice":  listOf(member(sampleAlice, 4), member(sampleAlice, 3)),
+		"role 0": listOf(member(sampleAlice, 0)),
+	} {
+		var invalid *mls.InvalidError
+		if err := list.Validate(); !errors.As(err, &invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -6,6 +6,13 @@ import (
 	"parley/mls"
 )
 
+// Validate checks a list that came whole, with the room's first GroupContext: no user stands twice, and none has the role 0.
+// The error is a *mls.InvalidError.
+func (d ParticipantListData) Validate() error {
+	_, err := ParticipantListUpdate{Added: d.Participants}.Apply(ParticipantListData{})
+	return err
+}
+
 // Apply makes the participant list that an update asks for; it is ApplyAll with one update.
 func (u ParticipantListUpdate) Apply(current ParticipantListData) (ParticipantListData, error) {
 	return ApplyAll(current, []ParticipantListUpdate{u})

@@ -108,6 +108,12 @@ func refusals() []refusal {
 			"GroupInfoOption.partialGroupInfo.ratchet_tree_presence"},
 		{"unknown group info code", "GroupInfoResponse", poke(GroupInfoNoSuchRoom{Room: sampleRoom}.Marshal(), -1, 4), "GroupInfoResponse.status"},
 		{"reserved group info code", "GroupInfoResponse", poke(GroupInfoNoSuchRoom{Room: sampleRoom}.Marshal(), -1, 0), "GroupInfoResponse.status"},
+		{"null in a role's name", "RoleData", poke(RoleData{[]Role{{Name: "abc"}}}.Marshal(), 1+4+1, 0), "RoleData.roles[0].role_name"},
+		{"Commit pending", "GroupInfoRatchetTree", GroupInfoRatchetTree{GroupInfo: sampleGroupInfo(), Tree: OutOfBandTree{},
+			Pending: []PendingProposal{{sampleCommit(), 1}}}.Marshal(), "GroupInfoRatchetTreeTBE.pending_proposals[0].proposal"},
+		{"joiner's GroupInfo with a tree", "GroupInfoRatchetTree", GroupInfoRatchetTree{GroupInfo: sampleGroupInfo(tree),
+			Tree: OutOfBandTree{}}.Marshal(), "GroupInfoRatchetTreeTBE.groupInfo.extensions"},
+		{"application data in public", "HandshakeBundle", sampleMessage(mls.ApplicationData("hi")).Marshal(), "HandshakeBundle.proposalOrCommit"},
 		{"role twice", "RoleData", RoleData{[]Role{{Index: 2}, {Index: 2}}}.Marshal(), "RoleData.roles"},
 	}
 	return append(list, messageRefusals()...)
@@ -165,6 +171,29 @@ func TestEnumNames(t *testing.T) {
 		if got.String() != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+}
+
+// TestCodes: each answer has the code that it is encoded with.
+func TestCodes(t *testing.T) {
+	for _, m := range []SubmitMessageResponse{SubmitAccepted{}, SubmitNotAllowed{}, SubmitEpochTooOld{}} {
+		if got := m.Marshal()[1]; got != uint8(m.Code()) {
+			t.Errorf("%s is written %d", m.Code(), got)
+		}
+	}
+	for _, m := range []RatchetTreeOption{sampleTree(), HTTPSTree{}, OutOfBandTree{}, DistributionServiceTree{}} {
+		if got := m.Marshal()[0]; got != uint8(m.Representation()) {
+			t.Errorf("%s is written %d", m.Representation(), got)
+		}
+	}
+}
+
+// TestDescriptionIsClean: what cannot be in a text is replaced, never sent.
+func TestDescriptionIsClean(t *testing.T) {
+	dirty := UpdateRoomResponse{Description: "a\x00b\xffc", Result: UpdateNotAllowed{}}
+	got, err := ParseUpdateRoomResponse(dirty.Marshal())
+	if err != nil || got.Description != "a\ufffdb\ufffdc" {
+		t.Errorf("%q, %v", got.Description, err)
 	}
 }
 

@@ -1,7 +1,10 @@
 package mimi
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,6 +177,79 @@ func TestURIText(t *testing.T) {
 	}
 	if err := back.UnmarshalText(nil); err != nil || !back.IsZero() {
 		t.Error(back, err)
+	}
+}
+
+// TestNamesOnTheWire: each kind of name is written as opaque<V> and read back, and empty where that is allowed.
+func TestNamesOnTheWire(t *testing.T) {
+	names := func(w *mls.Writer) {
+		sampleRoom.AppendTo(w)
+		sampleBob.AppendTo(w)
+		sampleClient.AppendTo(w)
+		mustProvider("a.example").AppendTo(w)
+	}
+	r := mls.NewReader("names", write(names))
+	room, user, client, provider := ReadRoomURI(r, "r"), ReadUserURI(r, "u"), ReadClientURI(r, "d"), ReadProvider(r, "p")
+	if err := r.Close(); err != nil || room != sampleRoom || user != sampleBob || client != sampleClient || provider.String() != "a.example" {
+		t.Error(room, user, client, provider, err)
+	}
+	r = mls.NewReader("names", write(names))
+	room, user, client, provider = ReadOptionalRoomURI(r, "r"), ReadOptionalUserURI(r, "u"), ReadOptionalClientURI(r, "d"), ReadOptionalProvider(r, "p")
+	if err := r.Close(); err != nil || room.IsZero() || user.IsZero() || client.IsZero() || provider.IsZero() {
+		t.Error(room, user, client, provider, err)
+	}
+	r = mls.NewReader("none", []byte{0, 0, 0, 0})
+	room, user, client, provider = ReadOptionalRoomURI(r, "r"), ReadOptionalUserURI(r, "u"), ReadOptionalClientURI(r, "d"), ReadOptionalProvider(r, "p")
+	if err := r.Close(); err != nil || !room.IsZero() || !user.IsZero() || !client.IsZero() || !provider.IsZero() {
+		t.Error(room, user, client, provider, err)
+	}
+	for field, read := range map[string]func(r *mls.Reader){
+		"r": func(r *mls.Reader) { ReadRoomURI(r, "r") },
+		"u": func(r *mls.Reader) { ReadUserURI(r, "u") },
+		"d": func(r *mls.Reader) { ReadClientURI(r, "d") },
+		"p": func(r *mls.Reader) { ReadProvider(r, "p") },
+	} {
+		r := mls.NewReader("none", []byte{0})
+		read(r)
+		var malformed *mls.MalformedError
+		if err := r.Close(); !errors.As(err, &malformed) || malformed.Field != "none."+field {
+			t.Errorf("an empty name is taken or blamed on another field than %s: %v", field, err)
+		}
+	}
+}
+
+func TestNamesInJSON(t *testing.T) {
+	type names struct {
+		Room      RoomURI
+		User      UserURI
+		Client    ClientURI
+		Provider  Provider
+		Providers map[Provider]int
+	}
+	in := names{sampleRoom, sampleBob, sampleClient, mustProvider("a.example"), map[Provider]int{mustProvider("b.example"): 1}}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out names
+	if err := json.Unmarshal(text, &out); err != nil || !reflect.DeepEqual(in, out) {
+		t.Errorf("%s gives %v, %v", text, out, err)
+	}
+	if err := json.Unmarshal([]byte(`{"Provider":"","User":""}`), &out); err != nil || !out.Provider.IsZero() || !out.User.IsZero() {
+		t.Error(out, err)
+	}
+	for _, bad := range []string{`{"Provider":"a b"}`, `{"Client":"mimi://a.example/u/x"}`, `{"User":7}`} {
+		if err := json.Unmarshal([]byte(bad), &out); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+func TestProvidersSort(t *testing.T) {
+	list := []Provider{mustProvider("b.example"), mustProvider("a.example"), {}}
+	slices.SortFunc(list, Provider.Compare)
+	if !list[0].IsZero() || list[1].String() != "a.example" {
+		t.Error(list)
 	}
 }
 
