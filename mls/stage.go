@@ -76,6 +76,9 @@ func (g *PublicGroup) Stage(m *PublicMessage, in CommitInput) (*Staged, error) {
 	if err := staged.renewCommitter(tree, m.Content.Sender, commit.Path); err != nil {
 		return nil, err
 	}
+	if tree.LeafCount() > LeavesMax {
+		return nil, invalid("7.7", "the tree would have more than %d leaves", LeavesMax)
+	}
 	context.Epoch++
 	context.TreeHash = tree.TreeHash(g.suite)
 	context.ConfirmedTranscriptHash = g.suite.ConfirmedTranscriptHash(g.interim, m.Authenticated())

@@ -16,6 +16,9 @@ type RatchetTree struct {
 	suite  CipherSuite
 }
 
+// LeavesMax bounds a tree's leaves, blank ones included. A blank node costs an octet on the wire and fifty here.
+const LeavesMax = 1 << 17
+
 // ReadRatchetTree reads `optional<Node> ratchet_tree<V>` (RFC 9420 §12.4.3.3), which must not end in a blank node, and
 // widens it to its full width.
 func ReadRatchetTree(r *Reader) *RatchetTree {
@@ -24,6 +27,10 @@ func ReadRatchetTree(r *Reader) *RatchetTree {
 	v.at = &place{outer: v.at.outer, field: v.at.field}
 	for v.More() {
 		v.at.element++
+		if len(nodes) >= 2*LeavesMax {
+			v.Fail("", fmt.Sprintf("the tree has more than %d leaves", LeavesMax))
+			return nil
+		}
 		if !v.Optional("") {
 			nodes = append(nodes, nil)
 			continue

@@ -1,0 +1,233 @@
+package mls
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// samples are one or more encodings of each structure, made without any file.
+func samples(t testing.TB) map[string][][]byte {
+	w, founder := newWorld(t, 1)
+	kp := w.keyPackage(w.client("b"))
+	kp.Extensions = Extensions{{ExtensionAppDataDictionary, AppDataDictionary{{ComponentLastResort, nil}}.Marshal()}}
+	x509 := kp.Leaf
+	x509.Credential = X509Credential{Certificates: [][]byte{{1, 2}, {3}}}
+	out := make(map[string][][]byte)
+	put := func(structure string, v interface{ Marshal() []byte }) {
+		out[structure] = append(out[structure], v.Marshal())
+	}
+	proposals := []Proposal{
+		Add{kp}, Update{x509}, Remove{3}, PreSharedKey{PreSharedKeyID{ExternalPSK{[]byte("id")}, w.tag()}},
+		PreSharedKey{PreSharedKeyID{ResumptionPSK{ResumptionBranch, "g", 7}, w.tag()}}, ReInit{GroupID: "g", Version: 1, Suite: 1},
+		ExternalInit{[]byte("kem")}, GroupContextExtensions{kp.Extensions}, update(5, "five"), remove(5), AppEphemeral{5, []byte("x")}, SelfRemove{},
+	}
+	for _, p := range proposals {
+		put("Proposal", p)
+		put("PublicMessage", w.message(founder, MemberSender{}, p))
+	}
+	commit := Commit{Proposals: append(inline(proposals...), ProposalRef("ref")), Path: w.path(founder, w.group.Tree().clone())}
+	commit.Path.Nodes = []UpdatePathNode{{EncryptionKey: []byte("key"), Secrets: []HPKECiphertext{{[]byte("kem"), []byte("ct")}}}}
+	put("Commit", commit)
+	put("UpdatePath", commit.Path)
+	put("KeyPackage", kp)
+	put("LeafNode", x509)
+	put("LeafNode", commit.Path.Leaf)
+	put("Capabilities", kp.Leaf.Capabilities)
+	put("Credential", kp.Leaf.Credential)
+	put("Credential", x509.Credential)
+	put("Extensions", kp.Extensions)
+	put("AppDataDictionary", AppDataDictionary{{1, []byte("a")}, {2, nil}})
+	put("RequiredCapabilities", RequiredCapabilities{Extensions: []ExtensionType{6}, Proposals: []ProposalType{8}})
+	senders := ExternalSenders{{SignatureKey: []byte("key"), Credential: kp.Leaf.Credential}}
+	put("ExternalSenders", senders)
+	put("ExternalSender", senders[0])
+	put("ExternalPub", ExternalPub{[]byte("key")})
+	put("GroupContext", w.group.Context())
+	info := GroupInfo{Context: w.group.Context(), Extensions: kp.Extensions, ConfirmationTag: w.tag(), Signature: w.tag()}
+	put("GroupInfo", info)
+	welcome := Welcome{Suite: 1, Secrets: []EncryptedGroupSecrets{{"ref", HPKECiphertext{[]byte("kem"), []byte("ct")}}}, EncryptedGroupInfo: w.tag()}
+	put("Welcome", welcome)
+	private := PrivateMessage{GroupID: "g", ContentType: ContentApplication, Ciphertext: w.tag()}
+	put("PrivateMessage", private)
+	message := w.message(founder, MemberSender{}, commit)
+	put("PublicMessage", message)
+	put("PublicMessage", w.message(founder, ExternalSenderIndex(1), ApplicationData("hi")))
+	put("PublicMessage", w.message(founder, NewMemberCommit{}, commit))
+	put("AuthenticatedContent", message.Authenticated())
+	for _, body := range []Body{message, &private, &welcome, &info, &kp} {
+		put("MLSMessage", MLSMessage{body})
+	}
+	w.add(founder, "c", "d")
+	w.accept(w.message(founder, MemberSender{}, Commit{Path: w.path(founder, w.group.Tree().clone())}), w.input())
+	w.add(founder, "e", "f")
+	put("RatchetTree", w.group.Tree())
+	return out
+}
+
+func TestSamplesRoundTrip(t *testing.T) {
+	all := samples(t)
+	for structure := range codecs {
+		if len(all[structure]) == 0 {
+			t.Errorf("no sample of %s", structure)
+		}
+		for _, b := range all[structure] {
+			checkRoundTrip(t, structure, b)
+		}
+	}
+}
+
+// TestCutShortOrTooLong sees every proper prefix of every sample refused, and a byte too many, with the field named.
+func TestCutShortOrTooLong(t *testing.T) {
+	for structure, list := range samples(t) {
+		for _, b := range list {
+			for n := range len(b) {
+				wantMalformed(t, structure, b[:n:n])
+			}
+			wantMalformed(t, structure, append(slices.Clone(b), 0))
+		}
+	}
+}
+
+func wantMalformed(t *testing.T, structure string, b []byte) {
+	t.Helper()
+	_, err := codecs[structure](b)
+	var malformed *MalformedError
+	if !errors.As(err, &malformed) || malformed.Field == "" || malformed.Reason == "" {
+		t.Fatalf("%s: %x gives %v", structure, b, err)
+	}
+}
+
+func TestErrorsNameTheField(t *testing.T) {
+	w, _ := newWorld(t, 1)
+	kp := w.keyPackage(w.client("b"))
+	kp.Leaf.Extensions = Extensions{{7, nil}, {8, nil}}
+	b := kp.Marshal()
+	twice := bytes.Replace(b, []byte{0, 7, 0, 0, 8, 0}, []byte{0, 7, 0, 0, 7, 0}, 1)
+	long := bytes.Replace(b, []byte{0, 7, 0, 0, 8, 0}, []byte{0, 7, 0, 0, 8, 1}, 1)
+	for want, b := range map[string][]byte{
+		"KeyPackage.version":                                {0, 2},
+		"KeyPackage.leaf_node.extensions":                   twice,
+		"KeyPackage.leaf_node.extensions[1].extension_data": long,
+		"KeyPackage.leaf_node.credential.credential_type":   append([]byte{0, 1, 0, 1, 0, 0, 0}, 0xf0, 0),
+	} {
+		var malformed *MalformedError
+		if _, err := ParseKeyPackage(b); !errors.As(err, &malformed) || malformed.Field != want {
+			t.Errorf("the error is %v, want one at %s", err, want)
+		}
+	}
+}
+
+// TestHostileLengths gives every structure, at every place, a length that the input does not hold: what is allocated must
+// stay within a small multiple of the input.
+func TestHostileLengths(t *testing.T) {
+	for structure, list := range samples(t) {
+		parse := codecs[structure]
+		for _, b := range list {
+			step := max(1, len(b)/200)
+			for at := 0; at < len(b); at += step {
+				hostile := slices.Concat(b[:at], []byte{0xbf, 0xff, 0xff, 0xff}, b[at:])
+				if n := allocated(func() { _, _ = parse(hostile) }); n > uint64(64*len(hostile)+32<<10) {
+					t.Errorf("%s: %d bytes allocated for %d bytes of input, length at %d", structure, n, len(hostile), at)
+				}
+			}
+		}
+	}
+}
+
+// TestHostileTree gives a tree of nothing but blank nodes, larger than any group.
+func TestHostileTree(t *testing.T) {
+	var w Writer
+	w.Opaque(make([]byte, 8<<20))
+	n := allocated(func() {
+		if _, err := ParseRatchetTree(w.Bytes()); err == nil {
+			t.Error("a blank tree is read")
+		}
+	})
+	if n > 32<<20 {
+		t.Errorf("%d bytes allocated", n)
+	}
+}
+
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// fuzzRoundTrip holds that what can be read is written again byte for byte.
+func fuzzRoundTrip(f *testing.F, structure string) {
+	for _, b := range samples(f)[structure] {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if again, err := codecs[structure](b); err == nil && !bytes.Equal(again, b) {
+			t.Errorf("%s changed:\n got %x\nfrom %x", structure, again, b)
+		}
+	})
+}
+
+func FuzzMLSMessage(f *testing.F)           { fuzzRoundTrip(f, "MLSMessage") }
+func FuzzPublicMessage(f *testing.F)        { fuzzRoundTrip(f, "PublicMessage") }
+func FuzzPrivateMessage(f *testing.F)       { fuzzRoundTrip(f, "PrivateMessage") }
+func FuzzWelcome(f *testing.F)              { fuzzRoundTrip(f, "Welcome") }
+func FuzzGroupInfo(f *testing.F)            { fuzzRoundTrip(f, "GroupInfo") }
+func FuzzGroupContext(f *testing.F)         { fuzzRoundTrip(f, "GroupContext") }
+func FuzzKeyPackage(f *testing.F)           { fuzzRoundTrip(f, "KeyPackage") }
+func FuzzProposal(f *testing.F)             { fuzzRoundTrip(f, "Proposal") }
+func FuzzCommit(f *testing.F)               { fuzzRoundTrip(f, "Commit") }
+func FuzzRatchetTree(f *testing.F)          { fuzzRoundTrip(f, "RatchetTree") }
+func FuzzAuthenticatedContent(f *testing.F) { fuzzRoundTrip(f, "AuthenticatedContent") }
+
+// FuzzOther takes the small structures by the first byte of its input.
+func FuzzOther(f *testing.F) {
+	names := slices.Sorted(maps.Keys(codecs))
+	all := samples(f)
+	for i, name := range names {
+		for _, b := range all[name] {
+			f.Add(byte(i), b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which byte, b []byte) {
+		name := names[int(which)%len(names)]
+		if again, err := codecs[name](b); err == nil && !bytes.Equal(again, b) {
+			t.Errorf("%s changed:\n got %x\nfrom %x", name, again, b)
+		}
+	})
+}
+
+// FuzzStage gives a group arbitrary Commits and Proposals: it must refuse them, and must not panic.
+func FuzzStage(f *testing.F) {
+	w, founder := newWorld(f, 1)
+	w.add(founder, "b", "c")
+	for _, b := range samples(f)["PublicMessage"] {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := ParsePublicMessage(b)
+		if err != nil {
+			return
+		}
+		// The frame is made right, so that what lies behind it is reached.
+		m.Content.GroupID, m.Content.Epoch = w.group.GroupID(), w.group.Epoch()
+		if commit, ok := m.Content.Body.(Commit); ok {
+			if list, err := w.group.resolve(commit, m.Content.Sender, w.input()); err == nil {
+				if sorted, err := sortList(list, m.Content.Sender); err == nil {
+					staged := &Staged{Before: w.group}
+					tree := w.group.Tree().clone()
+					if staged.changeTree(tree, sorted) == nil && commit.Path != nil && w.group.Tree().Leaf(founder.leaf) != nil {
+						_ = tree.merge(w.suite, founder.leaf, commit.Path, nil)
+					}
+				}
+			}
+		}
+		if _, err := w.group.Stage(&m, w.input()); err == nil {
+			t.Error("a message that nobody signed is staged")
+		}
+	})
+}
