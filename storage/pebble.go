@@ -53,6 +53,9 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	if err := e.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
+	if err := checkWAL(e.fs, dir); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(dir, pebbleOptions(opts, e.stop))
 	if err != nil {
 		return nil, wrap("open "+dir, err)
@@ -101,7 +104,12 @@ func (e *engine) checkFormat() error {
 	}
 	if value == nil {
 		return e.stop.do("write the format version", 0, func() error {
-			return e.db.Set(formatKey, []byte{formatVersion}, pebble.Sync)
+			if err := e.db.Set(formatKey, []byte{formatVersion}, pebble.Sync); err != nil {
+				return err
+			}
+			// Pebble begins the write-ahead log of a new database before it raises the format, so that the first log would be
+			// of the old kind, which does not notice damage. A flush begins a new one.
+			return e.db.Flush()
 		})
 	}
 	if len(value) != 1 || value[0] != formatVersion {
