@@ -5,9 +5,10 @@ import (
 	"parley/mls"
 )
 
-// uploadKeyPackages adds to a client's inventory. Each KeyPackage is taken or refused for itself.
+// uploadKeyPackages adds to a client's inventory. Each KeyPackage is taken or refused for itself; an upload of which nothing is
+// taken brings no client into being, for a client without KeyPackages would spoil every claim.
 func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
-	position, client := t.clientOf(c.User, c.Client)
+	user, position, client := t.clientOf(c.User, c.Client)
 	var outcome Uploaded
 	for _, p := range c.Packages {
 		known, found := get(t, func(r Reader) (refRecord, bool, error) { return readRef(r, c.User, p.Ref) })
@@ -21,30 +22,34 @@ func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 			outcome.Stored++
 		}
 	}
-	t.set(clientKey(c.User, position), record(client.appendTo))
+	if outcome.Stored > 0 {
+		t.set(userKey(keyUser, c.User), record(user.appendTo))
+		t.set(clientPositionKey(c.User, c.Client), record(func(w *mls.Writer) { w.Uint32(position) }))
+		t.set(clientKey(c.User, position), record(client.appendTo))
+	}
 	outcome.Left = client.singleUse
 	return outcome
 }
 
-// clientOf finds a client, or brings it and its user into being.
-func (t *tx) clientOf(user mimi.UserURI, client mimi.ClientURI) (position uint32, c *clientRecord) {
-	at := clientPositionKey(user, client)
-	position, found := get(t, func(r Reader) (uint32, bool, error) {
-		return readRecord(r, at, "client position", func(r *mls.Reader) uint32 { return r.Uint32("position") })
-	})
-	if found {
-		known, found := get(t, func(r Reader) (clientRecord, bool, error) { return readClient(r, user, position) })
-		if !found {
-			panic("fsm: a client has a position and no record")
-		}
-		return position, &known
+// clientOf finds a client, or says what it and its user are to be.
+func (t *tx) clientOf(name mimi.UserURI, client mimi.ClientURI) (user userRecord, position uint32, c *clientRecord) {
+	user, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, name) })
+	if !known {
+		user.user = name
 	}
-	u, _ := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, user) })
-	position = u.clients
-	u.user, u.clients = user, u.clients+1
-	t.set(userKey(keyUser, user), record(u.appendTo))
-	t.set(at, record(func(w *mls.Writer) { w.Uint32(position) }))
-	return position, &clientRecord{client: client}
+	position, found := get(t, func(r Reader) (uint32, bool, error) {
+		return readRecord(r, clientPositionKey(name, client), "client position", func(r *mls.Reader) uint32 { return r.Uint32("position") })
+	})
+	if !found {
+		position = user.clients
+		user.clients++
+		return user, position, &clientRecord{client: client}
+	}
+	record, found := get(t, func(r Reader) (clientRecord, bool, error) { return readClient(r, name, position) })
+	if !found {
+		panic("fsm: a client has a position and no record")
+	}
+	return user, position, &record
 }
 
 // uploadable checks a lifetime against hub time and the cap for uploads: not expired, not longer than the cap, and not to end

@@ -1,0 +1,119 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// VerifyState checks what must hold of any state whatever the entries were: that all keys lie in known kinds, that counts are
+// right and that what belongs together is there.
+func VerifyState(r Reader) error {
+	v := verifier{
+		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
+		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
+	}
+	lower, upper := wholeRange()
+	if err := r.Scan(lower, upper, v.visit); err != nil {
+		return err
+	}
+	for k, n := range v.waiting {
+		if v.items[k] != n {
+			return fmt.Errorf("outbox %q says that %d items wait, and %d do", k, n, v.items[k])
+		}
+		delete(v.items, k)
+	}
+	for k, n := range v.counted {
+		if v.packages[k] != n {
+			return fmt.Errorf("a client counts %d KeyPackages and has %d", n, v.packages[k])
+		}
+		delete(v.packages, k)
+	}
+	if len(v.items)+len(v.packages) > 0 {
+		return fmt.Errorf("%d outboxes and %d inventories belong to nobody", len(v.items), len(v.packages))
+	}
+	return nil
+}
+
+type verifier struct {
+	r                 Reader
+	waiting, items    map[string]uint64    // by slot and destination
+	packages, counted map[string][2]uint32 // by user and position: single-use, last-resort
+}
+
+func (v verifier) visit(k, value []byte) (bool, error) {
+	slot, rest := string(k[:2]), k[keyPrefixBytes:]
+	switch kind := keyKind(k[2]); kind {
+	case keyRoom:
+		head, err := decode("room", value, readRoomHead)
+		if err != nil {
+			return false, err
+		}
+		return true, v.room(head)
+	case keyOutboxHead:
+		p, err := decode("outbox", value, readOutboxPosition)
+		v.waiting[slot+string(rest)] = p.Waiting
+		return true, err
+	case keyOutboxItem:
+		v.items[slot+string(rest[:len(rest)-8])]++
+		item, err := decode("item", bytes.Clone(value), readStoredItem)
+		if err == nil {
+			_, err = mimi.ParseFanout(item.Body)
+		}
+		return true, err
+	case keyClient:
+		c, err := decode("client", value, readClientRecord)
+		v.counted[slot+string(rest)] = [2]uint32{c.singleUse, c.lastResort}
+		return true, err
+	case keyKeyPackage:
+		p, err := decode("KeyPackage", value, readKeyPackage)
+		n := v.packages[slot+string(rest[:len(rest)-8])]
+		if p.LastResort {
+			n[1]++
+		} else {
+			n[0]++
+		}
+		v.packages[slot+string(rest[:len(rest)-8])] = n
+		return true, err
+	case keyExpiry:
+		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)
+		if err == nil && (!noted || due > numberOf(rest[:8])) {
+			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
+		}
+		return true, err
+	case keyClock, keySettings, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
+		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyUser, keyClientPosition,
+		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage:
+		return true, nil
+	default:
+		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)
+	}
+}
+
+// room checks what a room's parts say of each other.
+func (v verifier) room(head roomHead) error {
+	room, found, err := ReadRoom(v.r, head.room)
+	if err != nil || !found {
+		return fmt.Errorf("a room cannot be read: %v", err)
+	}
+	if _, _, err := ReadTree(v.r, head.room); err != nil {
+		return err
+	}
+	context, err := mls.ParseGroupContext(room.GroupContext)
+	if err != nil || context.Epoch != head.epoch {
+		return fmt.Errorf("the GroupContext is of epoch %d and the room in %d: %v", context.Epoch, head.epoch, err)
+	}
+	for _, p := range room.Participants {
+		if at, found, err := ReadParticipantSince(v.r, head.room, p.User); err != nil || !found || at > head.epoch {
+			return fmt.Errorf("the participant %s has no membership: %v", p.User, err)
+		}
+	}
+	for epoch := since(head.epoch, winnersKept); epoch < head.epoch; epoch++ {
+		if _, found, err := ReadWinner(v.r, head.room, head.groupID, epoch); epoch >= head.firstEpoch && !found {
+			return fmt.Errorf("nobody won epoch %d: %v", epoch, err)
+		}
+	}
+	return nil
+}
