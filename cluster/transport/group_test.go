@@ -25,7 +25,7 @@ func TestHeartbeatsGoThroughTheConsumer(t *testing.T) {
 	answered := make(chan error, 1)
 	go func() {
 		// What raft itself sends as a heartbeat: a term and a leader, and nothing else.
-		req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []byte("n1")}, Term: 3, Leader: []byte("n1")}
+		req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []byte("n1")}, Term: 3}
 		var resp raft.AppendEntriesResponse
 		answered <- g1.AppendEntries("n2", "n2", req, &resp)
 	}()

@@ -1,0 +1,330 @@
+package meta_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"parley/fsm"
+	"parley/fsm/fsmtest"
+	"parley/fsm/meta"
+	"parley/mimi"
+	"parley/mls"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what happens into testdata instead of comparing with it")
+
+// A transcript is a sequence of blocks with an empty line between them. A block is some commands, a line of ---- and what they
+// came to. Lines beginning with # are kept. `go test ./fsm/meta -rewrite` writes the results anew. "show" prints the map.
+func TestTranscripts(t *testing.T) {
+	paths, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, entries := play(t, string(data))
+			replay(t, entries)
+			switch {
+			case *rewrite:
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			case got != string(data):
+				t.Errorf("it came otherwise:\n%s", got)
+			}
+		})
+	}
+}
+
+// play runs a transcript on an empty store, and returns it with what happened, and the entries of its log.
+func play(t *testing.T, script string) (string, [][]byte) {
+	t.Helper()
+	store := fsmtest.NewStore()
+	var out strings.Builder
+	var entries [][]byte
+	for i, block := range strings.Split(strings.TrimSpace(script), "\n\n") {
+		input, _, _ := strings.Cut(strings.TrimSpace(block)+"\n", "\n----\n")
+		if i > 0 {
+			out.WriteString("\n")
+		}
+		var results []string
+		for _, line := range strings.Split(strings.TrimSpace(input), "\n") {
+			out.WriteString(line + "\n")
+			switch {
+			case strings.HasPrefix(line, "#"):
+			case line == "show":
+				results = append(results, show(t, store))
+			default:
+				c := parseCommand(t, line)
+				entries = append(entries, meta.EncodeCommand(c))
+				results = append(results, apply(t, store, uint64(len(entries)), c))
+			}
+		}
+		if len(results) > 0 {
+			out.WriteString("----\n" + strings.Join(results, "\n") + "\n")
+		}
+	}
+	return out.String(), entries
+}
+
+// apply applies a command and checks what holds after any: a refusal and a repetition change nothing, versions rise by one.
+func apply(t *testing.T, store *fsmtest.Store, index uint64, c meta.Command) string {
+	t.Helper()
+	before, digest := readMap(t, store), digestOf(t, store)
+	outcome, err := meta.Apply(store, index, meta.EncodeCommand(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, changed := readMap(t, store), digestOf(t, store) != digest
+	if err := after.Check(); err != nil {
+		t.Errorf("entry %d: %v", index, err)
+	}
+	switch outcome := outcome.(type) {
+	case meta.Refused:
+		if changed {
+			t.Errorf("entry %d was refused and changed the state", index)
+		}
+		return "refused: " + outcome.Reason
+	case meta.Done:
+		if want := before.Version() + uint64(btoi(changed)); outcome.Version != want || after.Version() != want {
+			t.Errorf("entry %d: version %d, in the map %d, not %d", index, outcome.Version, after.Version(), want)
+		}
+		again, err := meta.Apply(store.Clone(), index+1, meta.EncodeCommand(c))
+		if err != nil || again != outcome {
+			t.Errorf("entry %d again: %v, %v", index, again, err)
+		}
+		if !changed {
+			return fmt.Sprintf("unchanged %d", outcome.Version)
+		}
+		return fmt.Sprintf("done %d", outcome.Version)
+	default:
+		t.Fatalf("outcome %T", outcome)
+		return ""
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// replay applies the entries again, with a snapshot and its restoration before each, and compares the states.
+func replay(t *testing.T, entries [][]byte) {
+	t.Helper()
+	straight, restored := fsmtest.NewStore(), fsmtest.NewStore()
+	for i, entry := range entries {
+		var snapshot bytes.Buffer
+		if err := fsm.WriteSnapshot(&snapshot, restored); err != nil {
+			t.Fatal(err)
+		}
+		restored = fsmtest.NewStore()
+		if err := fsm.ReadSnapshot(&snapshot, restored.Set); err != nil {
+			t.Fatal(err)
+		}
+		for _, store := range []*fsmtest.Store{straight, restored} {
+			if _, err := meta.Apply(store, uint64(i+1), entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if digestOf(t, straight) != digestOf(t, restored) {
+			t.Fatalf("after entry %d the restored state differs", i+1)
+		}
+	}
+}
+
+func digestOf(t *testing.T, store *fsmtest.Store) [32]byte {
+	t.Helper()
+	sum, err := fsm.Digest(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+func readMap(t *testing.T, store *fsmtest.Store) *meta.Map {
+	t.Helper()
+	m, err := meta.ReadMap(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func show(t *testing.T, store *fsmtest.Store) string {
+	t.Helper()
+	m := readMap(t, store)
+	settings, version := m.Settings()
+	lines := []string{
+		fmt.Sprintf("cluster %q version %d replication %d shards %d", m.ClusterID(), m.Version(), m.ReplicationFactor(), m.ShardsWanted()),
+		fmt.Sprintf("settings of version %d domains %v window %d hub keys %d", version, settings.Domains, settings.EpochWindow, len(settings.HubKeys)),
+	}
+	for _, n := range m.Nodes() {
+		lines = append(lines, fmt.Sprintf("node %s %s %s", n.ID, n.ClusterAddr, n.State))
+	}
+	for _, s := range m.Shards() {
+		lines = append(lines, fmt.Sprintf("shard %d.%d %d-%d %v %s", s.ID, s.Generation, s.First, s.Last, s.Replicas, s.State))
+	}
+	for _, p := range m.Peers() {
+		lines = append(lines, fmt.Sprintf("peer %s %v %v trust %q serverAuth %v private %v", p.Domain, p.Domains, p.DirectoryURLs, p.TrustPEM, p.AcceptServerAuth, p.AllowPrivateAddresses))
+	}
+	for _, k := range m.Tokens() {
+		lines = append(lines, fmt.Sprintf("token %s %q %x %v", k.ID, k.Name, k.SecretHash[:4], k.Scopes))
+	}
+	for _, k := range m.HubKeys() {
+		lines = append(lines, fmt.Sprintf("hub key scheme %d %x sealed %q development %v", k.Scheme, k.Public[:4], k.Sealed, k.DevelopmentOnly))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// line is a command of a transcript: a verb, then words, then key=value.
+type line struct {
+	t     *testing.T
+	words []string
+	named map[string]string
+}
+
+func parseCommand(t *testing.T, text string) meta.Command {
+	t.Helper()
+	l := line{t: t, named: make(map[string]string)}
+	for _, word := range strings.Fields(text) {
+		if name, value, named := strings.Cut(word, "="); named {
+			l.named[name] = value
+		} else {
+			l.words = append(l.words, word)
+		}
+	}
+	switch l.word(0) {
+	case "init":
+		return meta.InitCluster{ClusterID: l.word(1), Settings: l.settings(), ReplicationFactor: uint32(l.number("replication", 3)), Shards: uint32(l.number("shards", 6))}
+	case "settings":
+		return meta.PutSettings{Settings: l.settings()}
+	case "add-node":
+		return meta.AddNode{Node: l.node()}
+	case "update-node":
+		return meta.UpdateNode{Node: l.node()}
+	case "place":
+		return meta.PlaceShards{Shards: []meta.Shard{l.shard()}}
+	case "place-evenly":
+		return meta.PlaceShards{Shards: meta.EvenShards(l.number("shards", 6), l.list("nodes"), l.number("replication", 3))}
+	case "activate":
+		return meta.ActivateShard{ID: fsm.ShardID(l.int(l.word(1)))}
+	case "put-peer":
+		return meta.PutPeer{Peer: l.peer()}
+	case "remove-peer":
+		return meta.RemovePeer{Domain: l.provider(l.word(1))}
+	case "put-token":
+		return meta.PutToken{Token: l.token()}
+	case "revoke-token":
+		return meta.RevokeToken{ID: l.word(1)}
+	case "put-hub-key":
+		return meta.PutHubKey{Key: l.hubKey()}
+	}
+	t.Fatalf("%q is no command", text)
+	return nil
+}
+
+func (l line) word(i int) string {
+	if i >= len(l.words) {
+		return ""
+	}
+	return l.words[i]
+}
+
+func (l line) int(text string) int {
+	l.t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return n
+}
+
+func (l line) number(name string, otherwise int) int {
+	if text, given := l.named[name]; given {
+		return l.int(text)
+	}
+	return otherwise
+}
+
+func (l line) list(name string) []string {
+	if l.named[name] == "" {
+		return nil
+	}
+	return strings.Split(l.named[name], ",")
+}
+
+func (l line) provider(domain string) mimi.Provider {
+	l.t.Helper()
+	p, err := mimi.ParseProvider(domain)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return p
+}
+
+func (l line) providers(name string) (list []mimi.Provider) {
+	for _, domain := range l.list(name) {
+		list = append(list, l.provider(domain))
+	}
+	return list
+}
+
+func (l line) settings() fsm.Settings {
+	s := fsm.DefaultSettings(l.providers("domains")...)
+	s.EpochWindow = uint32(l.number("window", int(s.EpochWindow)))
+	s.LeaseMinMillis = uint64(l.number("lease-min", int(s.LeaseMinMillis)))
+	return s
+}
+
+func (l line) node() meta.Node {
+	return meta.Node{ID: l.word(1), ClusterAddr: l.word(2), State: meta.NodeState(l.number("state", int(meta.NodeActive)))}
+}
+
+func (l line) shard() meta.Shard {
+	return meta.Shard{
+		ID: fsm.ShardID(l.int(l.word(1))), Generation: uint64(l.number("generation", 1)), First: fsm.SlotID(l.number("first", 0)),
+		Last: fsm.SlotID(l.number("last", 0)), Replicas: l.list("on"), State: meta.ShardState(l.number("state", int(meta.ShardCreating))),
+	}
+}
+
+func (l line) peer() meta.Peer {
+	return meta.Peer{
+		Domain: l.provider(l.word(1)), Domains: l.providers("domains"), DirectoryURLs: l.list("at"), TrustPEM: []byte(l.named["trust"]),
+		AcceptServerAuth: l.named["server-auth"] == "yes", AllowPrivateAddresses: l.named["private"] == "yes",
+	}
+}
+
+func (l line) token() meta.Token {
+	k := meta.Token{ID: l.word(1), Name: l.named["name"]}
+	if secret := l.named["secret"]; secret != "" {
+		k.SecretHash = sha256.Sum256([]byte(secret))
+	}
+	for _, name := range l.list("scopes") {
+		scope, err := meta.ParseScope(name)
+		if err != nil {
+			scope = 99
+		}
+		k.Scopes = append(k.Scopes, scope)
+	}
+	return k
+}
+
+func (l line) hubKey() meta.HubKey {
+	return meta.HubKey{
+		Scheme: mls.SignatureScheme(l.number("scheme", int(mls.Ed25519))), Public: bytes.Repeat([]byte(l.word(1)), 32)[:32],
+		Sealed: []byte(l.named["sealed"]), DevelopmentOnly: l.named["development"] == "yes",
+	}
+}
