@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"sync"
 	"testing"
 )
 
@@ -84,5 +85,29 @@ func TestTreeGrowsAndShrinks(t *testing.T) {
 	checkChanges(t, before, w.group.Tree())
 	if before.Leaf(4) == nil || !bytes.Equal(before.Leaf(4).SignatureKey, members[3].key.Public()) {
 		t.Error("the tree of the epoch before has changed")
+	}
+}
+
+// TestConcurrentStage judges Commits of one group side by side; the race detector watches that the group stays as it is.
+func TestConcurrentStage(t *testing.T) {
+	w, founder := newWorld(t, 1)
+	members := w.add(founder, "b", "c", "d")
+	var messages []*PublicMessage
+	for _, c := range append(members, founder) {
+		messages = append(messages, w.message(c, MemberSender{c.leaf}, Commit{Path: w.path(c, w.group.Tree().clone())}))
+	}
+	before := w.group.Tree().Marshal()
+	var wait sync.WaitGroup
+	for _, m := range messages {
+		wait.Go(func() {
+			staged, err := w.group.Stage(m, w.input())
+			if err != nil || staged.Epoch() != w.group.Epoch()+1 || len(staged.ChangedNodes()) == 0 {
+				t.Errorf("staged %v, %v", staged, err)
+			}
+		})
+	}
+	wait.Wait()
+	if !bytes.Equal(before, w.group.Tree().Marshal()) {
+		t.Error("staging changed the group's tree")
 	}
 }

@@ -232,11 +232,16 @@ func (w *Writer) Opaque(b []byte) {
 	w.Fixed(b)
 }
 
-// Vector appends T<V> with the elements that write appends.
+// Vector appends T<V> with the elements that write appends. They are written in place and moved behind their length.
 func (w *Writer) Vector(write func(*Writer)) {
-	var inner Writer
-	write(&inner)
-	w.Opaque(inner.buf)
+	start := len(w.buf)
+	write(w)
+	end := len(w.buf)
+	w.length(end - start)
+	var header [4]byte
+	n := copy(header[:], w.buf[end:])
+	copy(w.buf[start+n:], w.buf[start:end])
+	copy(w.buf[start:], header[:n])
 }
 
 func (w *Writer) length(n int) {

@@ -51,96 +51,81 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// TestRefusedCommits takes one good Commit and spoils it in each way once.
-func TestRefusedCommits(t *testing.T) {
-	w, founder := newWorld(t, 1)
-	members := w.add(founder, "b", "c", "d", "e")
-	stranger := w.client("stranger")
-	self := MemberSender{founder.leaf}
-	good := func() Commit { return Commit{Path: w.path(founder, w.group.Tree().clone())} }
-	if _, err := w.group.Stage(w.message(founder, self, good()), w.input()); err != nil {
-		t.Fatal(err)
+// commitCases spoils a good Commit of one kind of part each.
+type commitCases struct {
+	*world
+	founder, other, stranger *client
+}
+
+type refusal struct {
+	section string
+	message *PublicMessage
+}
+
+func (w commitCases) good() Commit { return Commit{Path: w.path(w.founder, w.group.Tree().clone())} }
+
+// spoilt is the founder's good Commit after a change of its path, with or without a new signature of the leaf.
+func (w commitCases) spoilt(resign bool, change func(*UpdatePath)) *PublicMessage {
+	c := w.good()
+	change(c.Path)
+	if resign {
+		w.ok(c.Path.Leaf.Sign(w.founder.key, LeafPlace{GroupID: "group", Leaf: w.founder.leaf}))
 	}
-	resigned := func(path *UpdatePath) *UpdatePath {
-		w.ok(path.Leaf.Sign(founder.key, LeafPlace{GroupID: "group", Leaf: founder.leaf}))
-		return path
+	return w.message(w.founder, MemberSender{w.founder.leaf}, c)
+}
+
+// framed is the founder's good Commit after a change of what lies around it.
+func (w commitCases) framed(change func(*PublicMessage)) *PublicMessage {
+	m := w.message(w.founder, MemberSender{w.founder.leaf}, w.good())
+	change(m)
+	return m
+}
+
+func (w commitCases) framings() map[string]refusal {
+	self := MemberSender{w.founder.leaf}
+	return map[string]refusal{
+		"other group":      {"RFC 9420 §12.4.2", w.framed(func(m *PublicMessage) { m.Content.GroupID = "another" })},
+		"no member":        {"RFC 9420 §6.1", w.message(w.stranger, MemberSender{99}, w.good())},
+		"blank leaf":       {"RFC 9420 §6.1", w.message(w.stranger, MemberSender{7}, w.good())},
+		"far leaf":         {"RFC 9420 §6.1", w.message(w.stranger, MemberSender{1 << 31}, w.good())},
+		"another's key":    {"RFC 9420 §6.1", w.message(w.other, self, w.good())},
+		"external sender":  {"RFC 9420 §12.1.8", w.message(w.stranger, ExternalSenderIndex(0), w.good())},
+		"proposing sender": {"RFC 9420 §6.1", w.message(w.stranger, NewMemberProposal{}, w.good())},
+		"membership tag":   {"RFC 9420 §6.2", w.framed(func(m *PublicMessage) { m.MembershipTag = nil })},
+		"confirmation tag": {"RFC 9420 §6.1", w.framed(func(m *PublicMessage) { m.Auth.ConfirmationTag = []byte{1} })},
+		"altered content":  {"RFC 9420 §6.1", w.framed(func(m *PublicMessage) { m.Content.AuthenticatedData = []byte{1} })},
 	}
-	commit := func(proposals ...Proposal) func() *PublicMessage {
-		return func() *PublicMessage {
-			c := good()
-			c.Proposals = inline(proposals...)
-			return w.message(founder, self, c)
-		}
+}
+
+func (w commitCases) paths() map[string]refusal {
+	self := MemberSender{w.founder.leaf}
+	old := w.group.Tree().Leaf(w.founder.leaf).EncryptionKey
+	return map[string]refusal{
+		"no path":               {"RFC 9420 §12.4", w.message(w.founder, self, Commit{})},
+		"no path for a removal": {"RFC 9420 §12.4", w.message(w.founder, self, Commit{Proposals: inline(Remove{w.other.leaf})})},
+		"short path":            {"RFC 9420 §7.6", w.spoilt(false, func(p *UpdatePath) { p.Nodes = p.Nodes[1:] })},
+		"missing secret":        {"RFC 9420 §7.6", w.spoilt(false, func(p *UpdatePath) { p.Nodes[1].Secrets = nil })},
+		"parent hash":           {"RFC 9420 §7.9.2", w.spoilt(false, func(p *UpdatePath) { p.Nodes[0].EncryptionKey = w.hpkeKey() })},
+		"leaf source":           {"RFC 9420 §7.3", w.spoilt(true, func(p *UpdatePath) { p.Leaf.Source = LeafUpdate{} })},
+		"leaf signature":        {"RFC 9420 §7.3", w.spoilt(false, func(p *UpdatePath) { p.Leaf.Signature = nil })},
+		"old encryption key":    {"RFC 9420 §12.4.2", w.spoilt(true, func(p *UpdatePath) { p.Leaf.EncryptionKey = old })},
 	}
-	kp := w.keyPackage(stranger)
-	late := kp
+}
+
+func (w commitCases) proposals() map[string]refusal {
+	commit := func(proposals ...Proposal) *PublicMessage {
+		c := w.good()
+		c.Proposals = inline(proposals...)
+		return w.message(w.founder, MemberSender{w.founder.leaf}, c)
+	}
+	late := w.keyPackage(w.stranger)
 	late.Leaf.Source = Lifetime{NotBefore: 1, NotAfter: 2}
-	bent := kp
+	bent := w.keyPackage(w.stranger)
 	bent.Signature = bytes.Repeat([]byte{1}, 64)
-	otherSuite := kp
+	otherSuite := w.keyPackage(w.stranger)
 	otherSuite.Suite = 3
-	for name, c := range map[string]struct {
-		section string
-		make    func() *PublicMessage
-	}{
-		"other group": {"RFC 9420 §12.4.2", func() *PublicMessage {
-			m := w.message(founder, self, good())
-			m.Content.GroupID = "another"
-			return m
-		}},
-		"no member":        {"RFC 9420 §6.1", func() *PublicMessage { return w.message(stranger, MemberSender{99}, good()) }},
-		"blank leaf":       {"RFC 9420 §6.1", func() *PublicMessage { return w.message(stranger, MemberSender{7}, good()) }},
-		"far leaf":         {"RFC 9420 §6.1", func() *PublicMessage { return w.message(stranger, MemberSender{1 << 31}, good()) }},
-		"another's key":    {"RFC 9420 §6.1", func() *PublicMessage { return w.message(members[0], self, good()) }},
-		"external sender":  {"RFC 9420 §12.1.8", func() *PublicMessage { return w.message(stranger, ExternalSenderIndex(0), good()) }},
-		"proposing sender": {"RFC 9420 §6.1", func() *PublicMessage { return w.message(stranger, NewMemberProposal{}, good()) }},
-		"membership tag": {"RFC 9420 §6.2", func() *PublicMessage {
-			m := w.message(founder, self, good())
-			m.MembershipTag = nil
-			return m
-		}},
-		"confirmation tag": {"RFC 9420 §6.1", func() *PublicMessage {
-			m := w.message(founder, self, good())
-			m.Auth.ConfirmationTag = m.Auth.ConfirmationTag[1:]
-			return m
-		}},
-		"no path": {"RFC 9420 §12.4", func() *PublicMessage { return w.message(founder, self, Commit{}) }},
-		"no path for a removal": {"RFC 9420 §12.4", func() *PublicMessage {
-			return w.message(founder, self, Commit{Proposals: inline(Remove{members[0].leaf})})
-		}},
-		"short path": {"RFC 9420 §7.6", func() *PublicMessage {
-			c := good()
-			c.Path.Nodes = c.Path.Nodes[1:]
-			return w.message(founder, self, c)
-		}},
-		"missing secret": {"RFC 9420 §7.6", func() *PublicMessage {
-			c := good()
-			c.Path.Nodes[1].Secrets = nil
-			return w.message(founder, self, c)
-		}},
-		"parent hash": {"RFC 9420 §7.9.2", func() *PublicMessage {
-			c := good()
-			c.Path.Nodes[0].EncryptionKey = w.hpkeKey()
-			return w.message(founder, self, c)
-		}},
-		"leaf source": {"RFC 9420 §7.3", func() *PublicMessage {
-			c := good()
-			c.Path.Leaf.Source = LeafUpdate{}
-			resigned(c.Path)
-			return w.message(founder, self, c)
-		}},
-		"leaf signature": {"RFC 9420 §7.3", func() *PublicMessage {
-			c := good()
-			c.Path.Leaf.Signature = nil
-			return w.message(founder, self, c)
-		}},
-		"old encryption key": {"RFC 9420 §12.4.2", func() *PublicMessage {
-			c := good()
-			c.Path.Leaf.EncryptionKey = w.group.Tree().Leaf(founder.leaf).EncryptionKey
-			resigned(c.Path)
-			return w.message(founder, self, c)
-		}},
-		"removes itself":         {"RFC 9420 §12.2", commit(Remove{founder.leaf})},
+	return map[string]refusal{
+		"removes itself":         {"RFC 9420 §12.2", commit(Remove{w.founder.leaf})},
 		"removes twice":          {"RFC 9420 §12.2", commit(Remove{1}, Remove{1})},
 		"removes nobody":         {"RFC 9420 §12.1.3", commit(Remove{7})},
 		"two contexts":           {"RFC 9420 §12.2", commit(GroupContextExtensions{}, GroupContextExtensions{})},
@@ -152,13 +137,24 @@ func TestRefusedCommits(t *testing.T) {
 		"KeyPackage's suite":     {"RFC 9420 §12.1.1", commit(Add{otherSuite})},
 		"unknown component":      {"mls-extensions AppDataUpdate", commit(AppDataUpdate{0x22, ComponentUpdate{}})},
 		"unknown ephemeral":      {"mls-extensions AppEphemeral", commit(AppEphemeral{0x22, nil})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := w.group.Stage(c.make(), w.input())
-			wantSection(t, err, c.section)
-		})
 	}
-	old := w.message(founder, self, good())
+}
+
+// TestRefusedCommits takes one good Commit and spoils it in each way once.
+func TestRefusedCommits(t *testing.T) {
+	world, founder := newWorld(t, 1)
+	members := world.add(founder, "b", "c", "d", "e")
+	w := commitCases{world: world, founder: founder, other: members[0], stranger: world.client("stranger")}
+	if _, err := w.group.Stage(w.framed(func(*PublicMessage) {}), w.input()); err != nil {
+		t.Fatal(err)
+	}
+	for _, cases := range []map[string]refusal{w.framings(), w.paths(), w.proposals()} {
+		for name, c := range cases {
+			_, err := w.group.Stage(c.message, w.input())
+			t.Run(name, func(t *testing.T) { wantSection(t, err, c.section) })
+		}
+	}
+	old := w.framed(func(*PublicMessage) {})
 	w.accept(old, w.input())
 	var wrong *WrongEpochError
 	if _, err := w.group.Stage(old, w.input()); !errors.As(err, &wrong) || wrong.Message+1 != wrong.Group {
