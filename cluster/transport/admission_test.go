@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -239,4 +240,49 @@ func TestStreamsPerPeerAreBounded(t *testing.T) {
 	if err := g2.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestRPCConnectionsPerPeerAreBounded(t *testing.T) {
+	_, from, to := pair(t)
+	addr := to.Addr().String()
+	var conns []*tls.Conn
+	count := func() int {
+		to.rpc.mu.Lock()
+		defer to.rpc.mu.Unlock()
+		return to.rpc.open["n1"]
+	}
+	for range rpcConnsPerPeerMax {
+		conn, err := from.dial(within(t), "n2", addr, protocolRPC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	eventually(t, "all are let in", func() bool { return count() == rpcConnsPerPeerMax })
+	config := withALPN(pki.ClientTLS(from.creds, "n2"), protocolRPC)
+	if staysOpen(t, addr, config) {
+		t.Error("one more connection is let in")
+	}
+	if err := conns[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its place is free again", func() bool { return count() == rpcConnsPerPeerMax-1 })
+	if !staysOpen(t, addr, config) {
+		t.Error("a connection is refused though there is a place")
+	}
+}
+
+// FuzzHandshake: what a node reads before a stream belongs to a group is written back byte for byte.
+func FuzzHandshake(f *testing.F) {
+	f.Add(hello{"c1", 5, 2, "n1", "n2"}.encode())
+	f.Add(verdict{false, "group 6 is not here"}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := decodeHello(b); err == nil && !bytes.Equal(h.encode(), b) {
+			t.Errorf("the hello %x is written as %x", b, h.encode())
+		}
+		if v, err := decodeVerdict(b); err == nil && !bytes.Equal(v.encode(), b) {
+			t.Errorf("the verdict %x is written as %x", b, v.encode())
+		}
+	})
 }

@@ -226,7 +226,7 @@ func (p *Port) dialRPC(ctx context.Context, node, addr string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	return rpcConn{conn, node}, nil
+	return rpcConn{Conn: conn, peer: node}, nil
 }
 
 // closeQuietly closes a connection that is being given up; that closing it fails changes nothing.

@@ -32,10 +32,11 @@ const (
 	// MessageBytesMax bounds the request and the response of a Call, and the request of a Stream.
 	MessageBytesMax = 16 << 20
 
-	callsPerPeerMax   = 512 // running at a time; more wait at the caller
-	streamsPerNodeMax = 32  // the same for Stream, on a connection of their own
-	http2StreamsMax   = callsPerPeerMax + 64
-	requestBudget     = 256 << 20 // bytes of requests that a node holds at a time
+	rpcConnsPerPeerMax = 16  // a node needs two; those of its former life may still be open
+	callsPerPeerMax    = 512 // running at a time; more wait at the caller
+	streamsPerNodeMax  = 32  // the same for Stream, on a connection of their own
+	http2StreamsMax    = callsPerPeerMax + 64
+	requestBudget      = 256 << 20 // bytes of requests that a node holds at a time
 
 	errorMessageBytesMax = 4 << 10
 )
@@ -51,7 +52,17 @@ type StreamHandler func(ctx context.Context, from string, request []byte, w io.W
 // rpcConn is a connection that has been through TLS. It hides the *tls.Conn from net/http, which would insist on the ALPN "h2".
 type rpcConn struct {
 	net.Conn
-	peer string
+	peer   string
+	closed func() // called at each Close; nil at the dialling end
+}
+
+// Close implements net.Conn.
+func (c rpcConn) Close() error {
+	err := c.Conn.Close()
+	if c.closed != nil {
+		c.closed()
+	}
+	return err
 }
 
 // checkMethod refuses names that would need escaping in a path.

@@ -29,6 +29,7 @@ type rpcServer struct {
 	mu      sync.Mutex
 	methods map[string]method
 	running map[peerLane]int
+	open    map[string]int // connections by peer
 	closed  bool
 
 	handlers sync.WaitGroup
@@ -53,7 +54,7 @@ type peerKey struct{}
 func newRPCServer(addr net.Addr, log *slog.Logger) *rpcServer {
 	s := &rpcServer{
 		log: log, addr: addr, conns: make(chan net.Conn), budget: semaphore.NewWeighted(requestBudget),
-		methods: make(map[string]method), running: make(map[peerLane]int),
+		methods: make(map[string]method), running: make(map[peerLane]int), open: make(map[string]int),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	var protocols http.Protocols
@@ -100,10 +101,25 @@ func (s *rpcServer) Addr() net.Addr { return s.addr }
 
 // admit takes an authenticated connection. On an error the caller closes it.
 func (s *rpcServer) admit(conn net.Conn, peer string) error {
+	s.mu.Lock()
+	if s.open[peer] >= rpcConnsPerPeerMax {
+		s.mu.Unlock()
+		return fmt.Errorf("%d RPC connections of the node are open already", rpcConnsPerPeerMax)
+	}
+	s.open[peer]++
+	s.mu.Unlock()
+	leave := sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open[peer]--; s.open[peer] == 0 {
+			delete(s.open, peer)
+		}
+	})
 	select {
-	case s.conns <- rpcConn{conn, peer}:
+	case s.conns <- rpcConn{conn, peer, leave}:
 		return nil
 	case <-s.life.Done():
+		leave()
 		return ErrClosed
 	}
 }
