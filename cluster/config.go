@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"parley/cluster/pki"
+)
+
+// Config is what a node is opened with. What the whole cluster agrees on is not here but in the meta group.
+type Config struct {
+	DataDir string // made with mode 0700
+	// Credentials name the cluster and this node. A node ID is used once: a node that lost its disk comes back under a new one.
+	Credentials pki.Credentials
+
+	ClusterListen    string // host:port for Raft and RPC; port 0 takes a free one
+	ClusterAdvertise string // host:port under which other nodes reach it; the bound address where empty
+
+	GossipListen string   // host:port, UDP and TCP; port 0 takes a free one
+	GossipKey    [32]byte // the same on every node
+	GossipSeeds  []string // gossip addresses of other nodes; may be empty
+	GossipQuick  bool     // short intervals, for nodes on one machine
+
+	LogStore LogStore // what keeps the shards' logs
+	SealKey  [32]byte // seals the hub's keys in the replicated state; the same on every node
+
+	Log   *slog.Logger
+	Clock Clock // SystemClock outside tests
+
+	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that
+	// could not be applied. It is expected to end the process; if it returns, the node serves nothing more.
+	OnFatal func(error)
+
+	Raft RaftSettings // DefaultRaftSettings outside tests
+}
+
+// LogStore selects the store behind the shards' Raft logs. The meta group always uses bolt.
+type LogStore string
+
+const (
+	PebbleLogs LogStore = "pebble" // one shared engine for all shards, with group commit across them
+	BoltLogs   LogStore = "bolt"   // a file for each shard
+)
+
+// RaftSettings are the timings and sizes of every Raft group of the node. Those of one cluster should not differ much.
+type RaftSettings struct {
+	Heartbeat        time.Duration // silence after which a follower asks for votes; also the election timeout
+	LeaderLease      time.Duration // a leader without a quorum steps down after it; at most Heartbeat
+	Commit           time.Duration // an idle leader tells its followers the commit index this often
+	MaxAppendEntries int           // entries an append message, each up to 512 KiB
+
+	SnapshotBytes   uint64        // log bytes after which a replica snapshots
+	SnapshotEntries uint64        // or entries
+	SnapshotCheck   time.Duration // how often the entries are counted
+	TrailingLogs    uint64        // entries kept behind a snapshot, for followers that are a little late
+}
+
+// DefaultRaftSettings elect a new leader within about 1.5 s of the old one's death.
+func DefaultRaftSettings() RaftSettings {
+	return RaftSettings{
+		Heartbeat: 700 * time.Millisecond, LeaderLease: 400 * time.Millisecond, Commit: 300 * time.Millisecond,
+		MaxAppendEntries: 16,
+		SnapshotBytes:    64 << 20, SnapshotEntries: 16384, SnapshotCheck: 30 * time.Second, TrailingLogs: 1024,
+	}
+}
+
+// Validate names everything that is missing or wrong, all at once.
+func (c Config) Validate() error {
+	var wrong []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.DataDir != "", "DataDir is missing")
+	check(c.Credentials.NodeID() != "", "Credentials are missing")
+	check(hostPort(c.ClusterListen), "ClusterListen must be host:port, is %q", c.ClusterListen)
+	check(c.ClusterAdvertise == "" || hostPort(c.ClusterAdvertise), "ClusterAdvertise must be host:port, is %q", c.ClusterAdvertise)
+	check(hostPort(c.GossipListen), "GossipListen must be host:port, is %q", c.GossipListen)
+	check(c.GossipKey != [32]byte{}, "GossipKey is missing")
+	check(c.SealKey != [32]byte{}, "SealKey is missing")
+	check(c.LogStore == PebbleLogs || c.LogStore == BoltLogs, "LogStore must be %q or %q, is %q", PebbleLogs, BoltLogs, c.LogStore)
+	check(c.Log != nil, "Log is missing")
+	check(c.Clock.Wall != nil && c.Clock.Monotonic != nil, "Clock is missing")
+	check(c.OnFatal != nil, "OnFatal is missing")
+	r := c.Raft
+	check(r.Heartbeat > 0 && r.LeaderLease > 0 && r.LeaderLease <= r.Heartbeat && r.Commit > 0,
+		"Raft: want 0 < LeaderLease ≤ Heartbeat and 0 < Commit, have %v, %v, %v", r.LeaderLease, r.Heartbeat, r.Commit)
+	check(r.MaxAppendEntries > 0 && r.MaxAppendEntries <= 64, "Raft.MaxAppendEntries must be 1 to 64, is %d", r.MaxAppendEntries)
+	// Without trailing entries every follower that misses one heartbeat would need a whole snapshot.
+	check(r.SnapshotBytes > 0 && r.SnapshotEntries > 0 && r.SnapshotCheck > 0 && r.TrailingLogs > 0,
+		"Raft: SnapshotBytes, SnapshotEntries, SnapshotCheck and TrailingLogs must be more than 0")
+	return errors.Join(wrong...)
+}
+
+func hostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	return err == nil && port != ""
+}

@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"parley/cluster/pki"
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mimi"
+)
+
+// patience is how long a test waits for anything on a busy machine.
+const patience = 30 * time.Second
+
+// testCluster is real nodes in one process: real Raft, TLS and files, on loopback ports that the system chooses.
+type testCluster struct {
+	t       *testing.T
+	ca      pki.CA
+	tune    func(*Config)
+	configs map[string]Config
+	nodes   map[string]*Node
+	fatal   sync.Map // node ID → error
+}
+
+func newTestCluster(t *testing.T, tune func(*Config)) *testCluster {
+	t.Helper()
+	ca, err := pki.NewCA("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &testCluster{t: t, ca: ca, tune: tune, configs: make(map[string]Config), nodes: make(map[string]*Node)}
+	t.Cleanup(c.stopAll)
+	return c
+}
+
+// add opens a new node on an empty directory.
+func (c *testCluster) add(id string) *Node {
+	c.t.Helper()
+	credentials, err := pki.IssueNode(c.ca, id, nil, time.Hour)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	level := slog.LevelError
+	if os.Getenv("PARLEY_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	config := Config{
+		DataDir: c.t.TempDir(), Credentials: credentials,
+		ClusterListen: "127.0.0.1:0", GossipListen: "127.0.0.1:0", GossipKey: [32]byte{1}, GossipQuick: true,
+		LogStore: PebbleLogs, SealKey: [32]byte{2},
+		Log:   slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: level})),
+		Clock: SystemClock(), Raft: DefaultRaftSettings(),
+		OnFatal: func(err error) { c.fatal.Store(id, err) },
+	}
+	if c.tune != nil {
+		c.tune(&config)
+	}
+	c.configs[id] = config
+	return c.start(id)
+}
+
+// start opens a node on what it has, at new addresses, which gossip has to tell the others.
+func (c *testCluster) start(id string) *Node {
+	c.t.Helper()
+	config := c.configs[id]
+	config.GossipSeeds = nil
+	for _, other := range c.nodes {
+		config.GossipSeeds = append(config.GossipSeeds, other.GossipAddr())
+	}
+	n, err := Open(config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.nodes[id] = n
+	return n
+}
+
+func (c *testCluster) stop(id string) {
+	c.t.Helper()
+	n := c.nodes[id]
+	delete(c.nodes, id)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		c.t.Errorf("close %s: %v", id, err)
+	}
+}
+
+func (c *testCluster) stopAll() {
+	for id := range c.nodes {
+		c.stop(id)
+	}
+	c.fatal.Range(func(id, err any) bool {
+		c.t.Errorf("node %s failed: %v", id, err)
+		return true
+	})
+}
+
+// threeNodes is a cluster that is ready for work.
+func threeNodes(t *testing.T, tune func(*Config)) *testCluster {
+	t.Helper()
+	c := newTestCluster(t, tune)
+	ctx := c.context()
+	first := c.add("n1")
+	options := InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 2, Replication: 3}
+	if err := first.Init(ctx, options); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"n2", "n3"} {
+		if err := c.add(id).Join(ctx, first.ClusterAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.awaitActive(2)
+	return c
+}
+
+func (c *testCluster) context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+// awaitActive waits until every node's map has so many active shards.
+func (c *testCluster) awaitActive(shards int) {
+	c.t.Helper()
+	for id, n := range c.nodes {
+		eventually(c.t, fmt.Sprintf("%s sees %d active shards", id, shards), func() bool {
+			active := 0
+			for _, shard := range n.Map().Shards() {
+				if shard.State == meta.ShardActive {
+					active++
+				}
+			}
+			return active == shards
+		})
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func provider(t *testing.T, domain string) mimi.Provider {
+	t.Helper()
+	p, err := mimi.ParseProvider(domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func room(t *testing.T, name string) mimi.RoomURI {
+	t.Helper()
+	uri, err := mimi.ParseRoomURI("mimi://a.example/r/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+func user(t *testing.T, name string) mimi.UserURI {
+	t.Helper()
+	uri, err := mimi.ParseUserURI("mimi://a.example/u/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+
+	"parley/fsm/meta"
+	"parley/mls"
+)
+
+// HubKeyImport is a private signature key that is given, not generated.
+type HubKeyImport struct {
+	Scheme  mls.SignatureScheme
+	Private []byte // as mls.NewSigningKey takes it
+	// DevelopmentOnly marks a key whose private half is published, as that of the test data is.
+	DevelopmentOnly bool
+}
+
+// hubSchemes are those a hub has a key of, one for each that a cipher suite of RFC 9420 §17.1 signs with.
+var hubSchemes = []mls.SignatureScheme{mls.Ed25519, mls.ECDSAWithP256, mls.ECDSAWithP384, mls.ECDSAWithP521, mls.Ed448}
+
+// ensureHubKeys gives the hub a key of each scheme that it has none of: a given one, else a new one.
+func (n *Node) ensureHubKeys(ctx context.Context, given []HubKeyImport) error {
+	for _, scheme := range hubSchemes {
+		if _, has := n.Map().HubKey(scheme); has {
+			continue
+		}
+		imported := HubKeyImport{Scheme: scheme}
+		for _, candidate := range given {
+			if candidate.Scheme == scheme {
+				imported = candidate
+			}
+		}
+		if imported.Private == nil {
+			key, err := mls.GenerateSigningKey(scheme, rand.Reader)
+			if err != nil {
+				return fmt.Errorf("hub key: %w", err)
+			}
+			imported.Private = key.Private()
+		}
+		if err := n.putHubKey(ctx, imported); err != nil {
+			return fmt.Errorf("hub key: %w", err)
+		}
+	}
+	return nil
+}
+
+// PutHubKey brings a key into the cluster; it is the one to sign with in its scheme from then on. Its private half is sealed
+// under the operator's key before it leaves this node.
+func (n *Node) PutHubKey(ctx context.Context, given HubKeyImport) error {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return n.putHubKey(ctx, given)
+}
+
+func (n *Node) putHubKey(ctx context.Context, given HubKeyImport) error {
+	key, err := mls.NewSigningKey(given.Scheme, given.Private)
+	if err != nil {
+		return err
+	}
+	sealed, err := seal(n.config.SealKey, given.Private, n.sealContext(key.Public()))
+	if err != nil {
+		return err
+	}
+	return n.change(ctx, meta.PutHubKey{Key: meta.HubKey{
+		Scheme: given.Scheme, Public: key.Public(), Sealed: sealed, DevelopmentOnly: given.DevelopmentOnly,
+	}})
+}
+
+// sealContext binds a sealed key to the cluster and to its public half.
+func (n *Node) sealContext(public []byte) string {
+	return "parley hub key/" + n.config.Credentials.ClusterID() + "/" + hex.EncodeToString(public)
+}
+
+// HubSigner is the hub's key of a scheme with its entry for a room's external_senders (RFC 9420 §12.1.8.1, WIRE rule 6), or
+// false where there is none or this node's seal key does not open it, which is logged.
+func (n *Node) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool) {
+	current := n.Map()
+	key, found := current.HubKey(scheme)
+	settings, _ := current.Settings()
+	if !found || len(settings.Domains) == 0 {
+		return nil, mls.ExternalSender{}, false
+	}
+	signer, err := n.openHubKey(key)
+	if err != nil {
+		n.log.Error("a hub key cannot be used", "scheme", scheme, "error", err)
+		return nil, mls.ExternalSender{}, false
+	}
+	sender := mls.ExternalSender{
+		SignatureKey: signer.Public(),
+		Credential:   mls.BasicCredential{Identity: []byte("mimi://" + settings.Domains[0].String())},
+	}
+	return signer, sender, true
+}
+
+func (n *Node) openHubKey(key meta.HubKey) (*mls.SigningKey, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if signer := n.signers[string(key.Public)]; signer != nil {
+		return signer, nil
+	}
+	private, err := unseal(n.config.SealKey, key.Sealed, n.sealContext(key.Public))
+	if err != nil {
+		return nil, err
+	}
+	signer, err := mls.NewSigningKey(key.Scheme, private)
+	if err != nil {
+		return nil, err
+	}
+	n.signers[string(key.Public)] = signer
+	return signer, nil
+}

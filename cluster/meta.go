@@ -1,0 +1,213 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mls"
+)
+
+// RefusedError says that the meta group refused a change of the cluster, and why. Nothing changed.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "refused: " + e.Reason }
+
+// ErrNotInitialised: this node belongs to no cluster yet.
+var ErrNotInitialised = errors.New("the node belongs to no cluster yet")
+
+// metaReplica is this node's copy of the meta group's state. Every node has one; it votes on a few.
+type metaReplica struct {
+	*group
+
+	mu      sync.Mutex
+	current *meta.Map
+	changed chan struct{} // closed when current changes
+}
+
+func (n *Node) openMeta() (*metaReplica, error) {
+	stores, err := n.stores.group(metaGroup)
+	if err != nil {
+		return nil, err
+	}
+	r := &metaReplica{changed: make(chan struct{})}
+	m := &machine{
+		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
+		apply: func(store fsm.Store, index uint64, entry []byte) (any, error) {
+			outcome, err := meta.Apply(store, index, entry)
+			return metaResult{index, outcome}, err
+		},
+	}
+	m.settled = func() error { return r.read(m) }
+	m.restored = m.settled
+	if r.group, err = n.openGroup(m, stores, nil); err != nil {
+		return nil, errors.Join(err, stores.close())
+	}
+	return r, nil
+}
+
+// metaResult is what the meta group's state machine answers Raft for one entry.
+type metaResult struct {
+	index   uint64
+	outcome meta.Outcome
+}
+
+// read takes the map from the state and wakes those who wait for a change.
+func (r *metaReplica) read(m *machine) error {
+	view, err := m.state.View()
+	if err != nil {
+		return err
+	}
+	current, err := meta.ReadMap(view)
+	if err := errors.Join(err, view.Close()); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = current
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return nil
+}
+
+// watch is the map as this node knows it, and a channel that is closed when it has changed.
+func (r *metaReplica) watch() (*meta.Map, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current, r.changed
+}
+
+// Map is the cluster's map as this node knows it. It may be behind the meta group's leader.
+func (n *Node) Map() *meta.Map {
+	current, _ := n.meta.watch()
+	return current
+}
+
+// Change brings a command into the meta group's log, from any node, and returns once this node's own map has it. A refusal is
+// a *RefusedError; other errors wrap fsm.ErrNotProposed or fsm.ErrUnknownOutcome. Commands can be repeated, so it retries
+// until the context ends (10 s without a deadline).
+func (n *Node) Change(ctx context.Context, command meta.Command) error {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return n.change(ctx, command)
+}
+
+// change is Change for callers that are admitted already. The context has a deadline.
+func (n *Node) change(ctx context.Context, command meta.Command) error {
+	t := &tries{node: n}
+	var pause backoff
+	for {
+		reply := n.askMeta(ctx, n.metaTarget(t), command)
+		switch reply.code {
+		case answerOutcome:
+			if reply.refusal != "" {
+				return &RefusedError{reply.refusal}
+			}
+			if err := n.meta.machine.applied.wait(ctx, reply.index); err != nil {
+				return fmt.Errorf("%w: it is accepted, and not here yet: %v", fsm.ErrUnknownOutcome, err)
+			}
+			return nil
+		case answerUnknown:
+			t.open = true
+		}
+		if err := pause.wait(ctx); err != nil {
+			return t.unavailable(err)
+		}
+	}
+}
+
+// metaTarget is the node to ask: the leader as far as it is known here, else one node after the other.
+func (n *Node) metaTarget(t *tries) string {
+	if leader := n.meta.leader(); leader != "" {
+		return leader
+	}
+	nodes := n.Map().Nodes()
+	if len(nodes) == 0 {
+		return n.id
+	}
+	t.next++
+	return nodes[t.next%len(nodes)].ID
+}
+
+// metaAnswer is what methodMeta returns:
+//
+//	struct {
+//	    uint8 version = 1;
+//	    uint8 code;        // answerOutcome, answerNotLeader, answerNotProposed, answerUnknown, answerFault
+//	    uint64 index;
+//	    opaque refusal<V>; // empty where the command was taken
+//	} MetaAnswer;
+type metaAnswer struct {
+	code    answerCode
+	index   uint64
+	refusal string
+}
+
+func (a metaAnswer) encode() []byte {
+	var w mls.Writer
+	w.Uint8(answerVersion)
+	w.Uint8(uint8(a.code))
+	w.Uint64(a.index)
+	w.Opaque([]byte(a.refusal))
+	return w.Bytes()
+}
+
+func (n *Node) askMeta(ctx context.Context, target string, command meta.Command) metaAnswer {
+	encoded := meta.EncodeCommand(command)
+	if target == n.id {
+		return n.changeHere(encoded)
+	}
+	raw, sent, err := n.call(ctx, target, methodMeta, encoded)
+	if err == nil {
+		r := mls.NewReader("MetaAnswer", raw)
+		if version := r.Uint8("version"); version != answerVersion {
+			r.Fail("version", "is not known")
+		}
+		a := metaAnswer{code: answerCode(r.Uint8("code")), index: r.Uint64("index"), refusal: string(r.Opaque("refusal"))}
+		if r.Close() == nil {
+			return a
+		}
+	}
+	if sent {
+		return metaAnswer{code: answerUnknown}
+	}
+	return metaAnswer{code: answerNotProposed}
+}
+
+func (n *Node) serveMeta(_ context.Context, _ string, payload []byte) ([]byte, error) {
+	if _, err := meta.DecodeCommand(payload); err != nil {
+		return nil, err // a node of a newer version; what it asks for must not reach the log
+	}
+	return n.changeHere(payload).encode(), nil
+}
+
+// changeHere proposes an encoded command at this node's replica.
+func (n *Node) changeHere(encoded []byte) metaAnswer {
+	response, err := n.meta.apply(encoded)
+	switch {
+	case err == nil:
+	case errors.Is(err, raft.ErrNotLeader):
+		return metaAnswer{code: answerNotLeader}
+	case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return metaAnswer{code: answerNotProposed}
+	default:
+		return metaAnswer{code: answerUnknown}
+	}
+	result, ok := response.(metaResult)
+	if !ok {
+		return metaAnswer{code: answerUnknown}
+	}
+	a := metaAnswer{code: answerOutcome, index: result.index}
+	if refused, yes := result.outcome.(meta.Refused); yes {
+		a.refusal = refused.Reason
+	}
+	return a
+}

@@ -1,0 +1,298 @@
+// Package cluster is a node of a Parley cluster: its copy of the meta group and of the shards that the map gives it, the way
+// of a request through them, and its place among the other nodes.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"parley/cluster/gossip"
+	"parley/cluster/transport"
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mls"
+)
+
+// Node is one running node. Every exported method may be called by many goroutines.
+type Node struct {
+	config    Config
+	id        string
+	advertise string
+	log       *slog.Logger
+
+	stores *stores
+	port   *transport.Port
+	gossip *gossip.Gossip
+	meta   *metaReplica
+
+	outboxChanged chan struct{} // capacity 1
+
+	life       context.Context // ends when Close begins
+	end        context.CancelFunc
+	background sync.WaitGroup // supervise, tend, meetGossip
+	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
+
+	fatalOnce sync.Once
+
+	mu          sync.Mutex
+	closed      bool
+	failure     error                      // what fatal was told
+	replicas    map[fsm.ShardID]*replica   // running
+	quarantined map[fsm.ShardID]string     // why a replica is not started
+	leaders     map[fsm.ShardID]string     // of shards without a replica here, as last heard
+	hints       map[string]string          // addresses of nodes, as a member told them at Join
+	signers     map[string]*mls.SigningKey // opened hub keys, by public key
+}
+
+// Open starts a node on its directory: the replicas that it has go on where they were, and a node that belongs to no cluster
+// waits for Init or Join. It returns when everything that can run is running.
+func Open(config Config) (_ *Node, err error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("cluster configuration: %w", err)
+	}
+	n := &Node{
+		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
+		outboxChanged: make(chan struct{}, 1),
+		replicas:      make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
+		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
+	}
+	n.life, n.end = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.shut())
+		}
+	}()
+	if n.stores, err = openStores(config, n.fatal); err != nil {
+		return nil, err
+	}
+	if err := n.openPorts(); err != nil {
+		return nil, err
+	}
+	if n.meta, err = n.openMeta(); err != nil {
+		return nil, err
+	}
+	n.serve()
+	n.startReplicas(n.Map())
+	n.background.Go(n.supervise)
+	n.background.Go(n.tend)
+	n.background.Go(n.meetGossip)
+	return n, nil
+}
+
+func (n *Node) openPorts() error {
+	var err error
+	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.log)}); err != nil {
+		return err
+	}
+	if n.advertise = n.config.ClusterAdvertise; n.advertise == "" {
+		n.advertise = n.port.Addr().String()
+	}
+	n.gossip, err = gossip.Start(gossip.Config{
+		NodeID: n.id, ClusterID: n.config.Credentials.ClusterID(), ClusterAddr: n.advertise,
+		Bind: n.config.GossipListen, Keys: [][]byte{n.config.GossipKey[:]}, Quick: n.config.GossipQuick, Logger: quiet(n.log),
+	})
+	return err
+}
+
+// serve lets other nodes call this one.
+func (n *Node) serve() {
+	for method, handler := range map[string]transport.Handler{
+		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
+		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
+	} {
+		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
+			ctx, done, err := n.begin(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer done()
+			return handler(ctx, from, payload)
+		})
+	}
+	n.port.HandleStream(methodSnapshot, n.streamState)
+}
+
+// ID is the node's ID.
+func (n *Node) ID() string { return n.id }
+
+// ClusterAddr is where other nodes reach this one.
+func (n *Node) ClusterAddr() string { return n.advertise }
+
+// GossipAddr is a seed for other nodes.
+func (n *Node) GossipAddr() string { return n.gossip.Addr() }
+
+// begin admits a call: it gets a deadline, and ends early when the node closes, which waits for done.
+func (n *Node) begin(ctx context.Context) (_ context.Context, done func(), err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.failure != nil:
+		return nil, nil, fmt.Errorf("%w: the node has failed", fsm.ErrNotProposed)
+	case n.closed:
+		return nil, nil, fmt.Errorf("%w: the node is closing", fsm.ErrNotProposed)
+	}
+	n.users.Add(1)
+	ctx, cancel := withDeadline(ctx)
+	stop := context.AfterFunc(n.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		n.users.Done()
+	}, nil
+}
+
+// Close stops the node. What it was asked for and has not answered ends with fsm.ErrUnknownOutcome or fsm.ErrNotProposed.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	n.mu.Unlock()
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.shut() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the node is still closing: %w", ctx.Err())
+	}
+}
+
+// shut takes down what is up, from the top: nobody uses an engine any more when it is closed.
+func (n *Node) shut() error {
+	n.end()
+	n.background.Wait()
+	n.users.Wait()
+	var err error
+	if n.gossip != nil {
+		err = errors.Join(err, n.gossip.Close())
+	}
+	err = errors.Join(err, n.closeReplicas())
+	if n.meta != nil {
+		err = errors.Join(err, n.meta.close())
+	}
+	if n.port != nil {
+		err = errors.Join(err, n.port.Close())
+	}
+	if n.stores != nil {
+		err = errors.Join(err, n.stores.close())
+	}
+	return err
+}
+
+func (n *Node) closeReplicas() error {
+	n.mu.Lock()
+	running := n.replicas
+	n.replicas = make(map[fsm.ShardID]*replica)
+	n.mu.Unlock()
+	var wait sync.WaitGroup
+	results := make(chan error, len(running))
+	for _, r := range running {
+		wait.Go(func() { results <- r.close() })
+	}
+	wait.Wait()
+	close(results)
+	var err error
+	for result := range results {
+		err = errors.Join(err, result)
+	}
+	return err
+}
+
+// fatal is where every failure ends that the node must not outlive.
+func (n *Node) fatal(cause error) {
+	n.fatalOnce.Do(func() {
+		n.mu.Lock()
+		n.failure = cause
+		n.mu.Unlock()
+		n.log.Error("the node must stop", "error", cause)
+		n.config.OnFatal(cause)
+	})
+}
+
+// call sends a request to another node. sent is false where that node has certainly not acted on it.
+func (n *Node) call(ctx context.Context, to, method string, payload []byte) (answer []byte, sent bool, err error) {
+	address, known := n.addressOf(to)
+	if !known {
+		return nil, false, fmt.Errorf("no address of node %s is known", to)
+	}
+	answer, err = n.port.Call(ctx, to, address, method, payload)
+	return answer, err == nil || !errors.Is(err, transport.ErrNotSent), err
+}
+
+// supervise starts the replicas that the map gives this node.
+func (n *Node) supervise() {
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for {
+		current, changed := n.meta.watch()
+		n.startReplicas(current)
+		select {
+		case <-n.life.Done():
+			return
+		case <-changed:
+		case <-retry.C:
+		}
+	}
+}
+
+func (n *Node) startReplicas(current *meta.Map) {
+	for _, shard := range current.Shards() {
+		if n.life.Err() != nil || !n.lacks(shard) {
+			continue
+		}
+		r, err := n.openReplica(shard)
+		var quarantined *quarantine
+		n.mu.Lock()
+		switch {
+		case err == nil:
+			n.replicas[shard.ID] = r
+		case errors.As(err, &quarantined):
+			n.quarantined[shard.ID] = quarantined.reason
+		}
+		n.mu.Unlock()
+		if quarantined != nil {
+			n.log.Error("a replica is not started and has to be rebuilt", "shard", shard.ID, "reason", quarantined.reason)
+		} else if err != nil {
+			n.log.Error("a replica could not be started; it will be tried again", "shard", shard.ID, "error", err)
+		}
+	}
+}
+
+// lacks reports whether a shard should run here and does not.
+func (n *Node) lacks(shard meta.Shard) bool {
+	if !replicates(shard, n.id) {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, quarantined := n.quarantined[shard.ID]
+	return n.replicas[shard.ID] == nil && !quarantined
+}
+
+// meetGossip looks for the seeds until one is met, and again while this node is alone.
+func (n *Node) meetGossip() {
+	if len(n.config.GossipSeeds) == 0 {
+		return
+	}
+	ticker := time.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	for {
+		if len(n.gossip.Members()) <= 1 {
+			if _, err := n.gossip.Join(n.config.GossipSeeds); err != nil {
+				n.log.Debug("no gossip seed could be reached", "error", err)
+			}
+		}
+		select {
+		case <-n.life.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

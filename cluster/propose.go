@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mls"
+)
+
+// Propose brings one command into the log of the shard that owns its slot, from any node, and returns its outcome with the
+// log index at which it was decided. It retries until the context ends, which every command allows: it is recognised when it
+// comes twice. Errors are those of Do.
+func (n *Node) Propose(ctx context.Context, command fsm.Command) (fsm.Outcome, uint64, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	return n.proposeTo(ctx, command, func() (meta.Shard, bool) { return n.servingSlot(command.Slot()) })
+}
+
+// ProposeTo is Propose for a command that concerns a whole shard.
+func (n *Node) ProposeTo(ctx context.Context, shard fsm.ShardID, command fsm.Command) (fsm.Outcome, uint64, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	return n.proposeTo(ctx, command, func() (meta.Shard, bool) { return n.Map().Shard(shard) })
+}
+
+func (n *Node) proposeTo(ctx context.Context, command fsm.Command, place func() (meta.Shard, bool)) (fsm.Outcome, uint64, error) {
+	t := &tries{node: n}
+	var pause backoff
+	for {
+		if shard, ok := place(); ok {
+			d, err := t.propose(ctx, shard, command)
+			if err != nil {
+				return nil, 0, err
+			}
+			if _, moved := d.outcome.(fsm.MovedTo); !moved {
+				return d.outcome, d.index, nil
+			}
+		}
+		if err := pause.wait(ctx); err != nil {
+			return nil, 0, t.unavailable(err)
+		}
+	}
+}
+
+// tries is what one request remembers of its attempts. It belongs to one goroutine.
+type tries struct {
+	node *Node
+	// open is set once an attempt of the request may have put a command into the log. From then on "not proposed" would be a lie.
+	open bool
+	next int // the replica to try where no leader is known
+}
+
+// unavailable is the error of a request that ran out of time, or otherwise got no decision.
+func (t *tries) unavailable(cause error) error {
+	kind := fsm.ErrNotProposed
+	if t.open {
+		kind = fsm.ErrUnknownOutcome
+	}
+	if errors.Is(cause, kind) {
+		return cause
+	}
+	return fmt.Errorf("%w: %v", kind, cause)
+}
+
+// propose asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
+func (t *tries) propose(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
+	var pause backoff
+	target := t.node.leaderOf(shard.ID)
+	for {
+		if target == "" {
+			target = shard.Replicas[t.next%len(shard.Replicas)]
+			t.next++
+		}
+		reply := t.ask(ctx, target, shard.ID, command)
+		switch reply.code {
+		case answerOutcome:
+			t.node.noteLeader(shard.ID, target)
+			return decision{outcome: reply.outcome, index: reply.index}, nil
+		case answerMalformed:
+			return decision{}, &reply.fault
+		case answerOverloaded:
+			if !t.open {
+				return decision{}, fsm.ErrOverloaded
+			}
+		case answerUnknown:
+			t.open = true
+		}
+		was := target
+		t.node.forgetLeader(shard.ID, was)
+		target = reply.leader // none but from a follower that knows it
+		if reply.code == answerNotLeader && target != "" && target != was && pause.next == 0 {
+			pause.next = backoffFirst // the first redirection costs no wait
+			continue
+		}
+		if err := pause.wait(ctx); err != nil {
+			return decision{}, t.unavailable(err)
+		}
+	}
+}
+
+// ask proposes at one node. It answers in the words of the wire also where the node is this one.
+func (t *tries) ask(ctx context.Context, target string, shard fsm.ShardID, command fsm.Command) answer {
+	if target == t.node.id {
+		return t.node.proposeHere(ctx, shard, command)
+	}
+	var w mls.Writer
+	w.Uint8(answerVersion)
+	w.Uint32(uint32(shard))
+	w.Opaque(fsm.EncodeCommand(command))
+	raw, sent, err := t.node.call(ctx, target, methodPropose, w.Bytes())
+	return received(raw, sent, err)
+}
+
+// received reads another node's answer. Where a call broke off after it was sent, nothing is known.
+func received(raw []byte, sent bool, err error) answer {
+	if err == nil {
+		var reply answer
+		if reply, err = decodeAnswer(raw); err == nil {
+			return reply
+		}
+	}
+	if sent {
+		return answer{code: answerUnknown}
+	}
+	return answer{code: answerNotProposed}
+}
+
+// proposeHere puts a command into the shard's log if this node leads it.
+func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.Command) answer {
+	replica := n.replica(shard)
+	if replica == nil {
+		return answer{code: answerNoReplica}
+	}
+	if !replica.leads() {
+		return answer{code: answerNotLeader, leader: replica.leader()}
+	}
+	decided, err := replica.proposer.propose(command)
+	if err != nil {
+		return answerOf(err)
+	}
+	select {
+	case d := <-decided:
+		if d.err != nil {
+			return answerOf(d.err)
+		}
+		return answer{code: answerOutcome, outcome: d.outcome, index: d.index}
+	case <-ctx.Done():
+		return answer{code: answerUnknown}
+	}
+}
+
+// servePropose answers methodPropose:
+//
+//	struct { uint8 version = 1; uint32 shard; opaque command<V>; } ProposeRequest;
+func (n *Node) servePropose(ctx context.Context, _ string, payload []byte) ([]byte, error) {
+	r := mls.NewReader("ProposeRequest", payload)
+	if version := r.Uint8("version"); version != answerVersion {
+		r.Fail("version", "is not known")
+	}
+	shard := fsm.ShardID(r.Uint32("shard"))
+	encoded := r.Opaque("command")
+	if err := r.Close(); err != nil {
+		return answerOf(err).encode(), nil
+	}
+	command, err := fsm.DecodeCommand(encoded)
+	if err != nil {
+		return answerOf(err).encode(), nil
+	}
+	return n.proposeHere(ctx, shard, command).encode(), nil
+}

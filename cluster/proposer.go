@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"parley/fsm"
+	"parley/mls"
+)
+
+const (
+	gatherWindow     = 2 * time.Millisecond // the longest that a command waits for company
+	gatherBytesMax   = 256 << 10            // commands gathered for one entry
+	entryBytesMax    = 512 << 10            // one Raft entry; a command alone may go up to here
+	entryOverhead    = 256                  // an entry's own fields, and the length in front of each command
+	enqueueTimeout   = time.Second          // for Raft's own queue, which the bounds below keep short
+	exclusiveFlights = 8                    // entries on their way into the log, per lane
+	bulkFlights      = 3                    // few: each one delays the exclusive entries behind it
+)
+
+// raftApplier is the part of *raft.Raft that the proposer needs.
+type raftApplier interface {
+	Apply(entry []byte, timeout time.Duration) raft.ApplyFuture
+}
+
+// proposer puts commands into one shard's log: one goroutine gathers, stamps and calls raft.Apply, so that stamps rise in log
+// order. It works on every replica alike; Raft refuses where it does not lead, and nothing here outlives a term but hub time,
+// which only rises.
+type proposer struct {
+	raft  raftApplier
+	time  *hubTime
+	lanes [2]*lane // by fsm.Lane
+
+	landed  chan fsm.Lane // an entry of the lane left the log's pipeline
+	stop    chan struct{}
+	stopped chan struct{}
+	flights sync.WaitGroup
+
+	// Of the run goroutine alone:
+	gathered [2][]*proposal
+	room     [2]int // bytes left in the gathered entry
+	since    [2]time.Time
+	inFlight [2]int
+}
+
+func newProposer(r raftApplier, t *hubTime) *proposer {
+	p := &proposer{
+		raft: r, time: t,
+		lanes:   [2]*lane{newLane(), newLane()},
+		landed:  make(chan fsm.Lane, exclusiveFlights+bulkFlights),
+		stop:    make(chan struct{}),
+		stopped: make(chan struct{}),
+		room:    [2]int{gatherBytesMax, gatherBytesMax},
+	}
+	go p.run()
+	return p
+}
+
+// propose queues a command and returns where its decision will arrive. A command that no entry can hold is a
+// *mls.MalformedError; a full lane is fsm.ErrOverloaded.
+func (p *proposer) propose(command fsm.Command) (<-chan decision, error) {
+	size := len(fsm.EncodeCommand(command))
+	if size > entryBytesMax-entryOverhead {
+		return nil, &mls.MalformedError{Field: "body", Reason: fmt.Sprintf(
+			"it makes a log record of %d bytes, more than %d", size, entryBytesMax-entryOverhead)}
+	}
+	proposal := &proposal{command: command, bytes: size + 8, decided: make(chan decision, 1)}
+	if err := p.lanes[command.Lane()].push(proposal); err != nil {
+		return nil, err
+	}
+	return proposal.decided, nil
+}
+
+// close stops taking commands, waits until those in flight are decided, and refuses the rest. Raft has to run until it
+// returns: a stopped Raft forgets futures in its queue.
+func (p *proposer) close() {
+	close(p.stop)
+	<-p.stopped
+	p.flights.Wait()
+}
+
+func (p *proposer) run() {
+	defer close(p.stopped)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait := time.Hour
+		for _, lane := range []fsm.Lane{fsm.Exclusive, fsm.Bulk} {
+			wait = min(wait, p.sendReady(lane))
+		}
+		timer.Reset(wait)
+		select {
+		case <-p.lanes[fsm.Exclusive].arrived:
+		case <-p.lanes[fsm.Bulk].arrived:
+		case lane := <-p.landed:
+			p.inFlight[lane]--
+		case <-timer.C:
+		case <-p.stop:
+			p.refuseAll()
+			return
+		}
+	}
+}
+
+// sendReady sends what is due in a lane and returns after how long there will be more to send if nothing else happens.
+func (p *proposer) sendReady(lane fsm.Lane) time.Duration {
+	for {
+		before := len(p.gathered[lane])
+		p.gathered[lane], p.room[lane] = p.lanes[lane].take(p.gathered[lane], p.room[lane])
+		if before == 0 && len(p.gathered[lane]) > 0 {
+			p.since[lane] = time.Now()
+		}
+		wait, due := p.due(lane)
+		if !due {
+			return wait
+		}
+		p.send(lane)
+	}
+}
+
+// due: at once while nothing of the lane is in flight, or when the entry is full, or when its window is over; never beyond
+// the lane's flights.
+func (p *proposer) due(lane fsm.Lane) (wait time.Duration, due bool) {
+	flights := exclusiveFlights
+	if lane == fsm.Bulk {
+		flights = bulkFlights
+	}
+	if len(p.gathered[lane]) == 0 || p.inFlight[lane] >= flights {
+		return time.Hour, false
+	}
+	left := gatherWindow - time.Since(p.since[lane])
+	if p.inFlight[lane] == 0 || left <= 0 || p.lanes[lane].waiting() {
+		return 0, true
+	}
+	return left, false
+}
+
+func (p *proposer) send(lane fsm.Lane) {
+	batch := p.gathered[lane]
+	p.gathered[lane], p.room[lane] = nil, gatherBytesMax
+	commands := make([]fsm.Command, len(batch))
+	for i, proposal := range batch {
+		commands[i] = proposal.command
+	}
+	entry := fsm.EncodeEntry(fsm.Entry{StampMillis: p.time.stamp(), Commands: commands})
+	p.inFlight[lane]++
+	future := p.raft.Apply(entry, enqueueTimeout)
+	p.flights.Go(func() {
+		settle(batch, future)
+		p.landed <- lane
+	})
+}
+
+// settle waits for an entry's fate and tells each of its commands.
+func settle(batch []*proposal, future raft.ApplyFuture) {
+	result, err := entryResult(future)
+	if err == nil && len(result.outcomes) != len(batch) {
+		err = fmt.Errorf("%w: %d outcomes for %d commands", fsm.ErrUnknownOutcome, len(result.outcomes), len(batch))
+	}
+	for i, proposal := range batch {
+		if err != nil {
+			proposal.decided <- decision{err: err}
+		} else {
+			proposal.decided <- decision{outcome: result.outcomes[i], index: result.index}
+		}
+	}
+}
+
+// applyResult is what a replica's state machine answers Raft for one entry.
+type applyResult struct {
+	index    uint64
+	outcomes []fsm.Outcome
+}
+
+// entryResult sorts Raft's answers: three errors say that the entry is in no log, every other one leaves it open.
+func entryResult(future raft.ApplyFuture) (applyResult, error) {
+	switch err := future.Error(); {
+	case err == nil:
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout),
+		errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return applyResult{}, fmt.Errorf("%w: %w", fsm.ErrNotProposed, err)
+	default:
+		return applyResult{}, fmt.Errorf("%w: %w", fsm.ErrUnknownOutcome, err)
+	}
+	switch response := future.Response().(type) {
+	case applyResult:
+		return response, nil
+	case error:
+		return applyResult{}, fmt.Errorf("%w: %w", fsm.ErrUnknownOutcome, response)
+	default:
+		return applyResult{}, fmt.Errorf("%w: the state machine answered %T", fsm.ErrUnknownOutcome, response)
+	}
+}
+
+func (p *proposer) refuseAll() {
+	for lane := range p.lanes {
+		rest := append(p.gathered[lane], p.lanes[lane].close()...)
+		p.gathered[lane] = nil
+		for _, proposal := range rest {
+			proposal.decided <- decision{err: fsm.ErrNotProposed}
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"parley/fsm"
+	"parley/mls"
+)
+
+// fakeLog stands in for Raft: it keeps entries until the test lets them land.
+type fakeLog struct {
+	entries []fsm.Entry
+	futures []*fakeFuture
+	refuse  error
+}
+
+type fakeFuture struct {
+	landed   chan struct{}
+	err      error
+	response any
+	index    uint64
+}
+
+func (f *fakeFuture) Error() error  { <-f.landed; return f.err }
+func (f *fakeFuture) Response() any { return f.response }
+func (f *fakeFuture) Index() uint64 { return f.index }
+
+func (l *fakeLog) Apply(entry []byte, _ time.Duration) raft.ApplyFuture {
+	decoded, err := fsm.DecodeEntry(entry)
+	if err != nil {
+		panic(err)
+	}
+	l.entries = append(l.entries, decoded)
+	future := &fakeFuture{landed: make(chan struct{}), index: uint64(len(l.entries))}
+	outcomes := make([]fsm.Outcome, len(decoded.Commands))
+	for i := range outcomes {
+		outcomes[i] = fsm.Done{}
+	}
+	future.response = applyResult{index: future.index, outcomes: outcomes}
+	l.futures = append(l.futures, future)
+	if l.refuse != nil {
+		future.err = l.refuse
+		close(future.landed)
+	}
+	return future
+}
+
+func (l *fakeLog) land(i int) { close(l.futures[i].landed) }
+
+func fakeClock() Clock {
+	start := time.Now()
+	return Clock{Wall: time.Now, Monotonic: func() time.Duration { return time.Since(start) }}
+}
+
+func mustPropose(t *testing.T, p *proposer, c fsm.Command) <-chan decision {
+	t.Helper()
+	decided, err := p.propose(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decided
+}
+
+func TestProposerGathersWhileAnEntryIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		p := newProposer(log, newHubTime(fakeClock()))
+		first := mustPropose(t, p, fsm.Fence{})
+		synctest.Wait()
+		if len(log.entries) != 1 || len(log.entries[0].Commands) != 1 {
+			t.Fatalf("with nothing in flight a command goes at once; entries: %v", log.entries)
+		}
+		var rest []<-chan decision
+		for range 5 {
+			rest = append(rest, mustPropose(t, p, fsm.Fence{}))
+		}
+		synctest.Wait()
+		if len(log.entries) != 1 {
+			t.Fatalf("the window was not used: %d entries", len(log.entries))
+		}
+		time.Sleep(gatherWindow)
+		synctest.Wait()
+		if len(log.entries) != 2 || len(log.entries[1].Commands) != 5 {
+			t.Fatalf("want one entry with 5 commands after the window, have %v", log.entries)
+		}
+		if log.entries[1].StampMillis < log.entries[0].StampMillis {
+			t.Error("hub time went back")
+		}
+		log.land(1)
+		log.land(0)
+		if d := <-first; d.err != nil || d.index != 1 {
+			t.Errorf("first: %+v", d)
+		}
+		for _, decided := range rest {
+			if d := <-decided; d.err != nil || d.index != 2 || d.outcome != (fsm.Done{}) {
+				t.Errorf("rest: %+v", d)
+			}
+		}
+		p.close()
+	})
+}
+
+func TestProposerLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		p := newProposer(log, newHubTime(fakeClock()))
+		for range bulkFlights + 2 {
+			mustPropose(t, p, fsm.Sweep{Max: 1})
+			time.Sleep(2 * gatherWindow)
+			synctest.Wait()
+		}
+		if len(log.entries) != bulkFlights {
+			t.Fatalf("%d bulk entries in flight, want %d", len(log.entries), bulkFlights)
+		}
+		mustPropose(t, p, fsm.Fence{})
+		synctest.Wait()
+		last := log.entries[len(log.entries)-1]
+		if _, exclusive := last.Commands[0].(fsm.Fence); !exclusive || len(log.entries) != bulkFlights+1 {
+			t.Fatalf("an exclusive command waited behind bulk: %v", log.entries)
+		}
+		log.land(0)
+		synctest.Wait()
+		last = log.entries[len(log.entries)-1]
+		if len(log.entries) != bulkFlights+2 || len(last.Commands) != 2 {
+			t.Fatalf("the held-back bulk commands did not go together: %v", log.entries)
+		}
+		for i := range log.futures[1:] {
+			log.land(i + 1)
+		}
+		p.close()
+	})
+}
+
+func TestProposerBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		p := newProposer(log, newHubTime(fakeClock()))
+		large := fsm.SubmitMessage{Message: make([]byte, 400<<10)}
+		var malformed *mls.MalformedError
+		if _, err := p.propose(fsm.SubmitMessage{Message: make([]byte, entryBytesMax)}); !errors.As(err, &malformed) {
+			t.Errorf("a command over the limit: %v", err)
+		}
+		var overloaded int
+		for range 2 * laneBytesMax / (400 << 10) {
+			if _, err := p.propose(large); errors.Is(err, fsm.ErrOverloaded) {
+				overloaded++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if overloaded == 0 {
+			t.Error("the lane has no bound")
+		}
+		synctest.Wait()
+		for i, e := range log.entries {
+			if len(e.Commands) != 1 {
+				t.Errorf("entry %d has %d large commands", i, len(e.Commands))
+			}
+		}
+		for i := range log.futures {
+			log.land(i)
+		}
+		log.refuse = raft.ErrNotLeader
+		p.close()
+	})
+}
+
+func TestEntryResultSortsErrors(t *testing.T) {
+	landed := make(chan struct{})
+	close(landed)
+	for _, c := range []struct {
+		future *fakeFuture
+		want   error
+	}{
+		{&fakeFuture{landed: landed, err: raft.ErrNotLeader}, fsm.ErrNotProposed},
+		{&fakeFuture{landed: landed, err: raft.ErrEnqueueTimeout}, fsm.ErrNotProposed},
+		{&fakeFuture{landed: landed, err: raft.ErrLeadershipTransferInProgress}, fsm.ErrNotProposed},
+		{&fakeFuture{landed: landed, err: raft.ErrLeadershipLost}, fsm.ErrUnknownOutcome},
+		{&fakeFuture{landed: landed, err: raft.ErrRaftShutdown}, fsm.ErrUnknownOutcome},
+		{&fakeFuture{landed: landed, err: raft.ErrAbortedByRestore}, fsm.ErrUnknownOutcome},
+		{&fakeFuture{landed: landed, response: errors.New("disk")}, fsm.ErrUnknownOutcome},
+		{&fakeFuture{landed: landed}, fsm.ErrUnknownOutcome},
+	} {
+		if _, err := entryResult(c.future); !errors.Is(err, c.want) {
+			t.Errorf("%v, %v: %v, want %v", c.future.err, c.future.response, err, c.want)
+		}
+	}
+}
+
+func TestHubTimeNeverGoesBack(t *testing.T) {
+	wall, mono := time.UnixMilli(1_000_000), time.Duration(0)
+	h := newHubTime(Clock{Wall: func() time.Time { return wall }, Monotonic: func() time.Duration { return mono }})
+	if got := h.stamp(); got != 1_000_000 {
+		t.Fatalf("first stamp %d", got)
+	}
+	h.observe(1_500_000) // another leader's clock is ahead
+	wall = time.UnixMilli(900_000)
+	for range 100 { // in steps below a millisecond, which must not be lost
+		mono += 300 * time.Microsecond
+		h.stamp()
+	}
+	if got := h.stamp(); got != 1_500_030 {
+		t.Errorf("30 ms later: %d", got)
+	}
+	h.observe(1_400_000)
+	if got := h.stamp(); got != 1_500_030 {
+		t.Errorf("an old observation moved time: %d", got)
+	}
+	wall = time.UnixMilli(2_000_000)
+	if got := h.stamp(); got != 2_000_000 {
+		t.Errorf("the wall clock leads when it is ahead: %d", got)
+	}
+}
+
+func TestAppliedIndexWakesWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a appliedIndex
+		done := make(chan error, 1)
+		go func() { done <- a.wait(t.Context(), 5) }()
+		a.advance(4)
+		a.advance(3)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("woken at 4: %v", err)
+		default:
+		}
+		a.advance(7)
+		if err := <-done; err != nil || a.current() != 7 {
+			t.Errorf("%v at %d", err, a.current())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := a.wait(ctx, 8); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a wait without an end: %v", err)
+		}
+	})
+}

@@ -1,0 +1,231 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/storage"
+)
+
+const (
+	tendInterval  = 500 * time.Millisecond // how often a leader looks after its shard
+	sweepInterval = 10 * time.Second       // how often it removes what has expired, where there is anything
+	sweepMax      = 500                    // records a sweep, so that one stays short
+	tendTimeout   = 5 * time.Second        // for a command of the leader's own
+)
+
+// replica is this node's copy of one shard.
+type replica struct {
+	*group
+	node     *Node
+	shard    fsm.ShardID
+	proposer *proposer
+	time     *hubTime
+	outbox   *outboxIndex
+	turns    atomic.Uint64 // counts answers of heads
+
+	// Of the batch under way, guarded by machine.mu:
+	touched []fsm.OutboxRef
+	millis  uint64 // hub time after its last entry
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// openReplica starts this node's copy of a shard. servers bootstrap it if the shard is being created and nothing of it is here.
+func (n *Node) openReplica(place meta.Shard) (*replica, error) {
+	stores, err := n.stores.group(uint32(place.ID))
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
+	m := &machine{
+		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
+		apply: r.apply, settled: r.settled,
+	}
+	m.restored = func() error { return r.recall(m) }
+	if r.group, err = n.openGroup(m, stores, birth(place)); err != nil {
+		return nil, errors.Join(err, stores.close())
+	}
+	r.proposer = newProposer(r.raft, r.time)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	go r.tend(ctx)
+	return r, nil
+}
+
+// recall takes from the state what the replica keeps in memory.
+func (r *replica) recall(m *machine) (err error) {
+	view, err := m.state.View()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	millis, err := fsm.ReadClock(view)
+	if err != nil {
+		return err
+	}
+	r.time.observe(millis)
+	var refs []fsm.OutboxRef
+	for slot := range fsm.SlotID(fsm.SlotCount) {
+		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
+			if p.Waiting > 0 {
+				refs = append(refs, fsm.OutboxRef{Slot: slot, Destination: p.Destination})
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	r.outbox.add(refs)
+	return nil
+}
+
+func (r *replica) close() error {
+	r.stop()
+	<-r.stopped
+	r.proposer.close()
+	return r.group.close()
+}
+
+// view is the state as of one applied index. The caller closes it.
+func (r *replica) view() (*storage.View, error) { return r.machine.state.View() }
+
+// reach waits until the replica has applied an index: errBehind after patience, or when the context ends.
+func (r *replica) reach(ctx context.Context, index uint64, patience time.Duration) error {
+	if r.machine.applied.current() >= index {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := r.machine.applied.wait(ctx, index); err != nil {
+		return fmt.Errorf("%w: %w", errBehind, err)
+	}
+	return nil
+}
+
+// apply implements machine.apply.
+func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error) {
+	result, err := fsm.Apply(store, index, entry)
+	if err != nil {
+		return nil, err
+	}
+	r.touched = append(r.touched, result.Touched...)
+	if r.millis, err = fsm.ReadClock(store); err != nil {
+		return nil, err
+	}
+	return applyResult{index: index, outcomes: result.Outcomes}, nil
+}
+
+// settled implements machine.settled.
+func (r *replica) settled() error {
+	r.time.observe(r.millis)
+	if len(r.touched) > 0 {
+		r.outbox.add(r.touched)
+		r.touched = nil
+		r.node.wakeOutbox()
+	}
+	return nil
+}
+
+// tend does a leader's duties: it gives a new shard its slots, brings in the settings, and removes what has expired. It reads
+// what there is to do from the state each time, so that nothing that an earlier term knew is relied on.
+func (r *replica) tend(ctx context.Context) {
+	defer close(r.stopped)
+	ticker := time.NewTicker(tendInterval)
+	defer ticker.Stop()
+	var swept time.Time
+	for {
+		_, changed := r.node.meta.watch()
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.raft.LeaderCh():
+			r.node.wakeOutbox() // what this node delivers has changed
+		case <-ticker.C:
+		case <-changed:
+		}
+		if !r.leads() {
+			continue
+		}
+		due := time.Since(swept) >= sweepInterval
+		if due {
+			swept = time.Now()
+		}
+		if err := r.tendOnce(ctx, due); err != nil && ctx.Err() == nil {
+			r.node.log.Info("shard duties will be tried again", "shard", r.shard, "error", err)
+		}
+	}
+}
+
+func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
+	place, known := r.node.Map().Shard(r.shard)
+	if !known {
+		return nil
+	}
+	commands, ready, err := r.duties(place, sweep)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tendTimeout)
+	defer cancel()
+	for _, command := range commands {
+		reply := r.node.proposeHere(ctx, r.shard, command)
+		if reply.code != answerOutcome {
+			return fmt.Errorf("%T: answer %d", command, reply.code)
+		}
+		if refused, yes := reply.outcome.(fsm.NotAllowed); yes {
+			return fmt.Errorf("%T: %s", command, refused.Reason)
+		}
+	}
+	if place.State == meta.ShardCreating && ready {
+		return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
+	}
+	return nil
+}
+
+// duties lists the commands that the state lacks. ready says that after them the shard can serve.
+func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, ready bool, err error) {
+	settings, version := r.node.Map().Settings()
+	view, err := r.view()
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	if _, born, err := fsm.ReadShard(view); err != nil {
+		return nil, false, err
+	} else if !born && place.State == meta.ShardCreating {
+		commands = append(commands, fsm.OwnSlots{Shard: r.shard, Generation: place.Generation, First: place.First, Last: place.Last})
+	}
+	if _, entered, err := fsm.ReadSettings(view); err != nil {
+		return nil, false, err
+	} else if entered < version {
+		commands = append(commands, fsm.EnterSettings{Version: version, Settings: settings})
+	}
+	if sweep {
+		if something, err := sweepable(view); err != nil {
+			return nil, false, err
+		} else if something {
+			commands = append(commands, fsm.Sweep{Max: sweepMax})
+		}
+	}
+	return commands, version > 0, nil
+}
+
+// sweepable reports whether the shard holds anything beside its own records, which stand behind all slots.
+func sweepable(view fsm.Reader) (something bool, err error) {
+	var upper [2]byte
+	binary.BigEndian.PutUint16(upper[:], fsm.SlotCount)
+	err = view.Scan([]byte{0, 0}, upper[:], func(_, _ []byte) (bool, error) {
+		something = true
+		return false, nil
+	})
+	return something, err
+}

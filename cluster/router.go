@@ -1,0 +1,239 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+	"parley/fsm/meta"
+	"parley/mls"
+	"parley/storage"
+)
+
+const (
+	// requestTimeout bounds a request whose context has no deadline.
+	requestTimeout = 10 * time.Second
+
+	// catchUpPatience is how long a request waits for this node's replica to reach an index before the leader's node takes it
+	// over. An idle leader tells its followers the commit index only every RaftSettings.Commit; a busy one within this time.
+	catchUpPatience = 30 * time.Millisecond
+
+	// changesMax is how often a request is judged anew because what it was judged against is gone, before the leader's node
+	// takes it over, where the replica is never behind.
+	changesMax = 3
+)
+
+var (
+	// errBehind: this node's replica does not reach the index in time.
+	errBehind = errors.New("the replica is behind")
+	// errElsewhere: another node may do better. Nothing is known of the outcome beyond what tries remembers.
+	errElsewhere = errors.New("try another node")
+)
+
+// Do decides a request: it is judged against this node's replica of the shard, or by a node that has one; what must be decided
+// in order goes through the shard's log; and a *no* is given only by a replica that has applied a fence. Every step can be
+// repeated, so Do retries through changes of leader until the context's deadline (10 s without one).
+//
+// Errors are *mls.MalformedError, or wrap fsm.ErrNotProposed, fsm.ErrUnknownOutcome or fsm.ErrOverloaded; anything else is a
+// fault of this node. It may be called by many goroutines.
+func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	q := &query{tries: tries{node: n}, request: request}
+	var pause backoff
+	for {
+		if shard, ok := n.servingSlot(request.Slot()); ok {
+			outcome, err := q.decide(ctx, shard)
+			_, moved := outcome.(fsm.MovedTo)
+			switch {
+			case err == nil && !moved:
+				return outcome, nil
+			case moved:
+				q.floor = 0 // an index of another shard's log
+			case !errors.Is(err, errElsewhere):
+				return nil, err
+			}
+		}
+		if err := pause.wait(ctx); err != nil {
+			return nil, q.unavailable(err)
+		}
+	}
+}
+
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, requestTimeout)
+}
+
+// query is one request on its way. It belongs to one goroutine.
+type query struct {
+	tries
+	request judge.Request
+	// floor is an index that was committed after the request came: a replica that has applied it may say no. 0 for none yet.
+	floor uint64
+}
+
+// decide makes one attempt: here if there is a replica, and at the leader's node where there is none or it is behind.
+func (q *query) decide(ctx context.Context, shard meta.Shard) (fsm.Outcome, error) {
+	if replica := q.node.replica(shard.ID); replica != nil {
+		outcome, _, err := q.judge(ctx, replica, shard, catchUpPatience)
+		if !errors.Is(err, errBehind) {
+			return outcome, err
+		}
+		if replica.leads() {
+			return nil, errElsewhere // so it was: leadership came in between; begin again
+		}
+	}
+	return q.handOver(ctx, shard)
+}
+
+// judge runs the request against a replica and, where the verdict says so, through the log. The index is the one at which the
+// outcome was decided, 0 where no log was asked. errBehind means that the replica cannot serve the request soon enough.
+func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, patience time.Duration) (fsm.Outcome, uint64, error) {
+	for changes := 0; ; {
+		if err := replica.reach(ctx, q.floor, patience); err != nil {
+			return nil, 0, err
+		}
+		verdict, err := judgeOn(replica, q.request)
+		if err != nil {
+			return nil, 0, err
+		}
+		switch v := verdict.(type) {
+		case judge.Answer:
+			return v.Outcome, 0, nil
+		case judge.Refuse:
+			if q.floor > 0 {
+				return v.Outcome, 0, nil
+			}
+			fence, err := q.propose(ctx, shard, fsm.Fence{})
+			if err != nil {
+				return nil, 0, err
+			}
+			q.floor = fence.index
+		case judge.Propose:
+			decided, err := q.propose(ctx, shard, v.Command)
+			if err != nil {
+				return nil, 0, err
+			}
+			if changed, yes := decided.outcome.(fsm.ReadSetChanged); yes {
+				q.floor = max(q.floor, changed.Index)
+				if changes++; changes >= changesMax && !replica.leads() {
+					return nil, 0, errBehind
+				}
+				continue
+			}
+			outcome, err := q.complete(ctx, replica, decided, patience)
+			return outcome, decided.index, err
+		default:
+			return nil, 0, fmt.Errorf("judge: a verdict of type %T", verdict)
+		}
+	}
+}
+
+func judgeOn(replica *replica, request judge.Request) (judge.Verdict, error) {
+	view, err := replica.view()
+	if err != nil {
+		return nil, behindIfReplaced(err)
+	}
+	verdict, err := request.Judge(view)
+	return verdict, behindIfReplaced(errors.Join(err, view.Close()))
+}
+
+// behindIfReplaced makes errBehind of a state that a snapshot is taking the place of: another node can serve meanwhile.
+func behindIfReplaced(err error) error {
+	if errors.Is(err, storage.ErrReplaced) || errors.Is(err, storage.ErrRestoring) {
+		return fmt.Errorf("%w: %w", errBehind, err)
+	}
+	return err
+}
+
+// complete lets the request read what it needs from a replica that has applied the command. Most need nothing, and then
+// nothing is waited for.
+func (q *query) complete(ctx context.Context, replica *replica, d decision, patience time.Duration) (fsm.Outcome, error) {
+	reader := &laterReader{ctx: ctx, replica: replica, index: d.index, patience: patience}
+	outcome, err := q.request.Complete(reader, d.outcome)
+	return outcome, behindIfReplaced(errors.Join(err, reader.close()))
+}
+
+// handOver lets another node that has a replica decide the whole request, the leader's if it is known.
+func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, error) {
+	target := q.node.leaderOf(shard.ID)
+	for target == "" || target == q.node.id {
+		target = shard.Replicas[q.next%len(shard.Replicas)]
+		q.next++
+		if len(shard.Replicas) == 1 && target == q.node.id {
+			return nil, errElsewhere
+		}
+	}
+	var w mls.Writer
+	w.Uint8(answerVersion)
+	w.Uint32(uint32(shard.ID))
+	w.Uint64(q.floor)
+	w.Opaque(judge.EncodeRequest(q.request))
+	raw, sent, err := q.node.call(ctx, target, methodDo, w.Bytes())
+	switch reply := received(raw, sent, err); reply.code {
+	case answerOutcome:
+		return reply.outcome, nil
+	case answerMalformed:
+		return nil, &reply.fault
+	case answerUnknown:
+		q.open = true
+	case answerOverloaded:
+		if !q.open {
+			return nil, fsm.ErrOverloaded
+		}
+	}
+	q.node.forgetLeader(shard.ID, target)
+	return nil, errElsewhere
+}
+
+// serveDo answers methodDo with this node's own replica and hands the request to nobody:
+//
+//	struct { uint8 version = 1; uint32 shard; uint64 floor; opaque request<V>; } DoRequest;
+func (n *Node) serveDo(ctx context.Context, _ string, payload []byte) ([]byte, error) {
+	r := mls.NewReader("DoRequest", payload)
+	if version := r.Uint8("version"); version != answerVersion {
+		r.Fail("version", "is not known")
+	}
+	id := fsm.ShardID(r.Uint32("shard"))
+	floor := r.Uint64("floor")
+	encoded := r.Opaque("request")
+	if err := r.Close(); err != nil {
+		return answerOf(err).encode(), nil
+	}
+	request, err := judge.DecodeRequest(encoded)
+	if err != nil {
+		return answerOf(err).encode(), nil
+	}
+	return n.doHere(ctx, id, request, floor).encode(), nil
+}
+
+func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request, floor uint64) answer {
+	shard, known := n.Map().Shard(id)
+	replica := n.replica(id)
+	if !known || replica == nil {
+		return answer{code: answerNoReplica}
+	}
+	q := &query{tries: tries{node: n}, request: request, floor: floor}
+	outcome, index, err := q.judge(ctx, replica, shard, requestTimeout)
+	switch {
+	case err == nil:
+		return answer{code: answerOutcome, outcome: outcome, index: index}
+	case errors.Is(err, errBehind), errors.Is(err, errElsewhere):
+		return answerOf(q.unavailable(err))
+	default:
+		if reply := answerOf(err); reply.code != answerFault {
+			return reply
+		}
+		n.log.Error("request from another node", "shard", id, "error", err)
+		return answer{code: answerFault}
+	}
+}

@@ -1,0 +1,283 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mls"
+)
+
+// statusTimeout bounds what one node waits for another's view.
+const statusTimeout = 2 * time.Second
+
+// Status is the cluster as its nodes see it.
+type Status struct {
+	ClusterID  string
+	Node       string // who answers
+	MapVersion uint64
+	Meta       ReplicaStatus // this node's replica of the meta group
+	Nodes      []NodeStatus  // by ID; removed ones are left out
+	Shards     []ShardStatus // by ID
+}
+
+// NodeStatus is a member. Without an answer from it, Error says why and Replicas is empty.
+type NodeStatus struct {
+	ID      string
+	Address string
+	Alive   bool // by gossip, which is a hint
+	Error   string
+	View    NodeView
+}
+
+// NodeView is what a node tells of itself.
+type NodeView struct {
+	MapVersion uint64
+	Meta       ReplicaStatus
+	Replicas   []ReplicaStatus // by shard
+}
+
+// ReplicaStatus is one node's copy of one group.
+type ReplicaStatus struct {
+	Shard       fsm.ShardID // 0 is the meta group
+	Node        string
+	Running     bool
+	Quarantined string // why it must not run; empty otherwise
+	Role        string // Raft's: Leader, Follower, Candidate
+	Leader      string // whom it takes for the leader
+	Term        uint64
+	Applied     uint64 // in the state
+	Commit      uint64
+	LastLog     uint64
+	Snapshot    uint64 // index of the last one
+	Voter       bool
+}
+
+// ShardStatus is a shard with its replicas, in the map's order.
+type ShardStatus struct {
+	Shard    meta.Shard
+	Leader   string // by the replica with the highest term that knows one
+	Term     uint64
+	Replicas []ReplicaStatus
+}
+
+// Status asks every node for its view. A node that does not answer within 2 s is shown as such.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	defer done()
+	current := n.Map()
+	status := Status{ClusterID: current.ClusterID(), Node: n.id, MapVersion: current.Version(), Meta: n.view().Meta}
+	for _, node := range current.Nodes() {
+		if node.State == meta.NodeActive {
+			status.Nodes = append(status.Nodes, NodeStatus{ID: node.ID, Address: node.ClusterAddr})
+		}
+	}
+	var wait sync.WaitGroup
+	for i := range status.Nodes {
+		wait.Go(func() { n.lookAt(ctx, &status.Nodes[i]) })
+	}
+	wait.Wait()
+	for _, shard := range current.Shards() {
+		status.Shards = append(status.Shards, shardStatus(shard, status.Nodes))
+	}
+	return status, nil
+}
+
+func (n *Node) lookAt(ctx context.Context, node *NodeStatus) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	_, node.Alive = n.gossip.Lookup(node.ID)
+	view, err := n.statusOf(ctx, node.ID)
+	if err != nil {
+		node.Error = err.Error()
+		return
+	}
+	node.View = view
+}
+
+func shardStatus(shard meta.Shard, nodes []NodeStatus) ShardStatus {
+	status := ShardStatus{Shard: shard}
+	for _, id := range shard.Replicas {
+		found := ReplicaStatus{Shard: shard.ID, Node: id}
+		for _, node := range nodes {
+			if node.ID != id {
+				continue
+			}
+			if i := slices.IndexFunc(node.View.Replicas, func(r ReplicaStatus) bool { return r.Shard == shard.ID }); i >= 0 {
+				found = node.View.Replicas[i]
+			}
+		}
+		if found.Leader != "" && found.Term >= status.Term {
+			status.Leader, status.Term = found.Leader, found.Term
+		}
+		status.Replicas = append(status.Replicas, found)
+	}
+	return status
+}
+
+// statusOf is a node's own view.
+func (n *Node) statusOf(ctx context.Context, id string) (NodeView, error) {
+	if id == n.id {
+		return n.view(), nil
+	}
+	var view NodeView
+	raw, _, err := n.call(ctx, id, methodStatus, nil)
+	if err != nil {
+		return view, err
+	}
+	return view, json.Unmarshal(raw, &view)
+}
+
+func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
+	return json.Marshal(n.view())
+}
+
+func (n *Node) view() NodeView {
+	view := NodeView{MapVersion: n.Map().Version(), Meta: n.meta.status(n.id)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.replicas {
+		view.Replicas = append(view.Replicas, r.status(n.id))
+	}
+	for shard, reason := range n.quarantined {
+		view.Replicas = append(view.Replicas, ReplicaStatus{Shard: shard, Node: n.id, Quarantined: reason})
+	}
+	slices.SortFunc(view.Replicas, func(a, b ReplicaStatus) int { return cmp.Compare(a.Shard, b.Shard) })
+	return view
+}
+
+func (g *group) status(node string) ReplicaStatus {
+	status := ReplicaStatus{
+		Shard: fsm.ShardID(g.id), Node: node, Running: true, Role: g.raft.State().String(), Leader: g.leader(),
+		Term: g.raft.CurrentTerm(), Applied: g.machine.applied.current(), Commit: g.raft.CommitIndex(), LastLog: g.raft.LastIndex(),
+	}
+	if manifests, err := g.stores.snapshots.List(); err == nil && len(manifests) > 0 {
+		status.Snapshot = manifests[0].Index
+	}
+	if future := g.raft.GetConfiguration(); future.Error() == nil {
+		status.Voter = slices.ContainsFunc(future.Configuration().Servers, func(s raft.Server) bool {
+			return string(s.ID) == node && s.Suffrage == raft.Voter
+		})
+	}
+	return status
+}
+
+// TransferLeadership asks a shard's leader to hand over to another of its replicas, which takes about as long as an election.
+// It works at the node that leads.
+func (n *Node) TransferLeadership(ctx context.Context, shard fsm.ShardID, to string) error {
+	_, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r := n.replica(shard)
+	if r == nil || !r.leads() {
+		return &RefusedError{fmt.Sprintf("this node does not lead shard %d; its leader is %q", shard, n.leaderOf(shard))}
+	}
+	if err := r.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to)).Error(); err != nil {
+		return fmt.Errorf("transfer shard %d to %s: %w", shard, to, err)
+	}
+	return nil
+}
+
+// ReplicaDigest is the digest of one replica's state at an index, or why there is none.
+type ReplicaDigest struct {
+	Node   string
+	Index  uint64
+	Digest [32]byte
+	Err    error
+}
+
+// Digest sums up every replica of a shard once it has applied what was committed before the call. Only digests of one index
+// can be compared: while the shard is written to, replicas may answer for later ones. Shard 0 is the meta group, of which
+// only this node's copy is summed up.
+func (n *Node) Digest(ctx context.Context, shard fsm.ShardID) ([]ReplicaDigest, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	place, known := n.Map().Shard(shard)
+	if !known {
+		return nil, &RefusedError{fmt.Sprintf("there is no shard %d", shard)}
+	}
+	_, index, err := n.proposeTo(ctx, fsm.Fence{}, func() (meta.Shard, bool) { return n.Map().Shard(shard) })
+	if err != nil {
+		return nil, err
+	}
+	digests := make([]ReplicaDigest, len(place.Replicas))
+	var wait sync.WaitGroup
+	for i, id := range place.Replicas {
+		wait.Go(func() {
+			digests[i] = n.digestOf(ctx, shard, id, index)
+			digests[i].Node = id
+		})
+	}
+	wait.Wait()
+	return digests, nil
+}
+
+// digestOf asks one node:
+//
+//	struct { uint8 version = 1; uint32 shard; uint64 at_least; } DigestRequest;
+//	struct { uint64 index; opaque digest[32]; } DigestAnswer;
+func (n *Node) digestOf(ctx context.Context, shard fsm.ShardID, id string, atLeast uint64) (d ReplicaDigest) {
+	var w mls.Writer
+	w.Uint8(answerVersion)
+	w.Uint32(uint32(shard))
+	w.Uint64(atLeast)
+	var raw []byte
+	if id == n.id {
+		raw, d.Err = n.serveDigest(ctx, id, w.Bytes())
+	} else {
+		raw, _, d.Err = n.call(ctx, id, methodDigest, w.Bytes())
+	}
+	if d.Err != nil {
+		return d
+	}
+	r := mls.NewReader("DigestAnswer", raw)
+	d.Index = r.Uint64("index")
+	copy(d.Digest[:], r.Fixed("digest", len(d.Digest)))
+	d.Err = r.Close()
+	return d
+}
+
+func (n *Node) serveDigest(ctx context.Context, _ string, payload []byte) (_ []byte, err error) {
+	r := mls.NewReader("DigestRequest", payload)
+	if version := r.Uint8("version"); version != answerVersion {
+		r.Fail("version", "is not known")
+	}
+	shard, atLeast := fsm.ShardID(r.Uint32("shard")), r.Uint64("at_least")
+	if err := r.Close(); err != nil {
+		return nil, err
+	}
+	replica := n.replica(shard)
+	if replica == nil {
+		return nil, fmt.Errorf("shard %d is not here", shard)
+	}
+	if err := replica.machine.applied.wait(ctx, atLeast); err != nil {
+		return nil, err
+	}
+	view, err := replica.view()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	digest, err := fsm.Digest(view)
+	var w mls.Writer
+	w.Uint64(view.Applied())
+	w.Fixed(digest[:])
+	return w.Bytes(), err
+}
