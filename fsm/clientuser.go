@@ -11,7 +11,7 @@ func ReadClientUser(r Reader, room mimi.RoomURI, client mimi.ClientURI) (mimi.Us
 	return readRecord(r, clientUserKey(room, client), "client's user", readClientUser)
 }
 
-//	struct { opaque user<V>; } ClientUser;
+// struct { opaque user<V>; } ClientUser;
 func readClientUser(r *mls.Reader) mimi.UserURI { return mimi.ReadUserURI(r, "user") }
 
 func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {

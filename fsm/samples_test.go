@@ -1,0 +1,122 @@
+package fsm_test
+
+import (
+	"parley/fsm"
+	"parley/fsm/fsmtest"
+	"parley/mimi"
+	"parley/mls"
+)
+
+var (
+	alice = user("alice")
+	bob   = user("bob@b.example")
+	club  = room("club")
+	hub   = provider("a.example")
+	peer  = provider("b.example")
+)
+
+// sampleFacts is small, so that the pinned encodings can be read.
+func sampleFacts() fsm.RoomFacts {
+	return fsm.RoomFacts{
+		Epoch: 3, GroupContext: []byte("context"), InterimTranscriptHash: []byte("interim"), GroupInfo: []byte("info"), TreeWidth: 7,
+		TreeChanges:  []fsm.TreeChange{{Index: 1, Node: []byte("node")}, {Index: 2}, {Index: 3, Node: []byte{}}},
+		Participants: []fsm.Participant{{User: alice, Role: 2}, {User: bob, Role: 1}},
+		Destinations: []mimi.Provider{hub, peer},
+	}
+}
+
+type named[T any] struct {
+	name  string
+	value T
+}
+
+// sampleCommands has every command with every field set, and those with optional parts a second time without them.
+func sampleCommands() []named[fsm.Command] {
+	hash := hashOf("hash")
+	return []named[fsm.Command]{
+		{"Fence", fsm.Fence{}},
+		{"OwnSlots", fsm.OwnSlots{Shard: 2, Generation: 3, First: 683, Last: 1365}},
+		{"EnterSettings", fsm.EnterSettings{Version: 4, Settings: fsm.DefaultSettings(hub, provider("a2.example"))}},
+		{"Sweep", fsm.Sweep{Max: 500}},
+		{"CreateRoom", fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(),
+			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, RequestHash: hash,
+		}},
+		{"AcceptCommit", fsm.AcceptCommit{
+			Room:       club,
+			Reads:      fsm.ReadSet{Incarnation: 9, GroupID: "group", Epoch: 2, GroupContextHash: hash, Enforcement: 4, Proposals: []mls.ProposalRef{"p1", "p2"}},
+			CommitHash: hashOf("commit"), Commit: []byte("commit"), Sender: alice, Facts: sampleFacts(),
+			Welcomes:  []fsm.WelcomeDelivery{{Destination: peer, Welcome: []byte("welcome"), RatchetTree: []byte("tree")}},
+			ValidFrom: 10, ValidUntil: 20, Notified: []mimi.Provider{hub, peer},
+		}},
+		{"AcceptCommit, bare", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}}},
+		{"SubmitProposals", fsm.SubmitProposals{
+			Room: club, GroupID: "group", Epoch: 2, Sender: bob,
+			Proposals: []fsm.PendingProposal{{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 5}}, BundleHash: hash,
+		}},
+		{"SubmitProposals, external", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2}},
+		{"SubmitMessage", fsm.SubmitMessage{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Hash: hash, Message: []byte("message")}},
+		{"TakeLease", fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}},
+		{"UploadKeyPackages", fsm.UploadKeyPackages{User: bob, Client: client("bob1@b.example"), Packages: []fsm.KeyPackageFacts{samplePackage()}}},
+		{"ClaimKeyPackages", fsm.ClaimKeyPackages{
+			User: bob, Requester: alice, Provider: hub, Room: club, Suites: []mls.CipherSuite{1, 7}, Extensions: []mls.ExtensionType{6},
+			Proposals: []mls.ProposalType{8, 10}, Credentials: []mls.CredentialType{1}, Exclude: client("bob2@b.example"), ReplayKey: hash, ReplayMillis: 60_000,
+		}},
+		{"ClaimKeyPackages, for no room", fsm.ClaimKeyPackages{User: bob, Requester: alice, Provider: hub, Suites: []mls.CipherSuite{1}}},
+		{"RecordKeyPackageRefs", fsm.RecordKeyPackageRefs{Room: club, Refs: []fsm.KeyPackageRoute{
+			{Ref: "ref", Provider: peer, User: bob, Client: client("bob1@b.example"), NotAfter: 99}, {Ref: "ref2", Provider: peer},
+		}}},
+		{"ReceiveFanout", fsm.ReceiveFanout{Room: club, Hub: peer, BodyHash: hash, Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: []byte("fanout")}}}},
+		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
+	}
+}
+
+func samplePackage() fsm.KeyPackageFacts {
+	return fsm.KeyPackageFacts{
+		Ref: "ref", Suite: 1, NotBefore: 10, NotAfter: 20, LastResort: true, Extensions: []mls.ExtensionType{6, 7},
+		Proposals: []mls.ProposalType{8}, Credentials: []mls.CredentialType{1, 2}, Message: []byte("package"),
+	}
+}
+
+// sampleOutcomes has every outcome with every field set.
+func sampleOutcomes() []named[fsm.Outcome] {
+	lease := fsm.LeaseGranted{Token: 3, UntilMillis: 4, Epoch: 5}
+	return []named[fsm.Outcome]{
+		{"Done", fsm.Done{}},
+		{"Accepted", fsm.Accepted{Millis: 1, Epoch: 2}},
+		{"WrongEpoch", fsm.WrongEpoch{Current: 3, Winner: hashOf("winner")}},
+		{"EpochTooOld", fsm.EpochTooOld{Current: 4}},
+		{"NotAllowed", fsm.NotAllowed{Reason: "no"}},
+		{"InvalidProposal", fsm.InvalidProposal{Refs: []mls.ProposalRef{"p1"}, Reason: "gone"}},
+		{"NoSuchRoom", fsm.NoSuchRoom{}},
+		{"ReadSetChanged", fsm.ReadSetChanged{Index: 7}},
+		{"MovedTo", fsm.MovedTo{Shard: 2, Generation: 3}},
+		{"LeaseGranted", lease},
+		{"LeaseHeld", fsm.LeaseHeld{UntilMillis: 9, NowMillis: 8}},
+		{"Uploaded", fsm.Uploaded{Stored: 1, Known: 2, Refused: []mls.KeyPackageRef{"ref"}, Left: 4}},
+		{"Claimed", fsm.Claimed{User: bob, Code: mimi.KeyMaterialPartialSuccess, Clients: []fsm.ClaimedClient{
+			{Client: client("bob1@b.example"), Code: mimi.KeyMaterialClientSuccess, Ref: "ref", KeyPackage: []byte("package"), NotAfter: 20},
+			{Client: client("bob2@b.example"), Code: mimi.KeyMaterialClientExhausted},
+		}}},
+		{"Disclosed", fsm.Disclosed{
+			Lease: lease, Suite: 1, GroupInfo: []byte("info"), RatchetTree: []byte("tree"),
+			Pending: []fsm.PendingProposal{{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 6}}, Epoch: 6,
+		}},
+		{"RoomDescribed", fsm.RoomDescribed{
+			Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash"), Participants: sampleFacts().Participants,
+			Destinations: sampleFacts().Destinations, Pending: 3,
+		}},
+	}
+}
+
+// realEntry is one that a fuzzer can begin with: its Commit passes the proof.
+func realEntry() fsm.Entry {
+	r := fsmtest.NewRoom(club, 0, []mimi.UserURI{alice, bob}, []mimi.Provider{hub, peer})
+	r.Incarnation = 1
+	club := fsm.SlotOfRoom(club)
+	return fsm.Entry{StampMillis: 1000, Commands: []fsm.Command{
+		fsm.OwnSlots{Shard: 1, Generation: 1, First: club, Last: club},
+		fsm.EnterSettings{Version: 1, Settings: fsm.DefaultSettings(hub)},
+		r.Create(), r.Propose(0, alice, "p1"), r.Commit(fsmtest.Next{Label: "c", Proposals: []mls.ProposalRef{"p1"}}), r.Message("m", 1, bob),
+	}}
+}
