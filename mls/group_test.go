@@ -88,6 +88,38 @@ func TestTreeGrowsAndShrinks(t *testing.T) {
 	}
 }
 
+// TestLeavesMax adds a member to a tree that has no room and must not grow.
+func TestLeavesMax(t *testing.T) {
+	w, founder := newWorld(t, 1)
+	leaf := w.group.Tree().nodes[0]
+	tree := &RatchetTree{}
+	tree.resize(nil, 2*LeavesMax-1)
+	for i := 0; i < len(tree.nodes); i += 2 {
+		tree.nodes[i] = leaf
+	}
+	context := w.group.Context()
+	context.TreeHash = tree.TreeHash(w.suite)
+	group, err := RestorePublicGroup(context.Marshal(), tree, nil)
+	w.ok(err)
+	w.group = group
+	add := Commit{Proposals: inline(Add{w.keyPackage(w.client("b"))})}
+	_, err = group.Stage(w.message(founder, MemberSender{}, add), w.input())
+	wantSection(t, err, "RFC 9420 §7.7")
+}
+
+// TestTreeHashOfAnotherSuite asks one tree for its hash under two suites.
+func TestTreeHashOfAnotherSuite(t *testing.T) {
+	w, _ := newWorld(t, 1)
+	tree := w.group.Tree().clone()
+	long := must(CipherSuite(5).Suite())(t)
+	if got := tree.TreeHash(long); len(got) != long.HashBytes() {
+		t.Errorf("the hash has %d bytes", len(got))
+	}
+	if !bytes.Equal(tree.TreeHash(w.suite), w.group.Context().TreeHash) {
+		t.Error("the hash under the first suite has changed")
+	}
+}
+
 // TestConcurrentStage judges Commits of one group side by side; the race detector watches that the group stays as it is.
 func TestConcurrentStage(t *testing.T) {
 	w, founder := newWorld(t, 1)

@@ -171,6 +171,14 @@ func TestUnknownProposals(t *testing.T) {
 	}
 }
 
+// TestProposalNamedTwice commits one Add by reference twice.
+func TestProposalNamedTwice(t *testing.T) {
+	w, founder := newWorld(t, 1)
+	ref := w.propose(founder, MemberSender{}, Add{w.keyPackage(w.client("b"))})
+	_, err := w.group.Stage(w.message(founder, MemberSender{}, Commit{Proposals: []ProposalOrRef{ref, ref}}), w.input())
+	wantSection(t, err, "RFC 9420 §12.2")
+}
+
 // TestByReference commits an Update, a SelfRemove, a Remove from an external sender and an Add from its own client.
 func TestByReference(t *testing.T) {
 	w, founder := newWorld(t, 2)
