@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	nodeCertFile = "node.pem"
-	nodeKeyFile  = "node.key"
-	trustFile    = "cluster-ca.pem"
+	nodeFile  = "node.pem" // the certificate and its key, in one file so that a renewal replaces both or none
+	trustFile = "cluster-ca.pem"
 )
 
 // Credentials are what one node proves itself with, and the CAs that it accepts others by (more than one while a CA is being
@@ -69,7 +68,8 @@ func (c Credentials) certificate() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{c.cert.Raw}, PrivateKey: c.key, Leaf: c.cert}
 }
 
-// Save writes node.pem, node.key and cluster-ca.pem (0600) into dir (0700), replacing what is there, as a renewal does.
+// Save writes node.pem (certificate and key) and cluster-ca.pem (0600) into dir (0700), replacing what is there, as a renewal
+// does. A crash in the middle leaves a directory that can be loaded, as long as the CAs before and after overlap.
 func (c Credentials) Save(dir string) error {
 	if err := makeDir(dir); err != nil {
 		return err
@@ -82,17 +82,16 @@ func (c Credentials) Save(dir string) error {
 	for _, ca := range c.trust {
 		trust = append(trust, certPEM(ca.Raw)...)
 	}
-	return errors.Join(
-		writeFile(filepath.Join(dir, trustFile), trust),
-		writeFile(filepath.Join(dir, nodeKeyFile), key),
-		writeFile(filepath.Join(dir, nodeCertFile), certPEM(c.cert.Raw)),
-	)
+	if err := writeFile(filepath.Join(dir, trustFile), trust); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, nodeFile), append(certPEM(c.cert.Raw), key...))
 }
 
 // LoadCredentials reads what Save wrote, and checks that it fits together. An expired certificate is refused here, where the
 // operator sees it, and not at the first connection.
 func LoadCredentials(dir string) (Credentials, error) {
-	cert, key, err := loadPair(filepath.Join(dir, nodeCertFile), filepath.Join(dir, nodeKeyFile))
+	cert, key, err := loadPair(filepath.Join(dir, nodeFile), filepath.Join(dir, nodeFile))
 	if err != nil {
 		return Credentials{}, err
 	}

@@ -26,7 +26,7 @@ func keyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// parseCerts reads every certificate of a PEM text, which may hold nothing else.
+// parseCerts reads every certificate of a PEM text, which may hold keys besides.
 func parseCerts(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for rest := text; ; {
@@ -34,8 +34,11 @@ func parseCerts(text []byte) ([]*x509.Certificate, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
+		if block.Type == keyBlock {
+			continue
+		}
 		if block.Type != certBlock {
-			return nil, fmt.Errorf("a PEM block of type %q where only certificates belong", block.Type)
+			return nil, fmt.Errorf("a PEM block of type %q where certificates belong", block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -49,8 +52,12 @@ func parseCerts(text []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
+// parseKey reads the first private key of a PEM text, which may hold certificates before it.
 func parseKey(text []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(text)
+	block, rest := pem.Decode(text)
+	for block != nil && block.Type == certBlock {
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil || block.Type != keyBlock {
 		return nil, errors.New("no PKCS #8 private key in the PEM text")
 	}

@@ -186,12 +186,12 @@ func TestCredentialsMustFit(t *testing.T) {
 	for name, spoil := range map[string]func() error{
 		"another key": func() error {
 			text, err := keyPEM(issue(t, ca, "n1").key)
-			return errors.Join(err, os.WriteFile(filepath.Join(dir, nodeKeyFile), text, 0o600))
+			return errors.Join(err, os.WriteFile(filepath.Join(dir, nodeFile), append(certPEM(issue(t, ca, "n1").cert.Raw), text...), 0o600))
 		},
 		"another CA": func() error {
 			return os.WriteFile(filepath.Join(dir, trustFile), newCA(t, "c1").CertificatePEM(), 0o600)
 		},
-		"no PEM":  func() error { return os.WriteFile(filepath.Join(dir, nodeCertFile), []byte("x"), 0o600) },
+		"no PEM":  func() error { return os.WriteFile(filepath.Join(dir, nodeFile), []byte("x"), 0o600) },
 		"missing": func() error { return os.Remove(filepath.Join(dir, trustFile)) },
 	} {
 		if err := issue(t, ca, "n1").Save(dir); err != nil {

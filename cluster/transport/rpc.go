@@ -43,7 +43,7 @@ const (
 
 // Handler answers a call. from is the calling node, proved by its certificate. ctx ends with the caller's deadline, when the
 // caller gives up, and when the port closes; the handler must return then. An error that is no *RemoteError reaches the caller
-// under CodeInternal.
+// under CodeInternal. A panic is logged with its stack and cuts the call: the caller gets ErrMaybeSent.
 type Handler func(ctx context.Context, from string, request []byte) ([]byte, error)
 
 // StreamHandler answers with a stream, which is flushed at each Write. What has been written before an error has been sent.

@@ -314,6 +314,15 @@ func TestStream(t *testing.T) {
 	}
 }
 
+func TestPanicCutsTheCall(t *testing.T) {
+	c, from, to := pair(t)
+	to.Handle("panic", func(context.Context, string, []byte) ([]byte, error) { panic("a broken invariant") })
+	if _, err := from.Call(within(t), "n2", to.Addr().String(), "panic", nil); !errors.Is(err, ErrMaybeSent) {
+		t.Errorf("the error is %v", err)
+	}
+	eventually(t, "the panic is logged", func() bool { return strings.Contains(c.logs.String(), "a broken invariant") })
+}
+
 func TestStreamArrivesAsItIsWritten(t *testing.T) {
 	_, from, to := pair(t)
 	next, gone := make(chan string), make(chan error, 1)
