@@ -3,6 +3,7 @@ package gossip
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,25 @@ func await(t *testing.T, g *Gossip, what string, holds func() bool) {
 	}
 }
 
+// noLeaks fails the test if memberlist's goroutines are there after the test's other clean-ups. Call it first.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		buf := make([]byte, 1<<20)
+		for limit := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+			stacks := string(buf[:runtime.Stack(buf, true)])
+			if !strings.Contains(stacks, "hashicorp/memberlist.") {
+				return
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("goroutines are left:\n%s", stacks)
+			}
+		}
+	})
+}
+
 func TestMembersFindEachOther(t *testing.T) {
+	noLeaks(t)
 	n1, n2 := start(t, node("n1")), start(t, node("n2"))
 	late := node("n3")
 	late.Keys = [][]byte{key(2), key(1)} // in the middle of a change of keys: it sends with the new one
