@@ -64,9 +64,13 @@ type ClusterIdentity struct {
 // InitRequest begins a cluster, once.
 type InitRequest struct {
 	Domains  []mimi.Provider `json:"domains"`            // the provider's; the first is the one it speaks as
-	Nodes    []string        `json:"nodes,omitempty"`    // IDs of the first nodes; none means this one
 	Shards   int             `json:"shards,omitempty"`   // 0 means 6
-	Replicas int             `json:"replicas,omitempty"` // 0 means 3
+	Replicas int             `json:"replicas,omitempty"` // of each shard, 0 means 3; the shards are placed when so many nodes have joined
+	// KeyPackageLifetimeMaxDays is the longest lifetime of an uploaded KeyPackage; 0 means 92.
+	KeyPackageLifetimeMaxDays int `json:"keyPackageLifetimeMaxDays,omitempty"`
+	// DevelopmentHubKeySeed is the hexadecimal seed of an Ed25519 hub key to use instead of a generated one. It is for
+	// development clusters, whose recorded rooms list that key; the key is marked so for ever.
+	DevelopmentHubKeySeed string `json:"developmentHubKeySeed,omitempty"`
 }
 
 // JoinRequest brings this node into a cluster.

@@ -14,7 +14,7 @@ import (
 
 // uploadRequest is the body of POST /v1/users/{user}/clients/{client}/keyPackages.
 type uploadRequest struct {
-	KeyPackages [][]byte `json:"keyPackages"` // bare, in the order in which they are to be given out
+	KeyPackages [][]byte `json:"keyPackages"` // bare or as MLSMessage, in the order in which they are to be given out
 }
 
 // uploadResult says what became of them.

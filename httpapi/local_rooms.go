@@ -16,7 +16,7 @@ import (
 type createRoomRequest struct {
 	Room        mimi.RoomURI `json:"room"`
 	Creator     mimi.UserURI `json:"creator"`
-	GroupInfo   []byte       `json:"groupInfo"`   // bare GroupInfo without ratchet_tree, with external_pub
+	GroupInfo   []byte       `json:"groupInfo"`   // bare or as MLSMessage, without ratchet_tree, with external_pub
 	RatchetTree []byte       `json:"ratchetTree"` // optional<Node> ratchet_tree<V>
 }
 
