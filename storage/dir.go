@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +37,7 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory %s: %w", path, err)
 	}
-	if err := makePrivateDir(absolute); err != nil {
+	if err := errors.Join(makePrivateDir(vfs.Default, absolute), os.Chmod(absolute, 0o700)); err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(absolute, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -87,11 +88,10 @@ func (d *Dir) SnapshotsPath(group uint32) string {
 
 // MakeGroup makes a group's directory, durably.
 func (d *Dir) MakeGroup(group uint32) error {
-	path := d.GroupPath(group)
-	if err := makePrivateDir(path); err != nil {
+	if err := makePrivateDir(vfs.Default, d.GroupPath(group)); err != nil {
 		return fmt.Errorf("make the directory of group %d: %w", group, err)
 	}
-	return errors.Join(syncDir(filepath.Dir(path)), syncDir(d.path))
+	return nil
 }
 
 // RemoveGroup removes a group's directory with all in it, durably. What the engines hold of the group is not touched.
@@ -100,7 +100,7 @@ func (d *Dir) RemoveGroup(group uint32) error {
 	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("remove the directory of group %d: %w", group, err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := syncDir(vfs.Default, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -188,12 +188,33 @@ func writeFile(path string, content []byte) error {
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(vfs.Default, filepath.Dir(path))
+}
+
+// makePrivateDir makes a directory and those above it that are missing, with permissions 0700, durably. Two levels above are
+// synced in any case: a crash may have cut off an earlier attempt between making and syncing.
+func makePrivateDir(fs vfs.FS, dir string) error {
+	var above []string
+	for path := fs.PathDir(dir); ; path = fs.PathDir(path) {
+		above = append(above, path)
+		if _, err := fs.Stat(path); fs.PathDir(path) == path || err == nil && len(above) >= 2 {
+			break
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	for _, path := range above {
+		if err := syncDir(fs, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+func syncDir(fs vfs.FS, path string) error {
+	dir, err := fs.OpenDir(path)
 	if err != nil {
 		return err
 	}

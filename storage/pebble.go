@@ -50,8 +50,8 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	if e.fs == nil {
 		e.fs = vfs.Default
 	}
-	if err := e.fs.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make %s: %w", dir, err)
+	if err := makePrivateDir(e.fs, dir); err != nil {
+		return nil, err
 	}
 	if err := checkWAL(e.fs, dir); err != nil {
 		return nil, err

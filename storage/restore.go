@@ -120,10 +120,7 @@ func (w *tableWriter) begin() error {
 	if err := w.fs.RemoveAll(w.dir); err != nil {
 		return fmt.Errorf("clear %s: %w", w.dir, err)
 	}
-	if err := w.fs.MkdirAll(w.dir, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", w.dir, err)
-	}
-	return nil
+	return makePrivateDir(w.fs, w.dir)
 }
 
 func (w *tableWriter) put(key, value []byte) error {

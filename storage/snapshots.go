@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 )
 
@@ -21,8 +22,8 @@ type Snapshots struct {
 func OpenSnapshots(dir string, retain int, logger *slog.Logger) (*Snapshots, error) {
 	// raft keeps its snapshots in this directory below dir.
 	inner := filepath.Join(dir, "snapshots")
-	if err := makePrivateDir(inner); err != nil {
-		return nil, err
+	if err := errors.Join(makePrivateDir(vfs.Default, inner), os.Chmod(dir, 0o700)); err != nil {
+		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
 	}
 	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, RaftLogger(logger))
 	if err != nil {
@@ -61,12 +62,4 @@ func makePrivate(dir string) error {
 		}
 	}
 	return nil
-}
-
-// makePrivateDir makes a directory and those above it that are missing, and takes the last one from everyone but the owner.
-func makePrivateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return os.Chmod(dir, 0o700)
 }

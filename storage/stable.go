@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -56,6 +58,10 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, boltError(err))
+	}
+	// bolt syncs its file, not the name of it.
+	if err := syncDir(vfs.Default, filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, bolt.Close())
 	}
 	return bolt, nil
 }
