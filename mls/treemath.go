@@ -29,11 +29,11 @@ func (x NodeIndex) parent() NodeIndex {
 
 // sibling is the other child of the node's parent.
 func (x NodeIndex) sibling() NodeIndex {
-	if p := x.parent(); x < p {
+	p := x.parent()
+	if x < p {
 		return p.right()
-	} else {
-		return p.left()
 	}
+	return p.left()
 }
 
 // below reports whether the node is p or lies in the subtree under p.
