@@ -30,6 +30,7 @@ type Claim struct {
 
 // NewClaim reads a KeyMaterialRequest from a provider; target is the user in the request's path.
 func NewClaim(from mimi.Provider, target mimi.UserURI, body []byte, idempotencyKey string) (*Claim, error) {
+	body = slices.Clone(body)
 	request, err := mimi.ParseKeyMaterialRequest(body)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func NewClaim(from mimi.Provider, target mimi.UserURI, body []byte, idempotencyK
 	if len(idempotencyKey) > idempotencyKeyBytesMax {
 		return nil, &mls.MalformedError{Field: "Idempotency-Key", Reason: "it is longer than 255 bytes"}
 	}
-	return &Claim{from: from, request: request, body: slices.Clone(body), idempotencyKey: idempotencyKey}, nil
+	return &Claim{from: from, request: request, body: body, idempotencyKey: idempotencyKey}, nil
 }
 
 // Request is what was parsed.
@@ -50,20 +51,31 @@ func (c *Claim) Slot() fsm.SlotID { return fsm.SlotOfUser(c.request.TargetUser) 
 func (*Claim) kind() requestKind  { return kindClaim }
 
 // Judge verifies who asks before anything can be consumed. The sender is the requester's provider, or the hub of the room,
-// which forwards the request as it is.
-func (c *Claim) Judge(fsm.Reader) (Verdict, error) {
-	requester := c.request.RequestingUser.Provider()
-	forwarded := !c.request.Room.IsZero() && c.request.Room.Provider() == c.from
+// which forwards the request as it is (mimi-protocol-06 §5.2).
+func (c *Claim) Judge(replica fsm.Reader) (Verdict, error) {
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return nil, err
+	}
+	return concluded(Propose{c.command()}, c.check(settings))
+}
+
+func (c *Claim) check(settings fsm.Settings) error {
+	requester := c.request.RequestingUser
+	own := sameProvider(settings, c.from, requester.Provider())
+	forwarded := sameProvider(settings, c.from, c.request.Room.Provider())
+	user, names := namedBy(c.request.Credential).(mimi.UserURI)
 	switch {
-	case requester != c.from && !forwarded:
-		return Refuse{fsm.NotAllowed{Reason: "requestingUser belongs to another provider, and the sender is not the room's hub"}}, nil
-	case domainOf(c.request.Credential) != requester:
-		return Refuse{fsm.NotAllowed{Reason: "requesterCredential does not belong to requestingUser's provider"}}, nil
+	case !own && !forwarded:
+		return deny("requestingUser belongs to another provider, and the sender is not the room's hub")
+	case names && user != requester:
+		return deny("requesterCredential names another user than requestingUser")
+	case domainOf(c.request.Credential) != requester.Provider():
+		return deny("requesterCredential does not belong to requestingUser's provider")
+	case !c.request.VerifySignature():
+		return deny("key_material_request_signature is wrong")
 	}
-	if !c.request.VerifySignature() {
-		return Refuse{fsm.NotAllowed{Reason: "key_material_request_signature is wrong"}}, nil
-	}
-	return Propose{c.command()}, nil
+	return nil
 }
 
 func (c *Claim) command() fsm.ClaimKeyPackages {

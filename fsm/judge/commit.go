@@ -2,8 +2,8 @@ package judge
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"slices"
 
 	"parley/fsm"
 	"parley/mimi"
@@ -12,59 +12,79 @@ import (
 
 // judgeCommit stages the Commit on the room's group, checks what came with it against the epoch that results, and turns that
 // into the command's facts.
-func (u *Update) judgeCommit(replica fsm.Reader, state *roomState, bundle mimi.CommitBundle) (Verdict, error) {
-	message := bundle.Commit.Body.(*mls.PublicMessage) // the codec takes no other
-	raw := bundle.Commit.Marshal()
+func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verdict, error) {
+	message, raw := publicOf(bundle.Commit), bundle.Commit.Marshal()
 	hash := sha256.Sum256(raw)
-	if verdict, over, err := settled(replica, state, message.Content.GroupID, message.Content.Epoch, hash); over {
-		return verdict, err
+	content := message.Content
+	winner, ended, err := fsm.ReadWinner(replica, u.room, content.GroupID, content.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	if ended && winner.CommitHash == hash {
+		return Answer{fsm.Accepted{Millis: winner.Millis, Epoch: content.Epoch + 1}}, nil
+	}
+	state, err := readState(replica, u.room)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCurrent(replica, state, content); err != nil {
+		return nil, err
 	}
 	staged, err := stage(replica, state, message)
 	if err != nil {
-		return refusal(err)
+		return nil, err
 	}
 	info, err := checkBundle(staged, bundle)
 	if err != nil {
-		return refusal(err)
-	}
-	participants, err := participantsOf(staged.After.Context())
-	if err != nil {
-		return refuse("participant_list: %v", err)
-	}
-	listed, err := listsHub(staged.After.Context(), state.settings)
-	if err != nil || !listed {
-		return refuse("external_senders would no longer list a key of this hub")
-	}
-	sender, verdict, err := u.committer(replica, state, staged, participants)
-	if verdict != nil || err != nil {
-		return verdict, err
-	}
-	if reason, err := checkMembers(replica, state, staged, participants); reason != "" || err != nil {
-		if err != nil {
-			return nil, err
-		}
-		return refuse("%s", reason)
+		return nil, objection(err)
 	}
 	command := fsm.AcceptCommit{
-		Room: u.room, CommitHash: hash, Commit: raw, Sender: sender,
+		Room: u.room, CommitHash: hash, Commit: raw,
 		Reads: fsm.ReadSet{
 			Incarnation: state.Incarnation, GroupID: state.GroupID, Epoch: state.Epoch, GroupContextHash: state.GroupContextHash,
 			Enforcement: state.version, Proposals: staged.References(),
 		},
-		Facts: fsm.RoomFacts{
-			Epoch: staged.Epoch(), GroupContext: staged.After.ContextBytes(), InterimTranscriptHash: staged.After.InterimTranscriptHash(),
-			GroupInfo: info.Marshal(), TreeWidth: uint32(staged.After.Tree().Width()), TreeChanges: treeChanges(staged.ChangedNodes()),
-			Participants: participants, Destinations: destinationsOf(participants, state.settings),
-		},
 	}
+	if command.Facts.Participants, err = u.checkPolicy(replica, state, staged); err != nil {
+		return nil, err
+	}
+	if command.Sender, err = u.committer(replica, state, staged); err != nil {
+		return nil, err
+	}
+	command.Facts = factsOf(staged.After, info, treeChanges(staged.ChangedNodes()), command.Facts.Participants, state.settings)
 	command.Notified = union(state.Destinations, command.Facts.Destinations)
 	command.ValidFrom, command.ValidUntil = commonLifetime(staged.Added)
-	if command.Welcomes, err = welcomes(replica, state, staged, bundle.Welcome); err != nil {
+	if command.Welcomes, err = u.welcomes(replica, state, staged, bundle.Welcome); err != nil {
 		return nil, err
 	}
 	return Propose{command}, nil
 }
 
+// checkPolicy holds a staged Commit to the rules of a MIMI room, and returns the participants of the epoch that it begins.
+func (u *Update) checkPolicy(replica fsm.Reader, state *roomState, staged *mls.Staged) ([]fsm.Participant, error) {
+	if err := u.checkList(replica, state, staged); err != nil {
+		return nil, err
+	}
+	participants, err := participantsOf(staged.After.Context())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHubListed(staged.After.Context().Extensions, state.settings); err != nil {
+		return nil, err
+	}
+	return participants, u.checkMembers(replica, state, staged, participants)
+}
+
+// factsOf are the parts of a room's state that the group's epoch settles.
+func factsOf(group *mls.PublicGroup, info mls.GroupInfo, changes []fsm.TreeChange, participants []fsm.Participant, settings fsm.Settings) fsm.RoomFacts {
+	return fsm.RoomFacts{
+		Epoch: group.Epoch(), GroupContext: group.ContextBytes(), InterimTranscriptHash: group.InterimTranscriptHash(),
+		GroupInfo: info.Marshal(), TreeWidth: uint32(group.Tree().Width()), TreeChanges: changes,
+		Participants: participants, Destinations: destinationsOf(participants, settings),
+	}
+}
+
+// stage computes the epoch that the Commit begins. A pending Proposal that cannot be read is the replica's fault.
 func stage(replica fsm.Reader, state *roomState, message *mls.PublicMessage) (*mls.Staged, error) {
 	var failed error
 	staged, err := state.group.Stage(message, mls.CommitInput{
@@ -73,12 +93,12 @@ func stage(replica fsm.Reader, state *roomState, message *mls.PublicMessage) (*m
 		Proposals: func(ref mls.ProposalRef) (*mls.PublicMessage, bool) {
 			pending, found, err := fsm.ReadPending(replica, state.URI, ref)
 			if err != nil || !found {
-				failed = err
+				failed = errors.Join(failed, err)
 				return nil, false
 			}
 			m, err := mls.ParseMLSMessage(pending.Message)
 			if err != nil {
-				failed = fmt.Errorf("stored Proposal: %s", err)
+				failed = fmt.Errorf("stored Proposal: %v", err)
 				return nil, false
 			}
 			public, ok := m.Body.(*mls.PublicMessage)
@@ -88,7 +108,7 @@ func stage(replica fsm.Reader, state *roomState, message *mls.PublicMessage) (*m
 	if failed != nil {
 		return nil, failed
 	}
-	return staged, err
+	return staged, objection(err)
 }
 
 func components() map[mls.ComponentID]mls.ComponentApplier {
@@ -121,50 +141,6 @@ func checkBundle(staged *mls.Staged, bundle mimi.CommitBundle) (mls.GroupInfo, e
 	return full.GroupInfo, staged.CheckWelcome(bundle.Welcome)
 }
 
-// committer finds the user who commits. A member must be a participant of the epoch before; one who joins by an external Commit, of the new one.
-func (u *Update) committer(replica fsm.Reader, state *roomState, staged *mls.Staged, after []fsm.Participant) (mimi.UserURI, Verdict, error) {
-	if staged.External {
-		return u.participant(replica, state.URI, staged.CommitterLeaf.Credential, after)
-	}
-	before := state.group.Tree().Leaf(staged.Committer)
-	if !mls.SameCredential(before.Credential, staged.CommitterLeaf.Credential) {
-		verdict, err := refuse("the committer changes its credential")
-		return mimi.UserURI{}, verdict, err
-	}
-	return u.participant(replica, state.URI, before.Credential, state.Participants)
-}
-
-// checkMembers holds the members to the participant list (mimi-protocol-06 §5.3): whoever is added belongs to a participant, and nobody
-// stays whose user has left the list. It says what is wrong, or nothing.
-func checkMembers(replica fsm.Reader, state *roomState, staged *mls.Staged, after []fsm.Participant) (string, error) {
-	listed := make(map[mimi.UserURI]bool, len(after))
-	for _, p := range after {
-		listed[p.User] = true
-	}
-	for _, added := range staged.Added {
-		user, known, err := userOf(replica, state.URI, added.KeyPackage.Leaf.Credential)
-		if err != nil {
-			return "", err
-		}
-		if !known || !listed[user] {
-			return fmt.Sprintf("the added client %q belongs to no participant", identityOf(added.KeyPackage.Leaf.Credential)), nil
-		}
-	}
-	if !slices.ContainsFunc(state.Participants, func(p fsm.Participant) bool { return !listed[p.User] }) {
-		return "", nil
-	}
-	for _, leaf := range staged.After.Members() {
-		user, known, err := userOf(replica, state.URI, leaf.Credential)
-		if err != nil {
-			return "", err
-		}
-		if known && !listed[user] {
-			return fmt.Sprintf("%s left the participant_list, but its client %q stays a member", user, identityOf(leaf.Credential)), nil
-		}
-	}
-	return "", nil
-}
-
 // commonLifetime is when all of the added KeyPackages are valid; both 0 where none is added.
 func commonLifetime(added []mls.AddedMember) (from, until uint64) {
 	for i, a := range added {
@@ -180,13 +156,13 @@ func commonLifetime(added []mls.AddedMember) (from, until uint64) {
 
 // welcomes finds out to which providers the Welcome has to go: by the recorded claims, and for a KeyPackage that came another
 // way (a grant, an external Add), by the domain in its credential.
-func welcomes(replica fsm.Reader, state *roomState, staged *mls.Staged, welcome *mls.Welcome) ([]fsm.WelcomeDelivery, error) {
+func (u *Update) welcomes(replica fsm.Reader, state *roomState, staged *mls.Staged, welcome *mls.Welcome) ([]fsm.WelcomeDelivery, error) {
 	if welcome == nil {
 		return nil, nil
 	}
 	var destinations []mimi.Provider
 	for _, added := range staged.Added {
-		route, known, err := fsm.ReadRoute(replica, state.URI, added.Ref)
+		route, known, err := fsm.ReadRoute(replica, u.room, added.Ref)
 		if err != nil {
 			return nil, err
 		}
@@ -194,10 +170,7 @@ func welcomes(replica fsm.Reader, state *roomState, staged *mls.Staged, welcome 
 		if !known {
 			provider = domainOf(added.KeyPackage.Leaf.Credential)
 		}
-		if slices.Contains(state.settings.Domains, provider) {
-			provider = state.settings.Domains[0]
-		}
-		destinations = append(destinations, provider)
+		destinations = append(destinations, destinationOf(provider, state.settings))
 	}
 	message := mls.MLSMessage{Body: welcome}.Marshal()
 	tree := mimi.FullTree{Encoded: staged.After.Tree().Marshal()}.Marshal()

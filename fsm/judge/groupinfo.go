@@ -18,6 +18,7 @@ type GroupInfo struct {
 
 // NewGroupInfo reads a GroupInfoRequest from a provider.
 func NewGroupInfo(from mimi.Provider, room mimi.RoomURI, body []byte) (*GroupInfo, error) {
+	body = slices.Clone(body)
 	request, err := mimi.ParseGroupInfoRequest(body)
 	if err != nil {
 		return nil, err
@@ -25,7 +26,7 @@ func NewGroupInfo(from mimi.Provider, room mimi.RoomURI, body []byte) (*GroupInf
 	if _, err := request.Suite.Suite(); err != nil {
 		return nil, &mls.MalformedError{Field: "GroupInfoRequest.cipher_suite", Reason: err.Error()}
 	}
-	return &GroupInfo{from: from, room: room, request: request, body: slices.Clone(body)}, nil
+	return &GroupInfo{from: from, room: room, request: request, body: body}, nil
 }
 
 // Request is what was parsed; the answer is encrypted to its key.
@@ -36,23 +37,38 @@ func (*GroupInfo) kind() requestKind  { return kindGroupInfo }
 
 // Judge verifies the request and finds out for whom it is; whether that user may join is decided by apply.
 func (g *GroupInfo) Judge(replica fsm.Reader) (Verdict, error) {
-	if !g.request.VerifySignature() {
-		return Refuse{fsm.NotAllowed{Reason: "signature is wrong"}}, nil
-	}
-	user, known, err := userOf(replica, g.room, g.request.Credential)
-	if err != nil {
-		return nil, err
-	}
-	if !known {
-		return Refuse{fsm.NotAllowed{Reason: "requestingCredential names no user that the room knows"}}, nil
-	}
-	if user.Provider() != g.from {
-		return Refuse{fsm.NotAllowed{Reason: "requestingCredential belongs to another provider"}}, nil
-	}
-	return Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: identityOf(g.request.Credential)}}, nil
+	user, err := g.requester(replica)
+	return concluded(Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: nameOf(g.request.Credential)}}, err)
 }
 
-// Complete reads what the lease discloses. The epoch may have moved on since: then the newer GroupInfo is the useful one.
+func (g *GroupInfo) requester(replica fsm.Reader) (mimi.UserURI, error) {
+	none := mimi.UserURI{}
+	if _, found, err := fsm.ReadRoom(replica, g.room); err != nil {
+		return none, err
+	} else if !found {
+		return none, &denied{fsm.NoSuchRoom{}}
+	}
+	if !g.request.VerifySignature() {
+		return none, deny("the signature is wrong")
+	}
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return none, err
+	}
+	user, known, err := userOf(replica, g.room, g.request.Credential)
+	switch {
+	case err != nil:
+		return none, err
+	case !known:
+		return none, deny("requestingCredential names no user that the room knows")
+	case !sameProvider(settings, g.from, user.Provider()):
+		return none, deny("requestingCredential belongs to another provider")
+	}
+	return user, nil
+}
+
+// Complete reads what the lease discloses. The epoch may have moved on since: then the newer GroupInfo is the useful one, unless
+// that epoch is without the requester.
 func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outcome, error) {
 	lease, granted := outcome.(fsm.LeaseGranted)
 	if !granted {
@@ -64,6 +80,13 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	}
 	if !found {
 		return fsm.NoSuchRoom{}, nil
+	}
+	user, _, err := userOf(replica, g.room, g.request.Credential)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(room.Participants, func(p fsm.Participant) bool { return p.User == user }) {
+		return fsm.NotAllowed{Reason: "the requester is not a participant"}, nil
 	}
 	tree, err := readTree(replica, g.room)
 	if err != nil {

@@ -26,6 +26,9 @@ type RecordRoutes struct {
 // NewRecordRoutes makes the request; it may be repeated. Every route names the user and client that the target provider named.
 func NewRecordRoutes(room mimi.RoomURI, routes []fsm.KeyPackageRoute) (*RecordRoutes, error) {
 	for _, route := range routes {
+		if route.Ref == "" || route.Provider.IsZero() {
+			return nil, &mls.MalformedError{Field: "routes", Reason: "a route has a reference and a provider"}
+		}
 		if route.User.Provider() != route.Provider || route.Client.Provider() != route.Provider {
 			return nil, &mls.MalformedError{Field: "routes.client", Reason: "a KeyPackage's user and client belong to its provider"}
 		}
@@ -92,8 +95,11 @@ func (d *DescribeRoom) appendArguments(w *mls.Writer) { appendURIs(w, d.room) }
 // Judge refuses rather than answers, since an epoch read from a replica that is behind would be a wrong one.
 func (d *DescribeRoom) Judge(replica fsm.Reader) (Verdict, error) {
 	room, found, err := fsm.ReadRoom(replica, d.room)
-	if err != nil || !found {
-		return Refuse{fsm.NoSuchRoom{}}, err
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return Refuse{fsm.NoSuchRoom{}}, nil
 	}
 	pending, err := fsm.ReadAllPending(replica, d.room)
 	if err != nil {
@@ -101,7 +107,7 @@ func (d *DescribeRoom) Judge(replica fsm.Reader) (Verdict, error) {
 	}
 	context, err := mls.ParseGroupContext(room.GroupContext)
 	if err != nil {
-		return nil, fmt.Errorf("stored GroupContext: %s", err)
+		return nil, fmt.Errorf("stored GroupContext: %v", err)
 	}
 	return Refuse{fsm.RoomDescribed{
 		Room: d.room, GroupID: room.GroupID, Suite: room.Suite, Epoch: room.Epoch, TreeHash: context.TreeHash,
@@ -118,6 +124,7 @@ type Notify struct {
 
 // NewNotify reads a notify body whole: anything wrong in it refuses all of it, and changes nothing.
 func NewNotify(hub mimi.Provider, room mimi.RoomURI, body []byte) (*Notify, error) {
+	body = slices.Clone(body)
 	messages, err := mimi.ParseFanout(body)
 	if err != nil {
 		return nil, err
@@ -128,16 +135,24 @@ func NewNotify(hub mimi.Provider, room mimi.RoomURI, body []byte) (*Notify, erro
 		const timestamp = 8 // its octets come first and are not part of what makes the message itself
 		command.Messages = append(command.Messages, fsm.FanoutItem{Hash: sha256.Sum256(raw[timestamp:]), Bytes: raw})
 	}
-	return &Notify{command: command, body: slices.Clone(body)}, nil
+	return &Notify{command: command, body: body}, nil
 }
 
 func (n *Notify) Slot() fsm.SlotID { return n.command.Slot() }
 func (*Notify) kind() requestKind  { return kindNotify }
 
-// Judge refuses a provider that speaks for a room which is not its own.
-func (n *Notify) Judge(fsm.Reader) (Verdict, error) {
-	if n.command.Room.Provider() != n.command.Hub {
+// Judge refuses a provider that speaks for a room which is not its own, and anybody who speaks for a room hosted here: what
+// happens there comes from the log alone.
+func (n *Notify) Judge(replica fsm.Reader) (Verdict, error) {
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return nil, err
+	}
+	switch provider := n.command.Room.Provider(); {
+	case provider != n.command.Hub:
 		return Refuse{fsm.NotAllowed{Reason: "only the room's own provider may notify of it"}}, nil
+	case slices.Contains(settings.Domains, provider):
+		return Refuse{fsm.NotAllowed{Reason: "the room is hosted here"}}, nil
 	}
 	return Propose{n.command}, nil
 }

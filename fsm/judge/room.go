@@ -2,7 +2,6 @@ package judge
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"slices"
 
 	"parley/fsm"
@@ -66,7 +65,9 @@ func (c *CreateRoom) appendArguments(w *mls.Writer) {
 
 // Judge checks what a room needs beside a valid group: this hub among the external senders, its creator in the participant
 // list, and a participant behind every leaf.
-func (c *CreateRoom) Judge(replica fsm.Reader) (Verdict, error) {
+func (c *CreateRoom) Judge(replica fsm.Reader) (Verdict, error) { return concluded(c.judge(replica)) }
+
+func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	settings, _, err := fsm.ReadSettings(replica)
 	if err != nil {
 		return nil, err
@@ -74,63 +75,59 @@ func (c *CreateRoom) Judge(replica fsm.Reader) (Verdict, error) {
 	context := c.group.Context()
 	participants, err := participantsOf(context)
 	if err != nil {
-		return refuse("participant_list: %v", err)
+		return nil, err
 	}
-	if reason := c.ownership(settings, participants); reason != "" {
-		return refuse("%s", reason)
+	if err := c.checkOwnership(settings, participants); err != nil {
+		return nil, err
 	}
-	listed, err := listsHub(context, settings)
-	if err != nil || !listed {
-		return refuse("external_senders does not list a key of this hub")
+	if err := checkHubListed(context.Extensions, settings); err != nil {
+		return nil, err
 	}
-	clients, reason, err := c.clients(replica, participants)
+	clients, err := c.clients(replica, settings, participants)
 	if err != nil {
 		return nil, err
 	}
-	if reason != "" {
-		return refuse("%s", reason)
-	}
 	return Propose{fsm.CreateRoom{
-		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients,
-		RequestHash: c.hash(),
-		Facts: fsm.RoomFacts{
-			Epoch: context.Epoch, GroupContext: c.group.ContextBytes(), InterimTranscriptHash: c.group.InterimTranscriptHash(),
-			GroupInfo: c.info.Marshal(), TreeWidth: uint32(c.group.Tree().Width()), TreeChanges: wholeTree(c.group.Tree()),
-			Participants: participants, Destinations: destinationsOf(participants, settings),
-		},
+		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
+		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),
 	}}, nil
 }
 
-func (c *CreateRoom) ownership(settings fsm.Settings, participants []fsm.Participant) string {
+func (c *CreateRoom) checkOwnership(settings fsm.Settings, participants []fsm.Participant) error {
 	switch {
 	case !slices.Contains(settings.Domains, c.room.Provider()):
-		return "the room's URI is not of this provider"
+		return deny("the room's URI is not of this provider")
 	case !slices.Contains(settings.Domains, c.creator.Provider()):
-		return "the creator is not a user of this provider"
+		return deny("the creator is not a user of this provider")
 	case !slices.ContainsFunc(participants, func(p fsm.Participant) bool { return p.User == c.creator }):
-		return "the creator is not in the participant_list"
+		return deny("the creator is not in the participant_list")
 	}
-	return ""
+	return nil
 }
 
-// clients maps every leaf to a participant. While the creator is alone in the room, a client of its provider that no claim has mapped
-// is taken for the creator's: the local provider vouches for its own.
-func (c *CreateRoom) clients(replica fsm.Reader, participants []fsm.Participant) ([]fsm.ClientOfUser, string, error) {
+// clients maps every leaf to a participant. While the creator is alone in the room, a client of its provider that no claim has
+// mapped is taken for the creator's: the local provider vouches for its own. It cannot do so for another provider's user, of whom
+// the room must have claimed the client.
+func (c *CreateRoom) clients(replica fsm.Reader, settings fsm.Settings, participants []fsm.Participant) ([]fsm.ClientOfUser, error) {
 	var clients []fsm.ClientOfUser
 	for _, leaf := range c.group.Members() {
 		user, known, err := userOf(replica, c.room, leaf.Credential)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		if client := clientOf(leaf.Credential); !known && len(participants) == 1 && client.Provider() == c.creator.Provider() {
+		client := clientOf(leaf.Credential)
+		if !known && len(participants) == 1 && client.Provider() == c.creator.Provider() {
 			user, known = c.creator, true
 			clients = append(clients, fsm.ClientOfUser{Client: client, User: user})
 		}
-		if !known || !slices.ContainsFunc(participants, func(p fsm.Participant) bool { return p.User == user }) {
-			return nil, fmt.Sprintf("the member %q belongs to no participant", identityOf(leaf.Credential)), nil
+		switch {
+		case !known || !slices.ContainsFunc(participants, func(p fsm.Participant) bool { return p.User == user }):
+			return nil, deny("the member %q belongs to no participant", nameOf(leaf.Credential))
+		case client.IsZero() && !slices.Contains(settings.Domains, user.Provider()):
+			return nil, deny("the member %q is of another provider, and no claim knows it", nameOf(leaf.Credential))
 		}
 	}
-	return clients, "", nil
+	return clients, nil
 }
 
 func (c *CreateRoom) hash() [32]byte {
@@ -147,8 +144,4 @@ func wholeTree(tree *mls.RatchetTree) []fsm.TreeChange {
 		}
 	}
 	return treeChanges(changed)
-}
-
-func refuse(format string, arguments ...any) (Verdict, error) {
-	return Refuse{fsm.NotAllowed{Reason: fmt.Sprintf(format, arguments...)}}, nil
 }

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -20,27 +19,32 @@ type roomState struct {
 	now      uint64 // seconds since 1970, hub time as the replica knows it
 }
 
-// readState returns false where there is no such room.
-func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, bool, error) {
+// readState reads a room for one Judge. Without such a room it refuses.
+func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 	room, found, err := fsm.ReadRoom(replica, uri)
-	if err != nil || !found {
-		return nil, false, err
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &denied{fsm.NoSuchRoom{}}
 	}
 	s := &roomState{Room: room}
 	if s.settings, s.version, err = fsm.ReadSettings(replica); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	millis, err := fsm.ReadClock(replica)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	s.now = millis / 1000
 	tree, err := readTree(replica, uri)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	s.group, err = mls.RestorePublicGroup(room.GroupContext, tree, room.InterimTranscriptHash)
-	return s, err == nil, err
+	if s.group, err = mls.RestorePublicGroup(room.GroupContext, tree, room.InterimTranscriptHash); err != nil {
+		return nil, fmt.Errorf("the stored group of %s: %v", uri, err)
+	}
+	return s, nil
 }
 
 func readTree(replica fsm.Reader, room mimi.RoomURI) (*mls.RatchetTree, error) {
@@ -51,45 +55,50 @@ func readTree(replica fsm.Reader, room mimi.RoomURI) (*mls.RatchetTree, error) {
 	if !found {
 		return nil, fmt.Errorf("the room %s has no tree", room)
 	}
-	return mls.NewRatchetTree(nodes)
+	tree, err := mls.NewRatchetTree(nodes)
+	if err != nil {
+		return nil, fmt.Errorf("the stored tree of %s: %v", room, err)
+	}
+	return tree, nil
 }
 
-// participantsOf reads the participant list of a GroupContext.
+// participantsOf reads and checks the participant list of a GroupContext (mimi-protocol-06 §7.5).
 func participantsOf(context mls.GroupContext) ([]fsm.Participant, error) {
 	dictionary, err := context.Extensions.Dictionary()
 	if err != nil {
-		return nil, err
+		return nil, objection(err)
 	}
 	data, present := dictionary.Get(mimi.ComponentParticipantList)
 	if !present {
-		return nil, errors.New("the GroupContext has no participant_list")
+		return nil, deny("the GroupContext has no participant_list")
 	}
 	list, err := mimi.ParseParticipantListData(data)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = list.Validate()
 	}
-	participants := make([]fsm.Participant, 0, len(list.Participants))
-	seen := make(map[mimi.UserURI]bool, len(list.Participants))
-	for _, p := range list.Participants {
-		if seen[p.User] {
-			return nil, fmt.Errorf("%s is in the participant_list twice", p.User)
-		}
-		seen[p.User] = true
-		participants = append(participants, fsm.Participant{User: p.User, Role: p.Role})
+	if err != nil {
+		return nil, objection(err)
+	}
+	participants := make([]fsm.Participant, len(list.Participants))
+	for i, p := range list.Participants {
+		participants[i] = fsm.Participant{User: p.User, Role: p.Role}
 	}
 	return participants, nil
 }
 
-// destinationsOf are the providers of participants, sorted and each once. The domains of the local provider are one
-// destination, the first of them.
+// destinationOf is where a provider's share goes. The domains of the local provider are one destination, the first of them.
+func destinationOf(provider mimi.Provider, settings fsm.Settings) mimi.Provider {
+	if slices.Contains(settings.Domains, provider) {
+		return settings.Domains[0]
+	}
+	return provider
+}
+
+// destinationsOf are the providers of participants, sorted and each once.
 func destinationsOf(participants []fsm.Participant, settings fsm.Settings) []mimi.Provider {
-	var all []mimi.Provider
-	for _, p := range participants {
-		provider := p.User.Provider()
-		if slices.Contains(settings.Domains, provider) {
-			provider = settings.Domains[0]
-		}
-		all = append(all, provider)
+	all := make([]mimi.Provider, len(participants))
+	for i, p := range participants {
+		all[i] = destinationOf(p.User.Provider(), settings)
 	}
 	return union(all, nil)
 }
@@ -100,24 +109,20 @@ func union(a, b []mimi.Provider) []mimi.Provider {
 	return slices.Compact(all)
 }
 
-// listsHub reports whether one of the group's external senders is this hub, so that it can propose removals.
-func listsHub(context mls.GroupContext, settings fsm.Settings) (bool, error) {
-	data, present := context.Extensions.Get(mls.ExtensionExternalSenders)
-	if !present {
-		return false, nil
-	}
+// checkHubListed refuses extensions of a GroupContext without a key of this hub among the external senders, since the hub could
+// not propose removals then (mimi-protocol-06 §7.4).
+func checkHubListed(extensions mls.Extensions, settings fsm.Settings) error {
+	data, _ := extensions.Get(mls.ExtensionExternalSenders)
 	senders, err := mls.ParseExternalSenders(data)
-	if err != nil {
-		return false, err
+	if data != nil && err != nil {
+		return objection(err)
 	}
 	for _, sender := range senders {
-		for _, key := range settings.HubKeys {
-			if bytes.Equal(sender.SignatureKey, key) {
-				return true, nil
-			}
+		if slices.ContainsFunc(settings.HubKeys, func(key []byte) bool { return bytes.Equal(sender.SignatureKey, key) }) {
+			return nil
 		}
 	}
-	return false, nil
+	return deny("external_senders does not list a key of this hub")
 }
 
 // treeChanges puts changed nodes into the order of their indices.

@@ -19,12 +19,13 @@ type Submit struct {
 
 // NewSubmit reads a SubmitMessageRequest.
 func NewSubmit(from mimi.Provider, room mimi.RoomURI, body []byte) (*Submit, error) {
+	body = slices.Clone(body)
 	request, err := mimi.ParseSubmitMessageRequest(body)
 	if err != nil {
 		return nil, err
 	}
 	message, raw := request.Message, request.MLSMessage().Marshal()
-	return &Submit{from: from, body: slices.Clone(body), command: fsm.SubmitMessage{
+	return &Submit{from: from, body: body, command: fsm.SubmitMessage{
 		Room: room, GroupID: message.GroupID, Epoch: message.Epoch, Sender: request.Sender,
 		Hash: sha256.Sum256(raw), Message: raw,
 	}}, nil
@@ -34,8 +35,12 @@ func (s *Submit) Slot() fsm.SlotID { return s.command.Slot() }
 func (*Submit) kind() requestKind  { return kindSubmit }
 
 // Judge leaves all that depends on the room to apply: the state there is the one that counts.
-func (s *Submit) Judge(fsm.Reader) (Verdict, error) {
-	if s.command.Sender.Provider() != s.from {
+func (s *Submit) Judge(replica fsm.Reader) (Verdict, error) {
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return nil, err
+	}
+	if !sameProvider(settings, s.from, s.command.Sender.Provider()) {
 		return Refuse{fsm.NotAllowed{Reason: "sendingUri belongs to another provider"}}, nil
 	}
 	return Propose{s.command}, nil

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"slices"
 
 	"parley/fsm"
 	"parley/mimi"
@@ -27,9 +28,10 @@ func NewUpload(user mimi.UserURI, client mimi.ClientURI, packages [][]byte) (*Up
 	case len(packages) == 0 || len(packages) > packagesPerUploadMax:
 		return nil, &mls.MalformedError{Field: "keyPackages", Reason: fmt.Sprintf("between 1 and %d are taken, not %d", packagesPerUploadMax, len(packages))}
 	}
-	upload := &Upload{command: fsm.UploadKeyPackages{User: user, Client: client}, packages: packages}
+	upload := &Upload{command: fsm.UploadKeyPackages{User: user, Client: client}, packages: make([][]byte, len(packages))}
 	for i, raw := range packages {
-		facts, err := keyPackageFacts(raw, user, client)
+		upload.packages[i] = slices.Clone(raw)
+		facts, err := keyPackageFacts(upload.packages[i], user, client)
 		if err != nil {
 			return nil, &mls.MalformedError{Field: fmt.Sprintf("keyPackages[%d]", i), Reason: err.Error()}
 		}
@@ -43,8 +45,8 @@ func keyPackageFacts(raw []byte, user mimi.UserURI, client mimi.ClientURI) (fsm.
 	if err != nil {
 		return fsm.KeyPackageFacts{}, err
 	}
-	if identity := identityOf(k.Leaf.Credential); identity != client.String() && identity != user.String() {
-		return fsm.KeyPackageFacts{}, fmt.Errorf("the credential names %q, neither the client nor the user", identity)
+	if identity := namedBy(k.Leaf.Credential); identity != client && identity != user {
+		return fsm.KeyPackageFacts{}, fmt.Errorf("the credential names %q, neither the client nor the user", nameOf(k.Leaf.Credential))
 	}
 	lifetime, ok := k.Lifetime()
 	if !ok {
@@ -76,23 +78,20 @@ func parseKeyPackage(raw []byte) (mls.KeyPackage, error) {
 	return mls.ParseKeyPackage(raw)
 }
 
-func identityOf(credential mls.Credential) string {
-	basic, ok := credential.(mls.BasicCredential)
-	if !ok {
-		return ""
-	}
-	if client, err := mimi.ParseClientURI(string(basic.Identity)); err == nil {
-		return client.String()
-	}
-	if user, err := mimi.ParseUserURI(string(basic.Identity)); err == nil {
-		return user.String()
-	}
-	return string(basic.Identity)
-}
+func (u *Upload) Slot() fsm.SlotID { return u.command.Slot() }
+func (*Upload) kind() requestKind  { return kindUpload }
 
-func (u *Upload) Slot() fsm.SlotID                  { return u.command.Slot() }
-func (*Upload) kind() requestKind                   { return kindUpload }
-func (u *Upload) Judge(fsm.Reader) (Verdict, error) { return Propose{u.command}, nil }
+// Judge refuses another provider's user, whose KeyPackages its own provider keeps.
+func (u *Upload) Judge(replica fsm.Reader) (Verdict, error) {
+	settings, _, err := fsm.ReadSettings(replica)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(settings.Domains, u.command.User.Provider()) {
+		return Refuse{fsm.NotAllowed{Reason: "the user is not of this provider"}}, nil
+	}
+	return Propose{u.command}, nil
+}
 
 func (u *Upload) appendArguments(w *mls.Writer) {
 	appendURIs(w, u.command.User, u.command.Client)
