@@ -128,6 +128,42 @@ func (r *replica) turn(slots []waitingSlot) []waitingSlot {
 	return slices.Concat(slots[first:], slots[:first])
 }
 
+// Backlog counts what waits for each destination on the shards that this node leads.
+func (n *Node) Backlog(ctx context.Context) (map[mimi.Provider]uint64, error) {
+	_, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	backlog := make(map[mimi.Provider]uint64)
+	for _, r := range n.led() {
+		if err := r.count(backlog); err != nil {
+			return nil, err
+		}
+	}
+	return backlog, nil
+}
+
+func (r *replica) count(backlog map[mimi.Provider]uint64) (err error) {
+	view, err := r.view()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	for _, destination := range r.outbox.destinations() {
+		for _, at := range r.outbox.slots(destination) {
+			position, err := fsm.ReadOutboxPosition(view, at.slot, destination)
+			if err != nil {
+				return err
+			}
+			if position.Waiting > 0 {
+				backlog[destination] += position.Waiting
+			}
+		}
+	}
+	return nil
+}
+
 // Inbox returns the items for the local provider that are not acknowledged, over all shards, oldest first and in order per
 // room, at most max. Each shard is read at its leader, where an acknowledgement is seen as soon as it is answered, or else at
 // this node. A shard that cannot be read is left out, unless there is nothing from the others either.

@@ -141,7 +141,7 @@ func TestProposerBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &fakeLog{}
 		p := newProposer(log, newHubTime(fakeClock()))
-		large := fsm.SubmitMessage{Message: make([]byte, 400<<10)}
+		large := fsm.SubmitMessage{Room: room(t, "large"), Sender: user(t, "alice"), Message: make([]byte, 400<<10)}
 		var malformed *mls.MalformedError
 		if _, err := p.propose(fsm.SubmitMessage{Message: make([]byte, entryBytesMax)}); !errors.As(err, &malformed) {
 			t.Errorf("a command over the limit: %v", err)
