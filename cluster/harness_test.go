@@ -184,3 +184,10 @@ func user(t *testing.T, name string) mimi.UserURI {
 	}
 	return uri
 }
+
+// shortly is a context for what is expected to be in vain.
+func shortly(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,9 @@ func newCallers(dial func(ctx context.Context, node, addr string) (net.Conn, err
 	return c
 }
 
-// Call sends request to a node at addr (host:port) and returns its answer. The deadline of ctx goes with it, Options.CallTimeout
-// where there is none. An error is a *RemoteError, the peer's answer, or wraps ErrNotSent or ErrMaybeSent.
+// Call sends request to a node at addr (host:port), or to whichever node of the cluster is there where to is empty, and returns
+// its answer. The deadline of ctx goes with it, Options.CallTimeout where there is none. An error is a *RemoteError, the peer's
+// answer, or wraps ErrNotSent or ErrMaybeSent.
 func (p *Port) Call(ctx context.Context, to, addr, method string, request []byte) ([]byte, error) {
 	response, err := p.calls.call(ctx, to, addr, method, request)
 	if err != nil {
@@ -163,7 +165,7 @@ func (c *callers) attempt(ctx context.Context, l *lane, method string, request [
 		body := newRequestBody(request)
 		r := &http.Request{
 			Method: http.MethodPost, Header: make(http.Header), Body: body, ContentLength: int64(len(request)) + 1,
-			URL: &url.URL{Scheme: "http", Host: l.key.node, Path: "/" + method},
+			URL: &url.URL{Scheme: "http", Host: cmp.Or(l.key.node, "any"), Path: "/" + method},
 		}
 		if deadline, bounded := ctx.Deadline(); bounded {
 			r.Header.Set(headerTimeout, encodeTimeout(time.Until(deadline)))

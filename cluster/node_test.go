@@ -1,0 +1,443 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"parley/fsm"
+	"parley/fsm/fsmtest"
+	"parley/fsm/judge"
+	"parley/fsm/meta"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// propose is Propose that must succeed.
+func propose(t *testing.T, c *testCluster, at string, command fsm.Command) (fsm.Outcome, uint64) {
+	t.Helper()
+	outcome, index, err := c.nodes[at].Propose(c.context(), command)
+	if err != nil {
+		t.Fatalf("%T at %s: %v", command, at, err)
+	}
+	return outcome, index
+}
+
+// openRoom creates a room through the log.
+func (c *testCluster) openRoom(at, name string) *fsmtest.Room {
+	c.t.Helper()
+	uri := room(c.t, name)
+	alice := user(c.t, "alice")
+	r := fsmtest.NewRoom(uri, 0, []mimi.UserURI{alice}, []mimi.Provider{provider(c.t, "a.example"), provider(c.t, "b.example")})
+	outcome, index := propose(c.t, c, at, r.Create())
+	if _, ok := outcome.(fsm.Accepted); !ok {
+		c.t.Fatalf("create %s: %#v", name, outcome)
+	}
+	shard, _ := c.nodes[at].Map().ShardOfSlot(fsm.SlotOfRoom(uri))
+	r.Incarnation = index
+	r.Settings = c.settingsIn(shard.ID)
+	return r
+}
+
+// settingsIn is the settings version that is in force in a shard.
+func (c *testCluster) settingsIn(shard fsm.ShardID) uint64 {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		r := n.replica(shard)
+		if r == nil || !r.leads() {
+			continue
+		}
+		view, err := r.view()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		_, version, err := fsm.ReadSettings(view)
+		if err := errors.Join(err, view.Close()); err != nil {
+			c.t.Fatal(err)
+		}
+		return version
+	}
+	c.t.Fatalf("shard %d has no leader", shard)
+	return 0
+}
+
+// awaitSettings waits until every shard has the map's settings, after which a room's read set stays true.
+func (c *testCluster) awaitSettings() {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		_, version := n.Map().Settings()
+		for _, shard := range n.Map().Shards() {
+			eventually(c.t, "the settings have entered", func() bool {
+				for _, other := range c.nodes {
+					if r := other.replica(shard.ID); r != nil && r.leads() && c.settingsIn(shard.ID) == version {
+						return true
+					}
+				}
+				return false
+			})
+		}
+	}
+}
+
+// leaderNode is the node that leads a shard.
+func (c *testCluster) leaderNode(shard fsm.ShardID) string {
+	c.t.Helper()
+	var leader string
+	eventually(c.t, fmt.Sprintf("shard %d has a leader", shard), func() bool {
+		for id, n := range c.nodes {
+			if r := n.replica(shard); r != nil && r.leads() {
+				leader = id
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// digests waits until all replicas of each shard have the same digest, and returns them.
+func (c *testCluster) digests(at string) map[fsm.ShardID][32]byte {
+	c.t.Helper()
+	all := make(map[fsm.ShardID][32]byte)
+	n := c.nodes[at]
+	for _, shard := range n.Map().Shards() {
+		eventually(c.t, fmt.Sprintf("equal digests of shard %d", shard.ID), func() bool {
+			digests, err := n.Digest(c.context(), shard.ID)
+			if err != nil {
+				return false
+			}
+			for _, d := range digests {
+				if d.Err != nil || d.Index != digests[0].Index {
+					return false
+				}
+				if d.Digest != digests[0].Digest {
+					c.t.Fatalf("shard %d at index %d: %s and %s differ", shard.ID, d.Index, d.Node, digests[0].Node)
+				}
+			}
+			all[shard.ID] = digests[0].Digest
+			return true
+		})
+	}
+	return all
+}
+
+func TestThreeNodesDecide(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "everywhere")
+	for i, id := range []string{"n1", "n2", "n3", "n1"} {
+		commit := r.Commit(fsmtest.Next{Label: fmt.Sprint("commit ", i)})
+		outcome, _ := propose(t, c, id, commit)
+		accepted, ok := outcome.(fsm.Accepted)
+		if !ok || accepted.Epoch != r.Epoch+1 {
+			t.Fatalf("commit at %s: %#v", id, outcome)
+		}
+		for _, other := range []string{"n1", "n2", "n3"} {
+			if again, _ := propose(t, c, other, commit); again != outcome {
+				t.Errorf("the retry at %s got %#v, not %#v", other, again, outcome)
+			}
+		}
+		loser := r.Commit(fsmtest.Next{Label: "too late"})
+		r.Advance(commit)
+		outcome, _ = propose(t, c, id, loser)
+		if wrong, ok := outcome.(fsm.WrongEpoch); !ok || wrong.Current != r.Epoch || wrong.Winner != commit.CommitHash {
+			t.Errorf("a second Commit for the epoch: %#v", outcome)
+		}
+	}
+	c.digests("n2")
+	t.Run("requests", func(t *testing.T) { testRequests(t, c, r) })
+	t.Run("outbox", func(t *testing.T) { testOutbox(t, c, r) })
+	t.Run("status", func(t *testing.T) { testStatus(t, c) })
+	t.Run("hub keys", func(t *testing.T) { testHubKeys(t, c) })
+	t.Run("map", func(t *testing.T) { testMapChanges(t, c) })
+}
+
+// testRequests asks every node; a *no* needs a fence wherever it is asked.
+func testRequests(t *testing.T, c *testCluster, r *fsmtest.Room) {
+	for id, n := range c.nodes {
+		known, err := judge.NewDescribeRoom(r.URI)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcome, err := n.Do(c.context(), known)
+		if described, ok := outcome.(fsm.RoomDescribed); err != nil || !ok || described.GroupID != r.GroupID {
+			t.Errorf("%s describes the room: %#v, %v", id, outcome, err)
+		}
+		unknown, err := judge.NewDescribeRoom(room(t, "nowhere"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outcome, err := n.Do(c.context(), unknown); err != nil || outcome != (fsm.NoSuchRoom{}) {
+			t.Errorf("%s on a room that is not: %#v, %v", id, outcome, err)
+		}
+	}
+}
+
+// testOutbox reads what the room's Commits made for both destinations, and acknowledges it.
+func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
+	local, peer := provider(t, "a.example"), provider(t, "b.example")
+	slot := fsm.SlotOfRoom(r.URI)
+	shard, _ := c.nodes["n1"].Map().ShardOfSlot(slot)
+	leader := c.nodes[c.leaderNode(shard.ID)]
+	if waiting := leader.Waiting(); !slices.Equal(waiting, []mimi.Provider{peer}) {
+		t.Errorf("waiting: %v", waiting)
+	}
+	idle := func(mimi.RoomURI) bool { return false }
+	heads, err := leader.Heads(c.context(), peer, idle, 10)
+	if err != nil || len(heads) != 1 || heads[0].Room != r.URI || heads[0].Sequence != 1 {
+		t.Fatalf("heads: %v, %v", heads, err)
+	}
+	if heads, err := leader.Heads(c.context(), peer, func(mimi.RoomURI) bool { return true }, 10); err != nil || len(heads) > 0 {
+		t.Errorf("heads of a busy room: %v, %v", heads, err)
+	}
+	backlog, err := leader.Backlog(c.context())
+	if err != nil || backlog[peer] == 0 || backlog[peer] != backlog[local] {
+		t.Errorf("backlog: %v, %v", backlog, err)
+	}
+	for id, n := range c.nodes {
+		inbox, err := n.Inbox(c.context(), 3)
+		if err != nil || len(inbox) != 3 || inbox[0].Sequence != 1 || inbox[2].Sequence != 3 {
+			t.Errorf("inbox at %s: %v, %v", id, inbox, err)
+		}
+	}
+	var sequences []uint64
+	for sequence := range backlog[peer] {
+		sequences = append(sequences, sequence+1)
+	}
+	for _, destination := range []mimi.Provider{peer, local} {
+		propose(t, c, "n2", fsm.Acknowledge{At: slot, Destination: destination, Sequences: sequences})
+	}
+	for id, n := range c.nodes {
+		if inbox, err := n.Inbox(c.context(), 3); err != nil || len(inbox) > 0 {
+			t.Errorf("inbox at %s after the acknowledgement: %v, %v", id, inbox, err)
+		}
+	}
+	if heads, err := leader.Heads(c.context(), peer, idle, 10); err != nil || len(heads) > 0 {
+		t.Errorf("heads after the acknowledgement: %v, %v", heads, err)
+	}
+	if waiting := leader.Waiting(); len(waiting) > 0 {
+		t.Errorf("waiting after the acknowledgement: %v", waiting)
+	}
+}
+
+func testStatus(t *testing.T, c *testCluster) {
+	status, err := c.nodes["n3"].Status(c.context())
+	if err != nil || len(status.Nodes) != 3 || len(status.Shards) != 2 || status.Meta.Leader == "" {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	for _, node := range status.Nodes {
+		if node.Error != "" || len(node.View.Replicas) != 2 {
+			t.Errorf("%+v", node)
+		}
+	}
+	for _, shard := range status.Shards {
+		for _, r := range shard.Replicas {
+			if !r.Running || !r.Voter || r.Quarantined != "" || shard.Leader == "" {
+				t.Errorf("shard %d: %+v", shard.Shard.ID, r)
+			}
+		}
+	}
+	eventually(t, "all three vote in the meta group", func() bool {
+		status, err := c.nodes["n2"].Status(c.context())
+		if err != nil {
+			return false
+		}
+		return !slices.ContainsFunc(status.Nodes, func(n NodeStatus) bool { return !n.View.Meta.Voter })
+	})
+}
+
+func testHubKeys(t *testing.T, c *testCluster) {
+	for _, scheme := range hubSchemes {
+		var public []byte
+		for id, n := range c.nodes {
+			key, sender, found := n.HubSigner(scheme)
+			if !found {
+				t.Fatalf("%s has no key of scheme %d", id, scheme)
+			}
+			if public == nil {
+				public = key.Public()
+			}
+			signature, err := key.SignWithLabel("Test", []byte("content"))
+			if err != nil || !scheme.VerifyWithLabel(public, "Test", []byte("content"), signature) {
+				t.Errorf("%s signs otherwise with scheme %d: %v", id, scheme, err)
+			}
+			if !slices.Equal(sender.SignatureKey, public) {
+				t.Errorf("%s: the external sender has another key", id)
+			}
+		}
+		key, _ := c.nodes["n1"].Map().HubKey(scheme)
+		if _, err := unseal([32]byte{3}, key.Sealed, c.nodes["n1"].sealContext(key.Public)); !errors.Is(err, errSealed) {
+			t.Errorf("another seal key: %v", err)
+		}
+	}
+}
+
+func testMapChanges(t *testing.T, c *testCluster) {
+	peer := meta.Peer{Domain: provider(t, "b.example"), Domains: []mimi.Provider{provider(t, "b.example")}}
+	for id, n := range c.nodes {
+		if err := n.PutPeer(c.context(), peer); err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+		if _, found := n.Peer(peer.Domain); !found {
+			t.Errorf("%s does not see its own change", id)
+		}
+	}
+	var refused *RefusedError
+	taken := meta.Peer{Domain: provider(t, "a.example"), Domains: []mimi.Provider{provider(t, "a.example")}}
+	if err := c.nodes["n2"].PutPeer(c.context(), taken); !errors.As(err, &refused) {
+		t.Errorf("a peer of our own name: %v", err)
+	}
+	if err := c.nodes["n2"].Join(c.context(), c.nodes["n3"].ClusterAddr()); err != nil {
+		t.Errorf("joining again: %v", err)
+	}
+}
+
+// TestOneCommitWinsAnEpoch lets all nodes propose for the same epoch at the same time.
+func TestOneCommitWinsAnEpoch(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "race")
+	for round := range 5 {
+		const racers = 24
+		commits := make([]fsm.AcceptCommit, racers)
+		outcomes := make([]fsm.Outcome, racers)
+		var wait sync.WaitGroup
+		for i := range racers {
+			commits[i] = r.Commit(fsmtest.Next{Label: fmt.Sprint(round, " racer ", i)})
+			n := c.nodes[[]string{"n1", "n2", "n3"}[i%3]]
+			wait.Go(func() {
+				var err error
+				if outcomes[i], _, err = n.Propose(c.context(), commits[i]); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+		winner := -1
+		for i, outcome := range outcomes {
+			if _, ok := outcome.(fsm.Accepted); ok {
+				if winner >= 0 {
+					t.Fatalf("round %d: %d and %d both won", round, winner, i)
+				}
+				winner = i
+			}
+		}
+		if winner < 0 {
+			t.Fatalf("round %d: nobody won: %v", round, outcomes)
+		}
+		for i, outcome := range outcomes {
+			if wrong, ok := outcome.(fsm.WrongEpoch); i != winner && (!ok || wrong.Winner != commits[winner].CommitHash || wrong.Current != r.Epoch+1) {
+				t.Errorf("round %d: loser %d was told %#v", round, i, outcome)
+			}
+		}
+		r.Advance(commits[winner])
+	}
+	c.digests("n1")
+}
+
+func TestLeaderStops(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n2", "failover")
+	commit := r.Commit(fsmtest.Next{Label: "before"})
+	original, _ := propose(t, c, "n3", commit)
+	shard, _ := c.nodes["n1"].Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
+	stopped := c.leaderNode(shard.ID)
+	c.stop(stopped)
+	for id := range c.nodes {
+		if again, _ := propose(t, c, id, commit); again != original {
+			t.Errorf("the retry at %s got %#v, not %#v", id, again, original)
+		}
+		loser := r.Commit(fsmtest.Next{Label: "other"})
+		outcome, _ := propose(t, c, id, loser)
+		if wrong, ok := outcome.(fsm.WrongEpoch); !ok || wrong.Winner != commit.CommitHash {
+			t.Errorf("another Commit at %s: %#v", id, outcome)
+		}
+	}
+	r.Advance(commit)
+	for id := range c.nodes {
+		next := r.Commit(fsmtest.Next{Label: "after " + id})
+		if outcome, _ := propose(t, c, id, next); outcome.(fsm.Accepted).Epoch != r.Epoch+1 {
+			t.Errorf("a Commit at %s after the failover: %#v", id, outcome)
+		}
+		r.Advance(next)
+	}
+	c.start(stopped)
+	c.digests(stopped)
+}
+
+func TestAllNodesRestart(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "restart")
+	commit := r.Commit(fsmtest.Next{Label: "before"})
+	original, _ := propose(t, c, "n1", commit)
+	r.Advance(commit)
+	before := c.digests("n1")
+	names := []string{"n1", "n2", "n3"}
+	for _, id := range names {
+		c.stop(id)
+	}
+	for _, id := range names {
+		c.start(id)
+	}
+	// The digest proposes a fence, which moves hub time and nothing else.
+	after := c.digests("n2")
+	for shard := range before {
+		if before[shard] == after[shard] {
+			t.Errorf("shard %d: hub time stood still", shard)
+		}
+	}
+	if again, _ := propose(t, c, "n3", commit); again != original {
+		t.Errorf("the retry got %#v, not %#v", again, original)
+	}
+	next := r.Commit(fsmtest.Next{Label: "after"})
+	if outcome, _ := propose(t, c, "n2", next); outcome.(fsm.Accepted).Epoch != r.Epoch+1 {
+		t.Errorf("after the restart: %#v", outcome)
+	}
+}
+
+func TestOneNodeAlone(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, func(config *Config) { config.LogStore = BoltLogs })
+	n := c.add("only")
+	if _, err := n.Do(shortly(t), describe(t, "early")); !errors.Is(err, fsm.ErrNotProposed) {
+		t.Errorf("before there is a cluster: %v", err)
+	}
+	seed := make([]byte, 32)
+	options := InitOptions{
+		Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1,
+		HubKeys: []HubKeyImport{{Scheme: mls.Ed25519, Private: seed, DevelopmentOnly: true}},
+	}
+	for range 2 { // Init can be repeated
+		if err := n.Init(c.context(), options); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.awaitActive(1)
+	if key, _ := n.Map().HubKey(mls.Ed25519); !key.DevelopmentOnly || len(n.Map().HubKeys()) != len(hubSchemes) {
+		t.Errorf("hub keys: %+v", n.Map().HubKeys())
+	}
+	c.awaitSettings()
+	r := c.openRoom("only", "alone")
+	c.stop("only")
+	c.start("only")
+	if outcome, err := c.nodes["only"].Do(c.context(), describe(t, "alone")); err != nil || outcome.(fsm.RoomDescribed).Room != r.URI {
+		t.Errorf("after the restart: %#v, %v", outcome, err)
+	}
+}
+
+func describe(t *testing.T, name string) judge.Request {
+	t.Helper()
+	request, err := judge.NewDescribeRoom(room(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
