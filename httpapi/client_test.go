@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,7 +47,7 @@ func openFar(t *testing.T, ca *authority) *far {
 	}))
 	f.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(bothUsages, "b.example")}, ClientAuth: tls.RequireAnyClientCert}
 	f.EnableHTTP2 = true
-	f.Config.ErrorLog = nil
+	f.Config.ErrorLog = log.New(io.Discard, "", 0)
 	f.StartTLS()
 	t.Cleanup(f.Close)
 	return f
@@ -188,10 +189,8 @@ func TestClientNeverSent(t *testing.T) {
 
 func TestClientMaybeSent(t *testing.T) {
 	ca := newAuthority(t, "CA")
-	f := openFar(t, ca)
 	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	for name, handle := range map[string]http.HandlerFunc{
+	for name, handle := range map[string]http.HandlerFunc{ // each at a node of its own, since handlers outlive their requests
 		"cut off":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-release },
 		"a long answer": func(w http.ResponseWriter, _ *http.Request) {
@@ -202,6 +201,7 @@ func TestClientMaybeSent(t *testing.T) {
 			}
 		},
 	} {
+		f := openFar(t, ca)
 		f.handle = handle
 		c, _ := openClient(t, ca, ClientLimits{Request: 300 * time.Millisecond, AnswerBytes: 1000}, nil, f.URL)
 		err := c.Notify(context.Background(), peerDomain, ourRoom, []byte("x"))
@@ -210,6 +210,7 @@ func TestClientMaybeSent(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	close(release) // before the nodes close, which wait for their handlers
 }
 
 func TestClientFollowsTheAllowList(t *testing.T) {

@@ -148,6 +148,12 @@ func (p *fakePeer) Notify(ctx context.Context, _ mimi.Provider, room mimi.RoomUR
 	return err
 }
 
+func (p *fakePeer) tries(item fsm.OutboxItem) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.attempts[string(item.Body)]
+}
+
 func testRoom(n int) mimi.RoomURI { return room(fmt.Sprintf("mimi://a.example/r/%d", n)) }
 
 func outboxItem(room mimi.RoomURI, sequence uint64) fsm.OutboxItem {
@@ -277,11 +283,11 @@ func TestDeliveryParksARoomAndNotItsPeer(t *testing.T) {
 		if n := outbox.left(); n != 10 {
 			t.Errorf("the other rooms were held up: %d items left", n)
 		}
-		if n := peer.attempts[string(outboxItem(testRoom(0), 1).Body)]; n != 1 {
+		if n := peer.tries(outboxItem(testRoom(0), 1)); n != 1 {
 			t.Errorf("a refused body was tried %d times in a second", n)
 		}
 		time.Sleep(10 * time.Minute)
-		tries := peer.attempts[string(outboxItem(testRoom(0), 1).Body)]
+		tries := peer.tries(outboxItem(testRoom(0), 1))
 		if tries < 10 || tries > 25 {
 			t.Errorf("a refused body was tried %d times in ten minutes", tries)
 		}
@@ -362,7 +368,7 @@ func TestAcknowledgementsGather(t *testing.T) {
 		})
 		for sequence := range uint64(100) {
 			item := outboxItem(testRoom(0), sequence+1)
-			outbox.items = append(outbox.items, item)
+			outbox.add(item)
 			a.add(context.Background(), item)
 		}
 		a.wait()

@@ -79,3 +79,22 @@ func groupInfoBody(t *testing.T, joiner mimi.UserURI) (body, private []byte) {
 }
 
 func acceptedAt(millis uint64) fsm.Outcome { return fsm.Accepted{Millis: millis, Epoch: 8} }
+
+// signedKeyPackage is one that passes a hub's checks.
+func signedKeyPackage(t *testing.T, client string) mls.KeyPackage {
+	t.Helper()
+	key := signingKey(t)
+	k := keyPackage(clientURI(client))
+	k.InitKey = append([]byte{1}, make([]byte, 31)...)
+	k.Leaf.SignatureKey = key.Public()
+	k.Leaf.Capabilities = mls.Capabilities{
+		Versions: []mls.Version{mls.MLS10}, Suites: []mls.CipherSuite{1}, Credentials: []mls.CredentialType{mls.CredentialBasic},
+	}
+	if err := k.Leaf.Sign(key, mls.LeafPlace{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

@@ -82,7 +82,7 @@ func newCertsNode() *cobra.Command {
 	}
 	command.Flags().StringVar(&caDir, "ca", "", "the CA's folder")
 	command.Flags().StringVar(&id, "id", "", "the node's ID")
-	command.Flags().StringVar(&out, "out", "", "folder for node.pem, node.key and cluster-ca.pem")
+	command.Flags().StringVar(&out, "out", "", "folder for node.pem (certificate and key) and cluster-ca.pem")
 	command.Flags().StringSliceVar(&hosts, "host", nil, "a name or address of the node (repeatable; for people and tools)")
 	return required(command, "ca", "id", "out")
 }

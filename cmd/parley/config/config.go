@@ -36,7 +36,7 @@ type Config struct {
 type Cluster struct {
 	Listen      string   `koanf:"listen"`          // host:port for Raft and RPC, TLS 1.3 mutual
 	Advertise   string   `koanf:"advertise"`       // host:port under which the other nodes reach it; Listen by default
-	Credentials string   `koanf:"credentials"`     // folder with node.pem, node.key and cluster-ca.pem, as `parley certs node` writes it
+	Credentials string   `koanf:"credentials"`     // folder with node.pem and cluster-ca.pem, as `parley certs node` writes it
 	Gossip      string   `koanf:"gossip"`          // host:port for gossip, UDP and TCP
 	GossipKey   string   `koanf:"gossip_key_file"` // 32 bytes, hexadecimal; the same on every node
 	SealKey     string   `koanf:"seal_key_file"`   // 32 bytes, hexadecimal; seals the hub's keys in the replicated state

@@ -1,0 +1,161 @@
+// Package adminclient asks a node's admin listener, as the `parley` commands do.
+package adminclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"parley/fsm"
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+// requestMax bounds one request; init and join wait for elections.
+const requestMax = 2 * time.Minute
+
+// Client speaks to one node. Safe for concurrent use.
+type Client struct {
+	base string
+	http http.Client
+}
+
+// New makes a client of the admin listener at base, "http://127.0.0.1:7404".
+func New(base string) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: requestMax}}
+}
+
+// Error is what the node answered instead of success.
+type Error struct {
+	Status int
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Field  string `json:"field"`
+	Body   string `json:"-"` // where the answer was no problem document
+	Extra  map[string]string
+}
+
+func (e *Error) Error() string {
+	text := strings.TrimSpace(strings.Join([]string{e.Title, e.Detail}, ": "))
+	if text == ":" {
+		text = e.Body
+	}
+	if e.Field != "" {
+		text = e.Field + ": " + text
+	}
+	return fmt.Sprintf("%s (HTTP %d)", strings.Trim(text, ": "), e.Status)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("the node's admin listener at %s: %w", c.base, err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		failure := &Error{Status: response.StatusCode}
+		if json.Unmarshal(answer, failure) != nil || failure.Title == "" {
+			failure.Body = strings.TrimSpace(string(answer))
+		}
+		return failure
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// Ready asks whether the node can serve. A node that is not ready is an answer, not an error.
+func (c *Client) Ready(ctx context.Context) (httpapi.Readiness, error) {
+	var readiness httpapi.Readiness
+	err := c.do(ctx, http.MethodGet, "/readyz", nil, &readiness)
+	if failure, ok := err.(*Error); ok && failure.Status == http.StatusServiceUnavailable {
+		return readiness, json.Unmarshal([]byte(orEmptyObject(failure.Body)), &readiness)
+	}
+	return readiness, err
+}
+
+func orEmptyObject(text string) string {
+	if text == "" {
+		return "{}"
+	}
+	return text
+}
+
+func (c *Client) Status(ctx context.Context) (status httpapi.ClusterStatus, err error) {
+	return status, c.do(ctx, http.MethodGet, "/v1/cluster/status", nil, &status)
+}
+
+func (c *Client) Init(ctx context.Context, r httpapi.InitRequest) (identity httpapi.ClusterIdentity, err error) {
+	return identity, c.do(ctx, http.MethodPost, "/v1/cluster/init", r, &identity)
+}
+
+func (c *Client) Join(ctx context.Context, r httpapi.JoinRequest) (identity httpapi.ClusterIdentity, err error) {
+	return identity, c.do(ctx, http.MethodPost, "/v1/node/join", r, &identity)
+}
+
+func (c *Client) Peers(ctx context.Context) ([]httpapi.PeerEntry, error) {
+	var list struct {
+		Peers []httpapi.PeerEntry `json:"peers"`
+	}
+	err := c.do(ctx, http.MethodGet, "/v1/peers", nil, &list)
+	return list.Peers, err
+}
+
+func (c *Client) PutPeer(ctx context.Context, p httpapi.PeerEntry) error {
+	return c.do(ctx, http.MethodPut, "/v1/peers/"+url.PathEscape(p.Domain.String()), p, nil)
+}
+
+func (c *Client) RemovePeer(ctx context.Context, domain mimi.Provider) error {
+	return c.do(ctx, http.MethodDelete, "/v1/peers/"+url.PathEscape(domain.String()), nil, nil)
+}
+
+func (c *Client) Tokens(ctx context.Context) ([]httpapi.TokenEntry, error) {
+	var list struct {
+		Tokens []httpapi.TokenEntry `json:"tokens"`
+	}
+	err := c.do(ctx, http.MethodGet, "/v1/tokens", nil, &list)
+	return list.Tokens, err
+}
+
+func (c *Client) CreateToken(ctx context.Context, r httpapi.TokenRequest) (token httpapi.NewToken, err error) {
+	return token, c.do(ctx, http.MethodPost, "/v1/tokens", r, &token)
+}
+
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(id), nil, nil)
+}
+
+func (c *Client) Digests(ctx context.Context, shard fsm.ShardID) (digests httpapi.ShardDigests, err error) {
+	return digests, c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/shards/%d/digests", shard), nil, &digests)
+}
+
+func (c *Client) TransferLeadership(ctx context.Context, shard fsm.ShardID, node string) error {
+	in := map[string]string{"node": node}
+	return c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/shards/%d/transfer-leadership", shard), in, nil)
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+func newCluster() *cobra.Command {
+	command := &cobra.Command{Use: "cluster", Short: "Begin a cluster, and look at one"}
+	command.AddCommand(newClusterInit(), newClusterStatus())
+	return command
+}
+
+func newClusterInit() *cobra.Command {
+	var o operation
+	var domains []string
+	var request httpapi.InitRequest
+	command := &cobra.Command{
+		Use:   "init --domain DOMAIN",
+		Short: "Begin a cluster with this node, once",
+		Long: "The shards are placed when as many nodes have joined as each shard has replicas. The same command again goes on\n" +
+			"where an earlier one was cut off. The number of shards and replicas can't be changed by it later.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			for _, text := range domains {
+				domain, err := mimi.ParseProvider(text)
+				if err != nil {
+					return &codedError{exitUsage, fmt.Errorf("--domain: %w", err)}
+				}
+				request.Domains = append(request.Domains, domain)
+			}
+			identity, err := o.client().Init(command.Context(), request)
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), identity, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "cluster %s begun with node %s\n", identity.ClusterID, identity.Node)
+			})
+		},
+	}
+	command.Flags().StringSliceVar(&domains, "domain", nil, "the provider's domain; repeat for further ones, the first is the one it speaks as")
+	command.Flags().IntVar(&request.Shards, "shards", 6, "Raft groups that share the rooms and users")
+	command.Flags().IntVar(&request.Replicas, "replicas", 3, "replicas of each shard")
+	command.Flags().IntVar(&request.KeyPackageLifetimeMaxDays, "key-package-lifetime-days", 92, "longest lifetime of an uploaded KeyPackage")
+	return required(o.flags(command), "domain")
+}
+
+func newClusterStatus() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes, shards, leaders and what waits for peers",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			status, err := o.client().Status(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), status, func(w *tabwriter.Writer) { statusTable(w, status) })
+		},
+	}
+	return o.flags(command)
+}
+
+func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
+	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
+	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS")
+	for _, n := range s.Nodes {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", n.ID, n.Address, n.State, n.Leads)
+	}
+	fmt.Fprintln(w, "\nSHARD\tSLOTS\tSTATE\tLEADER\tTERM\tREPLICAS (node:applied)")
+	for _, shard := range s.Shards {
+		var replicas []string
+		for _, r := range shard.Replicas {
+			text := fmt.Sprintf("%s:%d", r.Node, r.Applied)
+			if !r.Running {
+				text = r.Node + ":down"
+			}
+			replicas = append(replicas, text)
+		}
+		fmt.Fprintf(w, "%d\t%d-%d\t%s\t%s\t%d\t%s\n", shard.ID, shard.FirstSlot, shard.LastSlot, shard.State, orNone(shard.Leader), shard.Term,
+			strings.Join(replicas, " "))
+	}
+	if len(s.Outbox) > 0 {
+		fmt.Fprintln(w, "\nWAITS FOR\tITEMS (of the shards that this node leads)")
+		for _, b := range s.Outbox {
+			fmt.Fprintf(w, "%s\t%d\n", b.Destination, b.Items)
+		}
+	}
+}
+
+func orNone(name string) string {
+	if name == "" {
+		return "none"
+	}
+	return name
+}
+
+func newNode() *cobra.Command {
+	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster"}
+	var o operation
+	var request httpapi.JoinRequest
+	join := &cobra.Command{
+		Use:   "join --seed HOST:PORT",
+		Short: "Bring this node into a cluster; safe to repeat",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			identity, err := o.client().Join(command.Context(), request)
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), identity, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "node %s belongs to cluster %s\n", identity.Node, identity.ClusterID)
+			})
+		},
+	}
+	join.Flags().StringSliceVar(&request.Seeds, "seed", nil, "cluster address of a node that is in (repeatable)")
+	command.AddCommand(required(o.flags(join), "seed"))
+	return command
+}

@@ -1,0 +1,222 @@
+// Package dev starts providers on this machine, as separate processes with real TCP, TLS and disks, and plays conversations that
+// real MLS clients recorded.
+package dev
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"parley/cmd/parley/adminclient"
+	"parley/fsm/meta"
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+// startMax is how long the clusters may take to come up.
+const startMax = 90 * time.Second
+
+// Options say what to run.
+type Options struct {
+	Folder     string // made with mode 0700; emptied at the start if an earlier run made it
+	Executable string // of parley itself
+	Scenario   string // only "conversation" so far
+	Once       bool   // end after the scenario
+	Out        io.Writer
+}
+
+// Scenarios are the names that Options.Scenario may have.
+func Scenarios() []string { return []string{"conversation"} }
+
+// Run starts the providers, plays the scenario, and stays up until the context ends. The error says what differed from what
+// was expected. When it returns, no process is left.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Scenario != Scenarios()[0] {
+		return fmt.Errorf("no scenario %q; there are: %v", o.Scenario, Scenarios())
+	}
+	recording, err := loadRecording()
+	if err != nil {
+		return err
+	}
+	l, err := newLayout(o.Folder, o.Executable, providerSize{"a.example", 3}, providerSize{"b.example", 1})
+	if err != nil {
+		return err
+	}
+	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	if err := r.converse(ctx); err != nil {
+		return err
+	}
+	if o.Once {
+		return nil
+	}
+	r.printHints()
+	fmt.Fprintln(o.Out, "\nBoth providers stay up. Ctrl-C stops them.")
+	<-ctx.Done()
+	fmt.Fprintln(o.Out, "\nStopping.")
+	return nil
+}
+
+// run is one run of a scenario.
+type run struct {
+	layout    *layout
+	recording *recording
+	show      *show
+	out       io.Writer
+}
+
+func (r *run) hub() *provider      { return r.layout.providers[0] }
+func (r *run) follower() *provider { return r.layout.providers[1] }
+
+// start brings both providers up and makes them known to each other.
+func (r *run) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startMax)
+	defer cancel()
+	began := time.Now()
+	fmt.Fprintf(r.out, "Parley: provider a.example as three nodes, provider b.example as one, in %s\n", r.layout.folder)
+	r.show.heading("Starting")
+	for _, p := range r.layout.providers {
+		for _, n := range p.nodes {
+			if err := n.process.start(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range r.layout.providers {
+		if err := r.form(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w", p.domain, err)
+		}
+	}
+	for _, p := range r.layout.providers {
+		if err := r.acquaint(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w", p.domain, err)
+		}
+	}
+	r.show.done(time.Since(began), "four nodes, two clusters, mutual TLS between them")
+	return nil
+}
+
+// form makes a cluster of a provider's nodes.
+func (r *run) form(ctx context.Context, p *provider) error {
+	domain, err := mimi.ParseProvider(p.domain)
+	if err != nil {
+		return err
+	}
+	request := httpapi.InitRequest{
+		Domains: []mimi.Provider{domain}, Replicas: len(p.nodes),
+		KeyPackageLifetimeMaxDays: developmentLifetimeDays,
+	}
+	if p == r.hub() {
+		request.DevelopmentHubKeySeed = hex.EncodeToString(r.recording.HubKey.Seed)
+	}
+	first := p.nodes[0]
+	err = until(ctx, "initialise the cluster", func(ctx context.Context) error {
+		if err := first.process.alive(); err != nil {
+			return err
+		}
+		_, err := adminclient.New(first.adminURL()).Init(ctx, request)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range p.nodes[1:] {
+		err := until(ctx, n.ID+" joins", func(ctx context.Context) error {
+			_, err := adminclient.New(n.adminURL()).Join(ctx, httpapi.JoinRequest{Seeds: []string{first.Cluster}})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return (&operator{p}).ready(ctx)
+}
+
+// developmentLifetimeDays admits the recorded KeyPackages, which are made to last; a real provider keeps to 92 days.
+const developmentLifetimeDays = 100 * 366
+
+// acquaint puts the other provider on the allow-list and makes a token for the provider's backend.
+func (r *run) acquaint(ctx context.Context, p *provider) error {
+	admin := adminclient.New(p.nodes[0].adminURL())
+	for _, other := range r.layout.providers {
+		if other == p {
+			continue
+		}
+		domain, err := mimi.ParseProvider(other.domain)
+		if err != nil {
+			return err
+		}
+		peer := httpapi.PeerEntry{Domain: domain, Domains: []mimi.Provider{domain}, TrustPEM: string(r.layout.caPEM), AllowPrivateAddresses: true}
+		for _, n := range other.nodes {
+			peer.DirectoryURLs = append(peer.DirectoryURLs, n.directoryURL())
+		}
+		if err := admin.PutPeer(ctx, peer); err != nil {
+			return err
+		}
+	}
+	token, err := admin.CreateToken(ctx, httpapi.TokenRequest{Name: "development backend", Scopes: backendScopes()})
+	if err != nil {
+		return err
+	}
+	p.token = token.Secret
+	return os.WriteFile(filepath.Join(p.folder, "token"), []byte(token.Secret+"\n"), 0o600)
+}
+
+// converse plays the conversation while both providers' backends read their inboxes, and settles the account.
+func (r *run) converse(ctx context.Context) error {
+	hub, err := newBackend(r.hub(), r.layout.caPEM)
+	if err != nil {
+		return err
+	}
+	follower, err := newBackend(r.follower(), r.layout.caPEM)
+	if err != nil {
+		return err
+	}
+	door, err := newPeerDoor(r.follower(), r.layout.caPEM)
+	if err != nil {
+		return err
+	}
+	c := &conversation{
+		recording: r.recording, hub: hub, follower: follower, door: door,
+		ledger: newLedger(), show: r.show, hubNodes: &operator{r.hub()},
+	}
+	readers := startReaders(ctx, c.ledger, hub, follower)
+	played := c.play(ctx)
+	if played == nil {
+		played = c.settle(ctx)
+	}
+	if err := errors.Join(played, readers.stop()); err != nil {
+		return err
+	}
+	return r.report(ctx, c, readers)
+}
+
+// stop ends every process, gently where it can.
+func (r *run) stop() error {
+	var wrong []error
+	for _, p := range r.layout.providers {
+		for _, n := range p.nodes {
+			wrong = append(wrong, n.process.stop())
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// backendScopes are all that a provider's backend needs.
+func backendScopes() []string {
+	var names []string
+	for _, scope := range meta.Scopes() {
+		if scope != meta.ScopeAdmin {
+			names = append(names, scope.String())
+		}
+	}
+	return names
+}

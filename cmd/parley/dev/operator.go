@@ -1,0 +1,116 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"parley/cmd/parley/adminclient"
+	"parley/fsm"
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+// operator does to a provider's nodes what an operator can, and what fate can. Not safe for concurrent use.
+type operator struct{ provider *provider }
+
+// alive are the nodes whose processes run.
+func (o *operator) alive() []*node {
+	var nodes []*node
+	for _, n := range o.provider.nodes {
+		if n.process.command != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// status asks any living node.
+func (o *operator) status(ctx context.Context) (httpapi.ClusterStatus, error) {
+	var failed []error
+	for _, n := range o.alive() {
+		status, err := adminclient.New(n.adminURL()).Status(ctx)
+		if err == nil {
+			return status, nil
+		}
+		failed = append(failed, err)
+	}
+	return httpapi.ClusterStatus{}, errors.Join(append(failed, errors.New("no node tells the cluster's status"))...)
+}
+
+// leaderOf finds the living node that leads the shard of a room.
+func (o *operator) leaderOf(ctx context.Context, room mimi.RoomURI) (leader *node, shard fsm.ShardID, err error) {
+	err = until(ctx, "find the leader of the room's shard", func(ctx context.Context) error {
+		status, err := o.status(ctx)
+		if err != nil {
+			return err
+		}
+		slot := fsm.SlotOfRoom(room)
+		for _, s := range status.Shards {
+			if s.FirstSlot > slot || s.LastSlot < slot {
+				continue
+			}
+			shard = s.ID
+			for _, n := range o.alive() {
+				if n.ID == s.Leader {
+					leader = n
+					return nil
+				}
+			}
+			return fmt.Errorf("shard %d is led by %q", s.ID, s.Leader)
+		}
+		return fmt.Errorf("no shard has slot %d", slot)
+	})
+	return leader, shard, err
+}
+
+// killLeader ends the leader's process with SIGKILL.
+func (o *operator) killLeader(ctx context.Context, room mimi.RoomURI) (*node, error) {
+	leader, _, err := o.leaderOf(ctx, room)
+	if err != nil {
+		return nil, err
+	}
+	return leader, leader.process.kill()
+}
+
+// ready waits until every node of the provider serves.
+func (o *operator) ready(ctx context.Context) error {
+	for _, n := range o.provider.nodes {
+		err := until(ctx, n.process.name+" becomes ready", func(ctx context.Context) error {
+			if err := n.process.alive(); err != nil {
+				return err
+			}
+			readiness, err := adminclient.New(n.adminURL()).Ready(ctx)
+			if err == nil && !readiness.Ready {
+				err = fmt.Errorf("not ready: %v", readiness.Reasons)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// digests waits until all replicas of every shard stand at the same index with the same digest, and returns the shards' number.
+func (o *operator) digests(ctx context.Context) (int, error) {
+	status, err := o.status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	asked := adminclient.New(o.alive()[0].adminURL())
+	for _, shard := range status.Shards {
+		err := until(ctx, fmt.Sprintf("compare the replicas of shard %d", shard.ID), func(ctx context.Context) error {
+			digests, err := asked.Digests(ctx, shard.ID)
+			if err == nil && !digests.Equal {
+				err = fmt.Errorf("they differ: %+v", digests.Replicas)
+			}
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(status.Shards), nil
+}

@@ -1,0 +1,229 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"parley/cluster"
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/httpapi"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// operations answers the admin listener from the cluster's node.
+type operations struct{ node *cluster.Node }
+
+const secondsPerDay = 24 * 60 * 60
+
+// refusal puts the cluster's own errors into the operator's words.
+func refusal(err error) error {
+	var refused *cluster.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return &httpapi.RefusedError{Reason: refused.Reason}
+	case errors.Is(err, cluster.ErrNotInitialised):
+		return &httpapi.RefusedError{
+			Reason: "The node belongs to no cluster yet.", Blocker: "it was neither initialised nor joined",
+			See: "parley cluster status", Clear: "parley cluster init, or parley node join",
+		}
+	default:
+		return err
+	}
+}
+
+func (o *operations) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.ClusterIdentity, error) {
+	settings := fsm.DefaultSettings(r.Domains...)
+	if r.KeyPackageLifetimeMaxDays < 0 || r.Shards < 0 || r.Replicas < 0 {
+		return httpapi.ClusterIdentity{}, &mls.MalformedError{Field: "shards, replicas, keyPackageLifetimeMaxDays", Reason: "a number is negative"}
+	}
+	if r.KeyPackageLifetimeMaxDays > 0 {
+		settings.KeyPackageLifetimeMax = uint64(r.KeyPackageLifetimeMaxDays) * secondsPerDay
+	}
+	options := cluster.InitOptions{Settings: settings, Shards: r.Shards, Replication: r.Replicas}
+	if r.DevelopmentHubKeySeed != "" {
+		seed, err := hex.DecodeString(r.DevelopmentHubKeySeed)
+		if err != nil {
+			return httpapi.ClusterIdentity{}, &mls.MalformedError{Field: "developmentHubKeySeed", Reason: "it is not hexadecimal"}
+		}
+		if _, err := mls.NewSigningKey(mls.Ed25519, seed); err != nil {
+			return httpapi.ClusterIdentity{}, &mls.MalformedError{Field: "developmentHubKeySeed", Reason: err.Error()}
+		}
+		options.HubKeys = []cluster.HubKeyImport{{Scheme: mls.Ed25519, Private: seed, DevelopmentOnly: true}}
+	}
+	if err := o.node.Init(ctx, options); err != nil {
+		return httpapi.ClusterIdentity{}, refusal(err)
+	}
+	return o.identity(), nil
+}
+
+func (o *operations) identity() httpapi.ClusterIdentity {
+	return httpapi.ClusterIdentity{ClusterID: o.node.Map().ClusterID(), Node: o.node.ID()}
+}
+
+// Join tries the seeds in turn until one takes this node in.
+func (o *operations) Join(ctx context.Context, r httpapi.JoinRequest) (httpapi.ClusterIdentity, error) {
+	var wrong []error
+	for i, seed := range r.Seeds {
+		// The seeds share the time that is left.
+		each, cancel := share(ctx, len(r.Seeds)-i)
+		err := o.node.Join(each, seed)
+		cancel()
+		if err == nil {
+			return o.identity(), nil
+		}
+		wrong = append(wrong, refusal(err))
+	}
+	return httpapi.ClusterIdentity{}, errors.Join(wrong...)
+}
+
+func (o *operations) Ready(context.Context) httpapi.Readiness {
+	current := o.node.Map()
+	readiness := httpapi.Readiness{Node: o.node.ID(), HasMap: current.Initialised()}
+	if !readiness.HasMap {
+		readiness.Reasons = append(readiness.Reasons, "the node belongs to no cluster yet: run 'parley cluster init' or 'parley node join'")
+		return readiness
+	}
+	view := o.node.View()
+	for _, shard := range current.Shards() {
+		if !slices.Contains(shard.Replicas, o.node.ID()) {
+			continue
+		}
+		readiness.Replicas++
+		i := slices.IndexFunc(view.Replicas, func(r cluster.ReplicaStatus) bool { return r.Shard == shard.ID })
+		switch {
+		case shard.State != meta.ShardActive:
+			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("shard %d is being created", shard.ID))
+		case i < 0 || !view.Replicas[i].Running:
+			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the replica of shard %d does not run", shard.ID))
+		case view.Replicas[i].Leader == "":
+			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("shard %d has no leader", shard.ID))
+		default:
+			readiness.Running++
+		}
+	}
+	if len(current.Shards()) == 0 {
+		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the shards are not placed yet: that waits for %d nodes", current.ReplicationFactor()))
+	}
+	if _, _, can := o.node.HubSigner(mls.Ed25519); !can {
+		readiness.Reasons = append(readiness.Reasons, "the hub's keys cannot be opened: is seal_key_file that of this cluster?")
+	}
+	readiness.Ready = len(readiness.Reasons) == 0
+	return readiness
+}
+
+func (o *operations) Peers(context.Context) ([]httpapi.PeerEntry, error) {
+	var entries []httpapi.PeerEntry
+	for _, p := range o.node.Peers() {
+		entries = append(entries, httpapi.PeerEntry{
+			Domain: p.Domain, Domains: p.Domains, DirectoryURLs: p.DirectoryURLs, TrustPEM: string(p.TrustPEM),
+			AcceptServerAuth: p.AcceptServerAuth, AllowPrivateAddresses: p.AllowPrivateAddresses,
+		})
+	}
+	return entries, nil
+}
+
+func (o *operations) PutPeer(ctx context.Context, p httpapi.PeerEntry) error {
+	domains := slices.Clone(p.Domains)
+	slices.SortFunc(domains, mimi.Provider.Compare)
+	return refusal(o.node.PutPeer(ctx, meta.Peer{
+		Domain: p.Domain, Domains: slices.Compact(domains), DirectoryURLs: p.DirectoryURLs, TrustPEM: []byte(p.TrustPEM),
+		AcceptServerAuth: p.AcceptServerAuth, AllowPrivateAddresses: p.AllowPrivateAddresses,
+	}))
+}
+
+func (o *operations) RemovePeer(ctx context.Context, domain mimi.Provider) error {
+	if _, known := o.node.Peer(domain); !known {
+		return &httpapi.NotFoundError{What: "peer " + domain.String()}
+	}
+	return refusal(o.node.RemovePeer(ctx, domain))
+}
+
+func (o *operations) Tokens(context.Context) ([]httpapi.TokenEntry, error) {
+	var entries []httpapi.TokenEntry
+	for _, t := range o.node.Tokens() {
+		entries = append(entries, httpapi.TokenEntry{ID: t.ID, Name: t.Name, Scopes: scopeNames(t.Scopes)})
+	}
+	return entries, nil
+}
+
+func scopeNames(scopes []meta.Scope) []string {
+	names := make([]string, 0, len(scopes))
+	for _, s := range scopes {
+		names = append(names, s.String())
+	}
+	return names
+}
+
+// CreateToken makes a secret of 32 random bytes; the cluster keeps its hash alone.
+func (o *operations) CreateToken(ctx context.Context, r httpapi.TokenRequest) (httpapi.NewToken, error) {
+	var scopes []meta.Scope
+	for _, name := range r.Scopes {
+		scope, err := meta.ParseScope(name)
+		if err != nil {
+			return httpapi.NewToken{}, err
+		}
+		scopes = append(scopes, scope)
+	}
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	var secret [32]byte
+	var id [8]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return httpapi.NewToken{}, err
+	}
+	if _, err := rand.Read(id[:]); err != nil {
+		return httpapi.NewToken{}, err
+	}
+	token := httpapi.NewToken{
+		ID: hex.EncodeToString(id[:]), Name: r.Name, Scopes: scopeNames(scopes), Secret: base64.RawURLEncoding.EncodeToString(secret[:]),
+	}
+	err := o.node.PutToken(ctx, meta.Token{ID: token.ID, Name: r.Name, SecretHash: sha256.Sum256([]byte(token.Secret)), Scopes: scopes})
+	if err != nil {
+		return httpapi.NewToken{}, refusal(err)
+	}
+	return token, nil
+}
+
+func (o *operations) RevokeToken(ctx context.Context, id string) error {
+	if !slices.ContainsFunc(o.node.Tokens(), func(t meta.Token) bool { return t.ID == id }) {
+		return &httpapi.NotFoundError{What: "token " + id}
+	}
+	return refusal(o.node.RevokeToken(ctx, id))
+}
+
+func (o *operations) Digests(ctx context.Context, shard fsm.ShardID) (httpapi.ShardDigests, error) {
+	if _, known := o.node.Map().Shard(shard); !known {
+		return httpapi.ShardDigests{}, &httpapi.NotFoundError{What: fmt.Sprintf("shard %d", shard)}
+	}
+	replicas, err := o.node.Digest(ctx, shard)
+	if err != nil {
+		return httpapi.ShardDigests{}, refusal(err)
+	}
+	digests := httpapi.ShardDigests{Shard: shard, Equal: true}
+	for _, r := range replicas {
+		entry := httpapi.ReplicaDigest{Node: r.Node, Index: r.Index}
+		if r.Err != nil {
+			entry.Error = r.Err.Error()
+		} else {
+			entry.Digest = hex.EncodeToString(r.Digest[:])
+		}
+		digests.Replicas = append(digests.Replicas, entry)
+		digests.Equal = digests.Equal && r.Err == nil && r.Index == replicas[0].Index && r.Digest == replicas[0].Digest
+	}
+	return digests, nil
+}
+
+func (o *operations) TransferLeadership(ctx context.Context, shard fsm.ShardID, node string) error {
+	if _, known := o.node.Map().Shard(shard); !known {
+		return &httpapi.NotFoundError{What: fmt.Sprintf("shard %d", shard)}
+	}
+	return refusal(o.node.TransferLeadership(ctx, shard, node))
+}

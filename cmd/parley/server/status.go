@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"parley/cluster"
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+// share gives one of several attempts its part of the time that is left.
+func share(ctx context.Context, attempts int) (context.Context, context.CancelFunc) {
+	deadline, bounded := ctx.Deadline()
+	if !bounded {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(attempts))
+}
+
+func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) {
+	seen, err := o.node.Status(ctx)
+	if err != nil {
+		return httpapi.ClusterStatus{}, refusal(err)
+	}
+	current := o.node.Map()
+	settings, _ := current.Settings()
+	status := httpapi.ClusterStatus{
+		ClusterID: seen.ClusterID, Node: seen.Node, MapVersion: seen.MapVersion, MetaLeader: seen.Meta.Leader,
+		Domains: append([]mimi.Provider{}, settings.Domains...),
+		Nodes:   []httpapi.NodeStatus{}, Shards: []httpapi.ShardStatus{}, Outbox: []httpapi.OutboxStatus{},
+	}
+	leads := make(map[string]int)
+	for _, shard := range seen.Shards {
+		leads[shard.Leader]++
+		status.Shards = append(status.Shards, shardStatus(shard))
+	}
+	for _, node := range seen.Nodes {
+		state := "active"
+		if node.Error != "" {
+			state = "unreachable"
+		}
+		status.Nodes = append(status.Nodes, httpapi.NodeStatus{
+			ID: node.ID, Address: node.Address, State: state, Alive: node.Alive, Leads: leads[node.ID],
+		})
+	}
+	return status, o.outbox(ctx, &status)
+}
+
+func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
+	shard := httpapi.ShardStatus{
+		ID: seen.Shard.ID, Generation: seen.Shard.Generation, FirstSlot: seen.Shard.First, LastSlot: seen.Shard.Last,
+		State: seen.Shard.State.String(), Leader: seen.Leader, Term: seen.Term, Replicas: []httpapi.ReplicaStatus{},
+	}
+	for _, r := range seen.Replicas {
+		shard.Replicas = append(shard.Replicas, httpapi.ReplicaStatus{
+			Node: r.Node, Voter: r.Voter, Running: r.Running, Applied: r.Applied, Commit: r.Commit,
+		})
+	}
+	return shard
+}
+
+// outbox counts what waits, on the shards that this node leads.
+func (o *operations) outbox(ctx context.Context, status *httpapi.ClusterStatus) error {
+	backlog, err := o.node.Backlog(ctx)
+	if err != nil {
+		return err
+	}
+	for destination, items := range backlog {
+		status.Outbox = append(status.Outbox, httpapi.OutboxStatus{Destination: destination, Items: items})
+	}
+	slices.SortFunc(status.Outbox, func(a, b httpapi.OutboxStatus) int { return a.Destination.Compare(b.Destination) })
+	return nil
+}

@@ -1,0 +1,180 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"parley/fsm"
+	"parley/mimi"
+)
+
+// fakeAdmin remembers what it was asked.
+type fakeAdmin struct {
+	ready Readiness
+	err   error
+	asked []any
+}
+
+func (a *fakeAdmin) note(what ...any) error {
+	a.asked = append(a.asked, what...)
+	return a.err
+}
+
+func (a *fakeAdmin) Ready(context.Context) Readiness { return a.ready }
+func (a *fakeAdmin) Status(context.Context) (ClusterStatus, error) {
+	return ClusterStatus{ClusterID: "c1"}, a.err
+}
+func (a *fakeAdmin) Init(_ context.Context, r InitRequest) (ClusterIdentity, error) {
+	return ClusterIdentity{ClusterID: "c1", Node: "n1"}, a.note(r)
+}
+func (a *fakeAdmin) Join(_ context.Context, r JoinRequest) (ClusterIdentity, error) {
+	return ClusterIdentity{ClusterID: "c1", Node: "n2"}, a.note(r)
+}
+func (a *fakeAdmin) Peers(context.Context) ([]PeerEntry, error)          { return nil, a.err }
+func (a *fakeAdmin) PutPeer(_ context.Context, p PeerEntry) error        { return a.note(p) }
+func (a *fakeAdmin) RemovePeer(_ context.Context, d mimi.Provider) error { return a.note(d) }
+func (a *fakeAdmin) Tokens(context.Context) ([]TokenEntry, error)        { return nil, a.err }
+func (a *fakeAdmin) CreateToken(_ context.Context, r TokenRequest) (NewToken, error) {
+	return NewToken{ID: "t1", Secret: "s3cret"}, a.note(r)
+}
+func (a *fakeAdmin) RevokeToken(_ context.Context, id string) error { return a.note(id) }
+func (a *fakeAdmin) Digests(_ context.Context, shard fsm.ShardID) (ShardDigests, error) {
+	return ShardDigests{Shard: shard, Equal: true}, a.err
+}
+func (a *fakeAdmin) TransferLeadership(_ context.Context, shard fsm.ShardID, node string) error {
+	return a.note(shard, node)
+}
+
+func openAdminDoor(t *testing.T) (*fakeAdmin, func(method, path, body string) answered) {
+	t.Helper()
+	admin, registry := &fakeAdmin{}, prometheus.NewRegistry()
+	metrics, err := NewRequestMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := serve(t, NewAdminServer(AdminConfig{}, admin, registry, metrics, quiet()))
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	return admin, func(method, path, body string) answered {
+		t.Helper()
+		r, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		return do(t, client, r)
+	}
+}
+
+func TestAdminEndpoints(t *testing.T) {
+	admin, call := openAdminDoor(t)
+	for _, test := range []struct {
+		method, path, body string
+		status             int
+		contains           string
+	}{
+		{"GET", "/healthz", "", 200, "ok"},
+		{"GET", "/readyz", "", 503, `"ready":false`},
+		{"GET", "/openapi.json", "", 200, `"openapi": "3.1.0"`},
+		{"GET", "/v1/cluster/status", "", 200, `"clusterId":"c1"`},
+		{"POST", "/v1/cluster/init", `{"domains":["a.example"]}`, 200, `"node":"n1"`},
+		{"POST", "/v1/cluster/init", `{}`, 400, `"field":"domains"`},
+		{"POST", "/v1/cluster/init", `{"domains":["no domain"]}`, 400, `"field":"provider"`},
+		{"POST", "/v1/node/join", `{"seeds":["127.0.0.1:1"]}`, 200, `"node":"n2"`},
+		{"POST", "/v1/node/join", `{}`, 400, `"field":"seeds"`},
+		{"GET", "/v1/peers", "", 200, `{"peers":[]}`},
+		{"PUT", "/v1/peers/b.example", `{"directoryUrls":["https://b.example/d"]}`, 200, `"domains":["b.example"]`},
+		{"PUT", "/v1/peers/b.example", `{"domain":"c.example"}`, 400, `"field":"domain"`},
+		{"PUT", "/v1/peers/b.example", `{"directoryUrls":["http://b.example/d"]}`, 400, `"field":"directoryUrls[0]"`},
+		{"PUT", "/v1/peers/b.example", `{"trustPem":"x"}`, 400, `"field":"trustPem"`},
+		{"DELETE", "/v1/peers/b.example", "", 204, ""},
+		{"GET", "/v1/tokens", "", 200, `{"tokens":[]}`},
+		{"POST", "/v1/tokens", `{"name":"n","scopes":["inbox:read"]}`, 201, "s3cret"},
+		{"POST", "/v1/tokens", `{"scopes":["everything"]}`, 400, `"field":"scopes[0]"`},
+		{"POST", "/v1/tokens", `{}`, 400, `"field":"scopes"`},
+		{"DELETE", "/v1/tokens/t1", "", 204, ""},
+		{"GET", "/v1/shards/3/digests", "", 200, `"equal":true`},
+		{"GET", "/v1/shards/x/digests", "", 400, `"field":"shard"`},
+		{"POST", "/v1/shards/3/transfer-leadership", `{"node":"n2"}`, 204, ""},
+		{"GET", "/metrics", "", 200, `parley_http_requests_total{code="200",endpoint="/healthz",listener="admin",method="GET"} 1`},
+		{"GET", "/debug/pprof/", "", 200, "goroutine"},
+		{"GET", "/debug/pprof/goroutine?debug=1", "", 200, "goroutine profile"},
+		{"GET", "/nothing", "", 404, `"type":"urn:parley:problem:not-found"`},
+		{"POST", "/healthz", "", 405, problemTypePrefix},
+	} {
+		a := call(test.method, test.path, test.body)
+		if a.status != test.status || !bytes.Contains(a.body, []byte(test.contains)) {
+			t.Errorf("%s %s %s: got %d %s", test.method, test.path, test.body, a.status, a.body)
+		}
+		if a.status >= 400 && a.status != 503 {
+			problemIn(t, a)
+		}
+	}
+	if len(admin.asked) != 8 {
+		t.Errorf("asked %v", admin.asked)
+	}
+	admin.ready = Readiness{Ready: true}
+	if a := call("GET", "/readyz", ""); a.status != 200 {
+		t.Errorf("ready: %d", a.status)
+	}
+}
+
+// problemTypePrefix stands in every problem's type.
+const problemTypePrefix = "urn:parley:problem:"
+
+func TestAdminRefusals(t *testing.T) {
+	admin, call := openAdminDoor(t)
+	for err, status := range map[error]int{
+		&RefusedError{Reason: "no", Blocker: "b", See: "s", Clear: "c"}: 409,
+		&NotFoundError{What: "token t1"}:                                404,
+		errors.New("hidden"):                                            500,
+		fsm.ErrNotProposed:                                              503,
+	} {
+		admin.err = err
+		a := call("DELETE", "/v1/tokens/t1", "")
+		p := problemIn(t, a)
+		if a.status != status || strings.Contains(p.Detail, "hidden") {
+			t.Errorf("%v: %d %+v", err, a.status, p)
+		}
+		if status == 409 && (p.Blocker != "b" || p.See != "s" || p.Clear != "c") {
+			t.Errorf("the refusal does not help: %+v", p)
+		}
+	}
+}
+
+// A web page that the operator looks at reaches loopback too.
+func TestAdminKeepsPagesOut(t *testing.T) {
+	admin := &fakeAdmin{}
+	address := serve(t, NewAdminServer(AdminConfig{}, admin, prometheus.NewRegistry(), requestMetrics(t), quiet()))
+	for name, change := range map[string]func(*http.Request){
+		"a name that resolves to loopback": func(r *http.Request) { r.Host = "evil.example" },
+		"another site":                     func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"another origin":                   func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+	} {
+		body, err := json.Marshal(InitRequest{Domains: []mimi.Provider{hubDomain}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequest(http.MethodPost, "http://"+address+"/v1/cluster/init", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		change(r)
+		if a := do(t, http.DefaultClient, r); a.status != http.StatusForbidden {
+			t.Errorf("%s: got %d", name, a.status)
+		}
+	}
+	if len(admin.asked) != 0 {
+		t.Error("a page's request went on")
+	}
+}

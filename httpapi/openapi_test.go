@@ -1,0 +1,147 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"parley/httpapi/openapi"
+	"parley/mimi"
+)
+
+type openapiDocument struct {
+	OpenAPI    string                                 `json:"openapi"`
+	Paths      map[string]map[string]openapiOperation `json:"paths"`
+	Components map[string]map[string]any              `json:"components"`
+}
+
+type openapiOperation struct {
+	OperationID string                      `json:"operationId"`
+	Parameters  []struct{ Name, In string } `json:"parameters"`
+	Responses   map[string]any              `json:"responses"`
+}
+
+var pathVariable = regexp.MustCompile(`:(\w+)`)
+
+func echoRoutes(e *echo.Echo) []string {
+	var routes []string
+	for _, r := range e.Routes() {
+		if r.Method == echo.RouteNotFound {
+			continue
+		}
+		routes = append(routes, r.Method+" "+pathVariable.ReplaceAllString(r.Path, "{$1}"))
+	}
+	slices.Sort(routes)
+	return routes
+}
+
+// The documents and the routes list the same operations, with the same variables.
+func TestOpenAPI(t *testing.T) {
+	cluster := &fakeCluster{domains: []mimi.Provider{hubDomain}}
+	desk := NewDesk(answers(nil), cluster, cluster, &fakePoster{})
+	local := NewLocalServer(LocalConfig{}, desk, &fakeInbox{}, NewPulse(nil), cluster, nil, requestMetrics(t), quiet())
+	admin := NewAdminServer(AdminConfig{}, &fakeAdmin{}, prometheus.NewRegistry(), requestMetrics(t), quiet())
+	for name, test := range map[string]struct {
+		echo *echo.Echo
+		raw  []byte
+	}{"local": {local.echo, openapi.Local}, "admin": {admin.echo, openapi.Admin}} {
+		t.Run(name, func(t *testing.T) {
+			var document openapiDocument
+			if err := json.Unmarshal(test.raw, &document); err != nil {
+				t.Fatal(err)
+			}
+			if document.OpenAPI != "3.1.0" {
+				t.Errorf("version %q", document.OpenAPI)
+			}
+			var described []string
+			ids := map[string]bool{}
+			for path, operations := range document.Paths {
+				for method, operation := range operations {
+					described = append(described, strings.ToUpper(method)+" "+path)
+					if operation.OperationID == "" || ids[operation.OperationID] || len(operation.Responses) == 0 {
+						t.Errorf("%s %s: operationId %q missing or repeated, or no responses", method, path, operation.OperationID)
+					}
+					ids[operation.OperationID] = true
+					for _, variable := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(path, -1) {
+						if !slices.ContainsFunc(operation.Parameters, func(p struct{ Name, In string }) bool { return p.In == "path" && p.Name == variable[1] }) {
+							t.Errorf("%s %s: the variable %s is not described", method, path, variable[1])
+						}
+					}
+				}
+			}
+			slices.Sort(described)
+			if routes := echoRoutes(test.echo); !slices.Equal(routes, described) {
+				t.Errorf("routes and document differ:\n%v\n%v", routes, described)
+			}
+			for _, reference := range regexp.MustCompile(`"#/components/(\w+)/(\w+)"`).FindAllStringSubmatch(string(test.raw), -1) {
+				if document.Components[reference[1]][reference[2]] == nil {
+					t.Errorf("%s points nowhere", reference[0])
+				}
+			}
+		})
+	}
+}
+
+// The JSON that goes out has no field that the documents do not name, and all those that they require.
+func TestOpenAPISchemas(t *testing.T) {
+	for schema, value := range map[string]any{
+		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{},
+		"InboxBatch": inboxBatch{}, "InboxItem": inboxItem{Events: []inboxEvent{}, Body: []byte{1}}, "HubKeys": hubKeyList{},
+	} {
+		checkSchema(t, openapi.Local, schema, value)
+	}
+	for schema, value := range map[string]any{
+		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, DevelopmentHubKeySeed: "00"},
+		"JoinRequest": JoinRequest{Token: "t"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
+		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "Problem": Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
+	} {
+		checkSchema(t, openapi.Admin, schema, value)
+	}
+}
+
+func checkSchema(t *testing.T, raw []byte, name string, value any) {
+	t.Helper()
+	var document struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]any `json:"properties"`
+				Required   []string       `json:"required"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(raw, &document); err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(encoded, &fields); err != nil {
+		t.Fatal(err)
+	}
+	schema, known := document.Components.Schemas[name]
+	if !known {
+		t.Errorf("no schema %s", name)
+	}
+	for field := range fields {
+		if schema.Properties[field] == nil {
+			t.Errorf("%s: %s is not described", name, field)
+		}
+	}
+	for _, field := range schema.Required {
+		if _, there := fields[field]; !there {
+			t.Errorf("%s: %s is required and never sent", name, field)
+		}
+	}
+	for field := range schema.Properties {
+		if _, there := fields[field]; !there && !(name == "InboxItem" && field == "events") {
+			t.Errorf("%s: %s is described and never sent", name, field)
+		}
+	}
+}
