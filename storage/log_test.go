@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -416,5 +417,23 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err := decodeRecord(again, 4, 9, &second); err != nil || second.Term != entry.Term || string(second.Data) != string(entry.Data) {
 			t.Fatalf("%+v became %+v (%v)", entry, second, err)
 		}
+	})
+}
+
+// The cluster's tests run whole nodes in a bubble of fake time: no goroutine of an engine may be left when it is closed.
+func TestEnginesLiveInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewCrashableMem()
+		logs, state := openTestLog(t, fs, LogOptions{}), openTestState(t, fs)
+		if err := logs.Group(1).StoreLogs(logEntries(1, 9)); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, state.Group(1), 9, "key", "value")
+		time.Sleep(time.Minute)
+		if err := state.Group(1).Restore(t.Context(), 20, fillOf("a", "b")); err != nil {
+			t.Fatal(err)
+		}
+		closeNow(t, state)
+		closeNow(t, logs)
 	})
 }
