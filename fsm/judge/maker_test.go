@@ -18,7 +18,7 @@ type maker struct {
 }
 
 // openMaker has played everything before the race: epoch 3, with alice1, bob1, bob2 and bob3.
-func openMaker(t *testing.T) *maker {
+func openMaker(t testing.TB) *maker {
 	t.Helper()
 	m := &maker{hub: newHub(t), entropy: rand.NewChaCha8([32]byte{1})}
 	m.open()
@@ -223,7 +223,7 @@ func (m *maker) refOf(message mls.MLSMessage) mls.ProposalRef {
 	return m.state().group.Suite().ProposalRef(publicOf(message).Authenticated())
 }
 
-func provider(t *testing.T, domain string) mimi.Provider {
+func provider(t testing.TB, domain string) mimi.Provider {
 	t.Helper()
 	p, err := mimi.ParseProvider(domain)
 	if err != nil {

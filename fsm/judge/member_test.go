@@ -85,7 +85,6 @@ func TestMayBeAdded(t *testing.T) {
 	}
 }
 
-
 func TestLeavingUserTakesItsClients(t *testing.T) {
 	gone := listUpdate(mimi.ParticipantListUpdate{Removed: []uint32{1}})
 	remove := func(leaves ...mls.LeafIndex) []mls.ProposalOrRef {

@@ -22,6 +22,7 @@ type recording struct {
 	} `json:"room"`
 	HubKey struct {
 		Public string `json:"public_hex"`
+		Seed   string `json:"seed_hex"`
 	} `json:"hub_key"`
 	Clients  []client `json:"clients"`
 	Steps    []step   `json:"steps"`
@@ -50,8 +51,9 @@ type step struct {
 	Proposal    []byte
 	Message     []byte
 	Welcome     []byte
-	GroupInfo   []byte `json:"group_info"`
-	RatchetTree []byte `json:"ratchet_tree"`
+	GroupInfo   []byte   `json:"group_info"`
+	RatchetTree []byte   `json:"ratchet_tree"`
+	Refs        []string `json:"proposal_refs_hex"`
 	After       *struct {
 		Epoch    mls.Epoch
 		TreeHash string `json:"tree_hash_hex"`
@@ -60,14 +62,15 @@ type step struct {
 
 // hub is one shard that holds every slot, with its replica.
 type hub struct {
-	t         *testing.T
+	t         testing.TB
 	recording recording
 	store     *fsmtest.Store
 	index     uint64
 	now       uint64
+	frozen    bool // the clock stands, so that a refusal by apply leaves no trace at all
 }
 
-func newHub(t *testing.T) *hub {
+func newHub(t testing.TB) *hub {
 	t.Helper()
 	text, err := os.ReadFile(recordingFile)
 	if err != nil {
@@ -93,7 +96,9 @@ func newHub(t *testing.T) *hub {
 func (h *hub) apply(c fsm.Command) fsm.Outcome {
 	h.t.Helper()
 	h.index++
-	h.now++
+	if !h.frozen {
+		h.now++
+	}
 	result, err := fsm.Apply(h.store, h.index, fsm.EncodeEntry(fsm.Entry{StampMillis: h.now, Commands: []fsm.Command{c}}))
 	if err != nil {
 		h.t.Fatal(err)
@@ -130,7 +135,7 @@ func (h *hub) do(r Request, err error) fsm.Outcome {
 	return outcome
 }
 
-func want[T fsm.Outcome](t *testing.T, got fsm.Outcome) T {
+func want[T fsm.Outcome](t testing.TB, got fsm.Outcome) T {
 	t.Helper()
 	outcome, ok := got.(T)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 // publicTree is a ratchet tree as its array of nodes, so that tests can make the paths that a client would (RFC 9420 appendix C).
 // It is written apart from mls, and so checks it.
 type publicTree struct {
-	t     *testing.T
+	t     testing.TB
 	suite *mls.Suite
 	nodes [][]byte // encoded Node, nil where blank
 }

@@ -1,0 +1,80 @@
+package judge
+
+import (
+	"bytes"
+	"testing"
+
+	"parley/fsm"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// samples are requests of every kind, encoded.
+func (m *maker) samples() (all [][]byte) {
+	m.t.Helper()
+	add := func(r Request, err error) {
+		m.t.Helper()
+		m.ok(err)
+		all = append(all, EncodeRequest(r))
+	}
+	room, alice, bob := m.recording.Room.URI, m.client("alice1"), m.client("bob1")
+	s := m.step("create_group")
+	add(constructed(NewCreateRoom(room, alice.User, s.GroupInfo, s.RatchetTree)))
+	for _, s := range m.recording.Steps[1:] {
+		switch s.Kind {
+		case "message":
+			message, err := mls.ParseMLSMessage(s.Message)
+			m.ok(err)
+			body := mimi.SubmitMessageRequest{Message: message.Body.(*mls.PrivateMessage), Sender: alice.User}.Marshal()
+			add(constructed(NewSubmit(alice.User.Provider(), room, body)))
+		default:
+			add(constructed(NewUpdate(m.userOf(s.From).Provider(), room, m.bundle(s))))
+		}
+	}
+	add(m.groupInfoRequest("bob3", "b.example"))
+	add(m.claim("a.example", m.claimOf(nil)))
+	add(constructed(NewUpload(bob.User, bob.URI, [][]byte{bob.KeyPackages[0].KeyPackage})))
+	add(constructed(NewRecordRoutes(room, []fsm.KeyPackageRoute{{Ref: "ref", Provider: bob.User.Provider(), User: bob.User, Client: bob.URI, NotAfter: 7}})))
+	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1, 5})))
+	add(constructed(NewDescribeRoom(room)))
+	return all
+}
+
+func TestRequestsAreCarriedUnchanged(t *testing.T) {
+	for i, encoded := range openMaker(t).samples() {
+		r, err := DecodeRequest(encoded)
+		if err != nil {
+			t.Errorf("sample %d: %v", i, err)
+			continue
+		}
+		if again := EncodeRequest(r); !bytes.Equal(again, encoded) {
+			t.Errorf("sample %d, a %T, became\n%x from\n%x", i, r, again, encoded)
+		}
+		for _, hostile := range [][]byte{encoded[:len(encoded)-1], append(bytes.Clone(encoded), 0)} {
+			if _, err := DecodeRequest(hostile); err == nil {
+				t.Errorf("sample %d of another length was read", i)
+			}
+		}
+	}
+}
+
+// What was read can be written, and reads as the same again. The first encoding need not be the shortest spelling of its URIs.
+func FuzzDecodeRequest(f *testing.F) {
+	for _, encoded := range openMaker(f).samples() {
+		f.Add(encoded)
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		r, err := DecodeRequest(input)
+		if err != nil {
+			return
+		}
+		once := EncodeRequest(r)
+		r, err = DecodeRequest(once)
+		if err != nil {
+			t.Fatalf("its own encoding cannot be read: %v", err)
+		}
+		if twice := EncodeRequest(r); !bytes.Equal(once, twice) {
+			t.Fatalf("encoded %x, then %x", once, twice)
+		}
+	})
+}
