@@ -85,7 +85,7 @@ func (a answer) send(c echo.Context) error {
 // relayed is another provider's answer, passed on with the headers that mean something to the requester.
 func relayed(reply *Reply) answer {
 	a := answer{status: reply.Status, contentType: reply.Header.Get(echo.HeaderContentType), body: reply.Body, header: map[string]string{}}
-	for _, name := range []string{mimi.HeaderRetryAfter, HeaderWinningCommit} {
+	for _, name := range []string{mimi.HeaderRetryAfter, mimi.HeaderEpochWinner} {
 		if value := reply.Header.Get(name); value != "" {
 			a.header[name] = value
 		}

@@ -229,10 +229,10 @@ func TestLocalDraftEndpoints(t *testing.T) {
 		d.hub.set(fsm.Done{}, nil)
 		d.outbound.sent = nil
 		d.outbound.reply = func(mimi.Provider, Target, []byte, string) (*Reply, error) {
-			return &Reply{Status: 429, Header: http.Header{"Retry-After": {"3"}, HeaderWinningCommit: {"ab"}, "Content-Type": {"text/odd"}, "Secret": {"x"}}, Body: []byte("wait")}, nil
+			return &Reply{Status: 429, Header: http.Header{"Retry-After": {"3"}, mimi.HeaderEpochWinner: {"ab"}, "Content-Type": {"text/odd"}, "Secret": {"x"}}, Body: []byte("wait")}, nil
 		}
 		a = d.call(t, http.MethodPost, at(theirRoom, test.endpoint), "everything", mimi.MediaType, test.body)
-		if a.status != 429 || string(a.body) != "wait" || a.header.Get("Retry-After") != "3" || a.header.Get(HeaderWinningCommit) != "ab" || a.header.Get("Secret") != "" {
+		if a.status != 429 || string(a.body) != "wait" || a.header.Get("Retry-After") != "3" || a.header.Get(mimi.HeaderEpochWinner) != "ab" || a.header.Get("Secret") != "" {
 			t.Errorf("%s there: got %d %s %v", name, a.status, a.body, a.header)
 		}
 		if len(d.outbound.sent) != 1 || d.outbound.sent[0].to != peerDomain || !bytes.Equal(d.outbound.sent[0].body, test.body) ||

@@ -110,7 +110,7 @@ func TestPeerUpdate(t *testing.T) {
 			if got := a.header.Get("Content-Type"); got != mimi.MediaType {
 				t.Errorf("media type %q", got)
 			}
-			if got := a.header.Get("Parley-Winning-Commit"); got != test.winner {
+			if got := a.header.Get("Mimi-Epoch-Winner"); got != test.winner {
 				t.Errorf("winner %q, want %q", got, test.winner)
 			}
 		})

@@ -11,10 +11,6 @@ import (
 	"parley/mimi"
 )
 
-// HeaderWinningCommit goes with wrongEpoch: the SHA-256 of the Commit's MLSMessage that took the epoch, in lower-case
-// hexadecimal. The draft's body has no place for it.
-const HeaderWinningCommit = "Parley-Winning-Commit"
-
 // update is POST /v1/update/{roomId} of the peer listener (mimi-protocol-06 §5.3).
 func (s *PeerServer) update(c echo.Context) error {
 	from, room, body, err := s.roomRequest(c)
@@ -51,7 +47,7 @@ func updateAnswer(outcome fsm.Outcome) (answer, error) {
 	case fsm.WrongEpoch:
 		a := coded(mimi.UpdateRoomResponse{Description: "the group is in another epoch", Result: mimi.UpdateWrongEpoch{Current: o.Current}})
 		if o.Winner != [32]byte{} {
-			a = a.with(HeaderWinningCommit, hex.EncodeToString(o.Winner[:]))
+			a = a.with(mimi.HeaderEpochWinner, hex.EncodeToString(o.Winner[:]))
 		}
 		return a, nil
 	case fsm.NotAllowed:
