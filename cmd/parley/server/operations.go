@@ -131,6 +131,7 @@ func (o *operations) Peers(context.Context) ([]httpapi.PeerEntry, error) {
 }
 
 func (o *operations) PutPeer(ctx context.Context, p httpapi.PeerEntry) error {
+	defer o.settle(ctx)
 	domains := slices.Clone(p.Domains)
 	slices.SortFunc(domains, mimi.Provider.Compare)
 	return refusal(o.node.PutPeer(ctx, meta.Peer{
@@ -143,6 +144,7 @@ func (o *operations) RemovePeer(ctx context.Context, domain mimi.Provider) error
 	if _, known := o.node.Peer(domain); !known {
 		return &httpapi.NotFoundError{What: "peer " + domain.String()}
 	}
+	defer o.settle(ctx)
 	return refusal(o.node.RemovePeer(ctx, domain))
 }
 
@@ -189,6 +191,7 @@ func (o *operations) CreateToken(ctx context.Context, r httpapi.TokenRequest) (h
 	if err != nil {
 		return httpapi.NewToken{}, refusal(err)
 	}
+	o.settle(ctx)
 	return token, nil
 }
 
@@ -196,6 +199,7 @@ func (o *operations) RevokeToken(ctx context.Context, id string) error {
 	if !slices.ContainsFunc(o.node.Tokens(), func(t meta.Token) bool { return t.ID == id }) {
 		return &httpapi.NotFoundError{What: "token " + id}
 	}
+	defer o.settle(ctx)
 	return refusal(o.node.RevokeToken(ctx, id))
 }
 

@@ -19,6 +19,33 @@ func share(ctx context.Context, attempts int) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(attempts))
 }
 
+// settleMax is how long a change may take to reach the other nodes before it is answered for all the same.
+const settleMax = 3 * time.Second
+
+// settle waits until every node that answers has the map that this one has: a token that was made is then known everywhere, and
+// one that was revoked nowhere. A node that does not answer is not waited for; it has the change before it serves again, or
+// learns of it later.
+func (o *operations) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleMax)
+	defer cancel()
+	version := o.node.Map().Version()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		status, err := o.node.Status(ctx)
+		if err == nil && !slices.ContainsFunc(status.Nodes, func(n cluster.NodeStatus) bool {
+			return n.Error == "" && n.View.MapVersion < version
+		}) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) {
 	seen, err := o.node.Status(ctx)
 	if err != nil {
