@@ -22,7 +22,8 @@ import (
 // far is another provider's node: it serves a directory that points at itself, and what the test says.
 type far struct {
 	*httptest.Server
-	directories atomic.Int32 // how often the directory was fetched
+	directories atomic.Int32           // how often the directory was fetched
+	base        atomic.Pointer[string] // what the directory points at; nil: this server
 	handle      http.HandlerFunc
 	seen        atomic.Pointer[http.Request]
 }
@@ -33,7 +34,11 @@ func openFar(t *testing.T, ca *authority) *far {
 	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == mimi.DirectoryPath {
 			f.directories.Add(1)
-			directory, err := mimi.NewDirectory(f.URL+"/v1", mimi.EndpointNotify)
+			base := f.URL
+			if elsewhere := f.base.Load(); elsewhere != nil {
+				base = *elsewhere
+			}
+			directory, err := mimi.NewDirectory(base+"/v1", mimi.EndpointNotify)
 			if err != nil {
 				t.Error(err)
 			}
@@ -154,6 +159,24 @@ func TestClientFailsOver(t *testing.T) {
 	}
 	if last.MaybeSent {
 		t.Errorf("nothing can have been sent: %v", last)
+	}
+}
+
+// Endpoints may move: a directory that led nowhere is fetched again.
+func TestClientForgetsADirectoryThatLedNowhere(t *testing.T) {
+	ca := newAuthority(t, "CA")
+	f, gone := openFar(t, ca), openFar(t, ca)
+	gone.Close()
+	f.base.Store(&gone.URL)
+	c, _ := openClient(t, ca, ClientLimits{}, nil, f.URL)
+	send := func() error { return c.Notify(context.Background(), peerDomain, ourRoom, []byte("x")) }
+	var got *SendError
+	if err := send(); !errors.As(err, &got) || got.MaybeSent {
+		t.Fatalf("nobody is there: %v", err)
+	}
+	f.base.Store(nil)
+	if err := send(); err != nil {
+		t.Error(err)
 	}
 }
 
