@@ -104,6 +104,9 @@ func TestCommitOfAnotherEpoch(t *testing.T) {
 	if wrong := want[fsm.WrongEpoch](t, m.send(provider(t, "a.example"), future)); wrong != (fsm.WrongEpoch{Current: 3}) {
 		t.Errorf("the future one was told %+v", wrong)
 	}
+	elsewhere := m.parsed(m.recording.Race.Alice)
+	publicOf(elsewhere.Commit).Content.GroupID, publicOf(elsewhere.Commit).Content.Epoch = "another", 2
+	m.refused("a.example", elsewhere, "another group") // of no epoch of this group
 	past := m.parsed(m.step("commit_add_bob"))
 	winner := sha256.Sum256(past.Commit.Marshal())
 	publicOf(past.Commit).Auth.Signature[0] ^= 1
