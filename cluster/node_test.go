@@ -233,7 +233,10 @@ func testStatus(t *testing.T, c *testCluster) {
 			t.Errorf("%+v", node)
 		}
 	}
-	for _, shard := range status.Shards {
+	for i, shard := range status.Shards {
+		if i > 0 && shard.Leader == status.Shards[i-1].Leader {
+			t.Errorf("%s leads two shards of three nodes", shard.Leader)
+		}
 		for _, r := range shard.Replicas {
 			if !r.Running || !r.Voter || r.Quarantined != "" || shard.Leader == "" {
 				t.Errorf("shard %d: %+v", shard.Shard.ID, r)
@@ -403,6 +406,29 @@ func TestAllNodesRestart(t *testing.T) {
 	}
 }
 
+// TestNoQuorum asks the last node that is left: what it cannot decide it must not deny.
+func TestNoQuorum(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "lost")
+	c.digests("n1")
+	c.stop("n2")
+	c.stop("n3")
+	n := c.nodes["n1"]
+	_, _, err := n.Propose(shortly(t), r.Commit(fsmtest.Next{Label: "in vain"}))
+	if !errors.Is(err, fsm.ErrNotProposed) && !errors.Is(err, fsm.ErrUnknownOutcome) {
+		t.Errorf("a Commit: %v", err)
+	}
+	if outcome, err := n.Do(shortly(t), describe(t, "nowhere")); !errors.Is(err, fsm.ErrNotProposed) && !errors.Is(err, fsm.ErrUnknownOutcome) {
+		t.Errorf("a no without a fence: %#v, %v", outcome, err)
+	}
+	c.start("n2")
+	if outcome, _ := propose(t, c, "n1", r.Commit(fsmtest.Next{Label: "in vain"})); outcome.(fsm.Accepted).Epoch != 1 {
+		t.Errorf("the same Commit with a quorum: %#v", outcome)
+	}
+}
+
 func TestOneNodeAlone(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t, func(config *Config) { config.LogStore = BoltLogs })
@@ -426,6 +452,11 @@ func TestOneNodeAlone(t *testing.T) {
 	}
 	c.awaitSettings()
 	r := c.openRoom("only", "alone")
+	shard, _ := n.Map().Shard(1)
+	commands, _, err := n.replica(1).duties(shard, true)
+	if err != nil || len(commands) != 1 || commands[0] != (fsm.Sweep{Max: sweepMax}) {
+		t.Errorf("the duties of a leader whose shard holds a room: %v, %v", commands, err)
+	}
 	c.stop("only")
 	c.start("only")
 	if outcome, err := c.nodes["only"].Do(c.context(), describe(t, "alone")); err != nil || outcome.(fsm.RoomDescribed).Room != r.URI {

@@ -74,9 +74,12 @@ func (t *tries) unavailable(cause error) error {
 // propose asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
 func (t *tries) propose(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
 	var pause backoff
-	target := t.node.leaderOf(shard.ID)
+	var target, was string
 	for {
 		if target == "" {
+			target = t.node.leaderOf(shard.ID)
+		}
+		if target == "" || target == was {
 			target = shard.Replicas[t.next%len(shard.Replicas)]
 			t.next++
 		}
@@ -94,7 +97,7 @@ func (t *tries) propose(ctx context.Context, shard meta.Shard, command fsm.Comma
 		case answerUnknown:
 			t.open = true
 		}
-		was := target
+		was = target
 		t.node.forgetLeader(shard.ID, was)
 		target = reply.leader // none but from a follower that knows it
 		if reply.code == answerNotLeader && target != "" && target != was && pause.next == 0 {

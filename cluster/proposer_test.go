@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +17,9 @@ import (
 
 // fakeLog stands in for Raft: it keeps entries until the test lets them land.
 type fakeLog struct {
+	mu      sync.Mutex // guards what follows
 	entries []fsm.Entry
 	futures []*fakeFuture
-	refuse  error
 }
 
 type fakeFuture struct {
@@ -36,6 +38,8 @@ func (l *fakeLog) Apply(entry []byte, _ time.Duration) raft.ApplyFuture {
 	if err != nil {
 		panic(err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.entries = append(l.entries, decoded)
 	future := &fakeFuture{landed: make(chan struct{}), index: uint64(len(l.entries))}
 	outcomes := make([]fsm.Outcome, len(decoded.Commands))
@@ -44,14 +48,21 @@ func (l *fakeLog) Apply(entry []byte, _ time.Duration) raft.ApplyFuture {
 	}
 	future.response = applyResult{index: future.index, outcomes: outcomes}
 	l.futures = append(l.futures, future)
-	if l.refuse != nil {
-		future.err = l.refuse
-		close(future.landed)
-	}
 	return future
 }
 
-func (l *fakeLog) land(i int) { close(l.futures[i].landed) }
+// sent are the entries so far.
+func (l *fakeLog) sent() []fsm.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.entries)
+}
+
+func (l *fakeLog) land(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.futures[i].landed)
+}
 
 func fakeClock() Clock {
 	start := time.Now()
@@ -73,23 +84,23 @@ func TestProposerGathersWhileAnEntryIsInFlight(t *testing.T) {
 		p := newProposer(log, newHubTime(fakeClock()))
 		first := mustPropose(t, p, fsm.Fence{})
 		synctest.Wait()
-		if len(log.entries) != 1 || len(log.entries[0].Commands) != 1 {
-			t.Fatalf("with nothing in flight a command goes at once; entries: %v", log.entries)
+		if len(log.sent()) != 1 || len(log.sent()[0].Commands) != 1 {
+			t.Fatalf("with nothing in flight a command goes at once; entries: %v", log.sent())
 		}
 		var rest []<-chan decision
 		for range 5 {
 			rest = append(rest, mustPropose(t, p, fsm.Fence{}))
 		}
 		synctest.Wait()
-		if len(log.entries) != 1 {
-			t.Fatalf("the window was not used: %d entries", len(log.entries))
+		if len(log.sent()) != 1 {
+			t.Fatalf("the window was not used: %d entries", len(log.sent()))
 		}
 		time.Sleep(gatherWindow)
 		synctest.Wait()
-		if len(log.entries) != 2 || len(log.entries[1].Commands) != 5 {
-			t.Fatalf("want one entry with 5 commands after the window, have %v", log.entries)
+		if len(log.sent()) != 2 || len(log.sent()[1].Commands) != 5 {
+			t.Fatalf("want one entry with 5 commands after the window, have %v", log.sent())
 		}
-		if log.entries[1].StampMillis < log.entries[0].StampMillis {
+		if log.sent()[1].StampMillis < log.sent()[0].StampMillis {
 			t.Error("hub time went back")
 		}
 		log.land(1)
@@ -115,22 +126,22 @@ func TestProposerLanes(t *testing.T) {
 			time.Sleep(2 * gatherWindow)
 			synctest.Wait()
 		}
-		if len(log.entries) != bulkFlights {
-			t.Fatalf("%d bulk entries in flight, want %d", len(log.entries), bulkFlights)
+		if len(log.sent()) != bulkFlights {
+			t.Fatalf("%d bulk entries in flight, want %d", len(log.sent()), bulkFlights)
 		}
 		mustPropose(t, p, fsm.Fence{})
 		synctest.Wait()
-		last := log.entries[len(log.entries)-1]
-		if _, exclusive := last.Commands[0].(fsm.Fence); !exclusive || len(log.entries) != bulkFlights+1 {
-			t.Fatalf("an exclusive command waited behind bulk: %v", log.entries)
+		last := log.sent()[len(log.sent())-1]
+		if _, exclusive := last.Commands[0].(fsm.Fence); !exclusive || len(log.sent()) != bulkFlights+1 {
+			t.Fatalf("an exclusive command waited behind bulk: %v", log.sent())
 		}
 		log.land(0)
 		synctest.Wait()
-		last = log.entries[len(log.entries)-1]
-		if len(log.entries) != bulkFlights+2 || len(last.Commands) != 2 {
-			t.Fatalf("the held-back bulk commands did not go together: %v", log.entries)
+		last = log.sent()[len(log.sent())-1]
+		if len(log.sent()) != bulkFlights+2 || len(last.Commands) != 2 {
+			t.Fatalf("the held-back bulk commands did not go together: %v", log.sent())
 		}
-		for i := range log.futures[1:] {
+		for i := range log.sent()[1:] {
 			log.land(i + 1)
 		}
 		p.close()
@@ -158,15 +169,15 @@ func TestProposerBounds(t *testing.T) {
 			t.Error("the lane has no bound")
 		}
 		synctest.Wait()
-		for i, e := range log.entries {
+		for i, e := range log.sent() {
 			if len(e.Commands) != 1 {
 				t.Errorf("entry %d has %d large commands", i, len(e.Commands))
 			}
 		}
-		for i := range log.futures {
+		for i := 0; i < len(log.sent()); i++ {
 			log.land(i)
+			synctest.Wait() // more may follow
 		}
-		log.refuse = raft.ErrNotLeader
 		p.close()
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/storage"
@@ -29,6 +31,7 @@ type replica struct {
 	time     *hubTime
 	outbox   *outboxIndex
 	turns    atomic.Uint64 // counts answers of heads
+	offered  bool          // the lead was offered to another; of tend's goroutine
 
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
@@ -185,10 +188,20 @@ func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
 			return fmt.Errorf("%T: %s", command, refused.Reason)
 		}
 	}
-	if place.State == meta.ShardCreating && ready {
-		return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
+	if place.State != meta.ShardCreating || !ready || r.offerLead(place.Replicas[0]) {
+		return nil
 	}
-	return nil
+	return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
+}
+
+// offerLead hands a shard that is being created to its preferred leader, so that the leaderships begin spread over the nodes. It
+// tries once: a node that is not there does not hold the shard up.
+func (r *replica) offerLead(preferred string) (taken bool) {
+	if preferred == r.node.id || r.offered {
+		return false
+	}
+	r.offered = true
+	return r.raft.LeadershipTransferToServer(raft.ServerID(preferred), raft.ServerAddress(preferred)).Error() == nil
 }
 
 // duties lists the commands that the state lacks. ready says that after them the shard can serve.

@@ -194,15 +194,15 @@ func (n *Node) TransferLeadership(ctx context.Context, shard fsm.ShardID, to str
 
 // ReplicaDigest is the digest of one replica's state at an index, or why there is none.
 type ReplicaDigest struct {
-	Node   string
-	Index  uint64
-	Digest [32]byte
-	Err    error
+	Node    string
+	Index   uint64
+	Digest  [32]byte // of everything
+	Content [32]byte // without hub clock and settings; stays the same while nothing happens
+	Err     error
 }
 
 // Digest sums up every replica of a shard once it has applied what was committed before the call. Only digests of one index
-// can be compared: while the shard is written to, replicas may answer for later ones. Shard 0 is the meta group, of which
-// only this node's copy is summed up.
+// can be compared: while the shard is written to, replicas may answer for later ones.
 func (n *Node) Digest(ctx context.Context, shard fsm.ShardID) ([]ReplicaDigest, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -232,7 +232,7 @@ func (n *Node) Digest(ctx context.Context, shard fsm.ShardID) ([]ReplicaDigest, 
 // digestOf asks one node:
 //
 //	struct { uint8 version = 1; uint32 shard; uint64 at_least; } DigestRequest;
-//	struct { uint64 index; opaque digest[32]; } DigestAnswer;
+//	struct { uint64 index; opaque digest[32]; opaque content[32]; } DigestAnswer;
 func (n *Node) digestOf(ctx context.Context, shard fsm.ShardID, id string, atLeast uint64) (d ReplicaDigest) {
 	var w mls.Writer
 	w.Uint8(answerVersion)
@@ -250,6 +250,7 @@ func (n *Node) digestOf(ctx context.Context, shard fsm.ShardID, id string, atLea
 	r := mls.NewReader("DigestAnswer", raw)
 	d.Index = r.Uint64("index")
 	copy(d.Digest[:], r.Fixed("digest", len(d.Digest)))
+	copy(d.Content[:], r.Fixed("content", len(d.Content)))
 	d.Err = r.Close()
 	return d
 }
@@ -276,8 +277,13 @@ func (n *Node) serveDigest(ctx context.Context, _ string, payload []byte) (_ []b
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	digest, err := fsm.Digest(view)
+	if err != nil {
+		return nil, err
+	}
+	content, err := fsm.ContentDigest(view)
 	var w mls.Writer
 	w.Uint64(view.Applied())
 	w.Fixed(digest[:])
+	w.Fixed(content[:])
 	return w.Bytes(), err
 }
