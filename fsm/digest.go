@@ -29,6 +29,20 @@ func Digest(r Reader) (sum [32]byte, err error) {
 	return d.sum(), nil
 }
 
+// ContentDigest is Digest of all slots, without what a shard keeps for itself: the hub clock, which every entry moves, and its
+// settings. It stays the same while nothing happens, whatever fences are written.
+func ContentDigest(r Reader) (sum [32]byte, err error) {
+	d := newDigester()
+	err = r.Scan(nil, shardKey(0), func(key, value []byte) (bool, error) {
+		d.add(key, value)
+		return true, nil
+	})
+	if err != nil {
+		return sum, fmt.Errorf("digest of the content: %w", err)
+	}
+	return d.sum(), nil
+}
+
 // SlotDigest is Digest of one slot alone, the same whichever shard holds it.
 func SlotDigest(r Reader, slot SlotID) (sum [32]byte, err error) {
 	d := newDigester()

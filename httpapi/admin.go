@@ -171,5 +171,7 @@ type ReplicaDigest struct {
 	Node   string `json:"node"`
 	Index  uint64 `json:"index"`
 	Digest string `json:"digest,omitempty"` // SHA-256, lower-case hexadecimal
-	Error  string `json:"error,omitempty"`
+	// Content is the digest without hub clock and settings: it stays the same while nothing happens.
+	Content string `json:"content,omitempty"`
+	Error   string `json:"error,omitempty"`
 }

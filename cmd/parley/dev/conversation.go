@@ -27,6 +27,7 @@ type conversation struct {
 	door      *peerDoor // to the hub's nodes, in the follower's name
 	hubNodes  *operator // kills and restarts nodes of the hub, and asks who leads
 	failover  time.Duration
+	tail      []recordedStep // what the scenario has not played
 }
 
 func (c *conversation) room() mimi.RoomURI { return c.recording.Room.URI }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"parley/cmd/parley/adminclient"
@@ -25,18 +26,21 @@ const startMax = 90 * time.Second
 type Options struct {
 	Folder     string // made with mode 0700; emptied at the start if an earlier run made it
 	Executable string // of parley itself
-	Scenario   string // only "conversation" so far
+	Scenario   string // one of Scenarios
 	Once       bool   // end after the scenario
 	Out        io.Writer
 }
 
-// Scenarios are the names that Options.Scenario may have.
-func Scenarios() []string { return []string{"conversation"} }
+// scenarioFailover goes on after the conversation: its leader is killed ten times more.
+const scenarioFailover = "failover"
+
+// Scenarios are the names that Options.Scenario may have; the first is the default.
+func Scenarios() []string { return []string{"conversation", scenarioFailover} }
 
 // Run starts the providers, plays the scenario, and stays up until the context ends. The error says what differed from what
 // was expected. When it returns, no process is left.
 func Run(ctx context.Context, o Options) (err error) {
-	if o.Scenario != Scenarios()[0] {
+	if !slices.Contains(Scenarios(), o.Scenario) {
 		return fmt.Errorf("no scenario %q; there are: %v", o.Scenario, Scenarios())
 	}
 	recording, err := loadRecording()
@@ -47,7 +51,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out}
+	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: o.Scenario}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.start(ctx); err != nil {
 		return err
@@ -71,6 +75,7 @@ type run struct {
 	recording *recording
 	show      *show
 	out       io.Writer
+	scenario  string
 }
 
 func (r *run) hub() *provider      { return r.layout.providers[0] }
@@ -190,6 +195,9 @@ func (r *run) converse(ctx context.Context) error {
 	}
 	readers := startReaders(ctx, c.ledger, hub, follower)
 	played := c.play(ctx)
+	if played == nil && r.scenario == scenarioFailover {
+		played = c.endure(ctx)
+	}
 	if played == nil {
 		played = c.settle(ctx)
 	}
@@ -203,9 +211,7 @@ func (r *run) converse(ctx context.Context) error {
 func (r *run) stop() error {
 	var wrong []error
 	for _, p := range r.layout.providers {
-		for _, n := range p.nodes {
-			wrong = append(wrong, n.process.stop())
-		}
+		wrong = append(wrong, (&operator{p}).stopAll())
 	}
 	return errors.Join(wrong...)
 }

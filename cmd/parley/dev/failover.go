@@ -9,7 +9,7 @@ import (
 	"parley/mimi"
 )
 
-// tailPrefix begins the names of the steps that only the long form of the test plays.
+// tailPrefix begins the names of the steps that only the scenario failover plays.
 const tailPrefix = "tail_"
 
 // afterRace plays a branch. Just before commit_after_kill the leader of the room's shard dies.
@@ -18,6 +18,7 @@ func (c *conversation) afterRace(ctx context.Context, steps []recordedStep) erro
 		var err error
 		switch {
 		case strings.HasPrefix(step.Name, tailPrefix):
+			c.tail = steps[i:]
 			return nil
 		case step.Name == "commit_after_kill":
 			c.show.heading("The leader of the room's shard is killed")

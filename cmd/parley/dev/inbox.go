@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sync/atomic"
+	"sync"
 )
 
 // inboxReader is a provider's backend that takes what comes for its users: it reads in bulk, enters it in the ledger, and only then
@@ -13,7 +13,7 @@ import (
 type inboxReader struct {
 	backend      *backend
 	ledger       *ledger
-	acknowledged atomic.Int64 // items
+	acknowledged sync.Map // by item: that its acknowledgement was accepted
 }
 
 // run reads until the context ends. Only an item that cannot be read is an error: nodes may come and go.
@@ -58,10 +58,18 @@ func (r *inboxReader) turn(ctx context.Context) error {
 	}
 	err = r.backend.json(ctx, http.MethodPost, "/v1/inbox/acknowledge", map[string][]string{"ids": ids}, nil)
 	if err == nil {
-		r.acknowledged.Add(int64(len(ids)))
+		for _, id := range ids {
+			r.acknowledged.Store(id, true)
+		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// items counts what has been acknowledged. An item that was read again before its acknowledgement was in counts once.
+func (r *inboxReader) items() (n int) {
+	r.acknowledged.Range(func(any, any) bool { n++; return true })
+	return n
 }

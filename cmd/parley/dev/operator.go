@@ -73,6 +73,32 @@ func (o *operator) killLeader(ctx context.Context, room mimi.RoomURI) (*node, er
 	return leader, leader.process.kill()
 }
 
+// stopAll ends all processes of the provider side by side, gently where it can.
+func (o *operator) stopAll() error {
+	results := make(chan error, len(o.provider.nodes))
+	for _, n := range o.provider.nodes {
+		go func() { results <- n.process.stop() }()
+	}
+	var wrong []error
+	for range o.provider.nodes {
+		wrong = append(wrong, <-results)
+	}
+	return errors.Join(wrong...)
+}
+
+// startAll starts every process that does not run, and waits until all serve.
+func (o *operator) startAll(ctx context.Context) error {
+	for _, n := range o.provider.nodes {
+		if n.process.command != nil {
+			continue
+		}
+		if err := n.process.start(); err != nil {
+			return err
+		}
+	}
+	return o.ready(ctx)
+}
+
 // ready waits until every node of the provider serves.
 func (o *operator) ready(ctx context.Context) error {
 	for _, n := range o.provider.nodes {
@@ -93,24 +119,29 @@ func (o *operator) ready(ctx context.Context) error {
 	return nil
 }
 
-// digests waits until all replicas of every shard stand at the same index with the same digest, and returns the shards' number.
-func (o *operator) digests(ctx context.Context) (int, error) {
+// digests waits until all replicas of every shard stand at the same index with the same digest, and returns
+// the digest of its content by shard.
+func (o *operator) digests(ctx context.Context) (map[fsm.ShardID]string, error) {
 	status, err := o.status(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	asked := adminclient.New(o.alive()[0].adminURL())
+	found := make(map[fsm.ShardID]string)
 	for _, shard := range status.Shards {
 		err := until(ctx, fmt.Sprintf("compare the replicas of shard %d", shard.ID), func(ctx context.Context) error {
 			digests, err := asked.Digests(ctx, shard.ID)
 			if err == nil && !digests.Equal {
 				err = fmt.Errorf("they differ: %+v", digests.Replicas)
 			}
+			if err == nil {
+				found[shard.ID] = digests.Replicas[0].Content
+			}
 			return err
 		})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return len(status.Shards), nil
+	return found, nil
 }

@@ -60,21 +60,14 @@ func (c *conversation) settle(ctx context.Context) error {
 			})
 		}),
 		c.timed(ctx, "all replicas have the same state", func(ctx context.Context) ([]string, error) {
-			shards, err := c.hubNodes.digests(ctx)
-			return []string{fmt.Sprintf("%d shards, equal digests at equal indices", shards)}, err
+			digests, err := c.hubNodes.digests(ctx)
+			return []string{fmt.Sprintf("%d shards, equal digests at equal indices", len(digests))}, err
 		}),
 	)
 }
 
 func (c *conversation) revive(ctx context.Context) ([]string, error) {
-	for _, n := range c.hubNodes.provider.nodes {
-		if n.process.command == nil {
-			if err := n.process.start(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return nil, c.hubNodes.ready(ctx)
+	return nil, c.hubNodes.startAll(ctx)
 }
 
 // report prints the closing table and judges it.
@@ -96,7 +89,7 @@ func (r *run) report(ctx context.Context, c *conversation, rs *readers) error {
 		provider := reader.backend.provider.domain
 		t := c.ledger.tally(provider)
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			provider, t.accepted, t.messages, t.delivered, reader.acknowledged.Load(), t.accepted-t.delivered, t.twice)
+			provider, t.accepted, t.messages, t.delivered, reader.items(), t.accepted-t.delivered, t.twice)
 		wrong = append(wrong, c.ledger.check(provider))
 	}
 	wrong = append(wrong, table.Flush())

@@ -217,7 +217,7 @@ func (o *operations) Digests(ctx context.Context, shard fsm.ShardID) (httpapi.Sh
 		if r.Err != nil {
 			entry.Error = r.Err.Error()
 		} else {
-			entry.Digest = hex.EncodeToString(r.Digest[:])
+			entry.Digest, entry.Content = hex.EncodeToString(r.Digest[:]), hex.EncodeToString(r.Content[:])
 		}
 		digests.Replicas = append(digests.Replicas, entry)
 		digests.Equal = digests.Equal && r.Err == nil && r.Index == replicas[0].Index && r.Digest == replicas[0].Digest
