@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -147,12 +148,13 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 func (n *Node) view() NodeView {
 	view := NodeView{MapVersion: n.Map().Version(), Meta: n.meta.status(n.id)}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, r := range n.replicas {
-		view.Replicas = append(view.Replicas, r.status(n.id))
-	}
+	running := slices.Collect(maps.Values(n.replicas))
 	for shard, reason := range n.quarantined {
 		view.Replicas = append(view.Replicas, ReplicaStatus{Shard: shard, Node: n.id, Quarantined: reason})
+	}
+	n.mu.Unlock()
+	for _, r := range running { // without the lock: Raft may be busy when it is asked
+		view.Replicas = append(view.Replicas, r.status(n.id))
 	}
 	slices.SortFunc(view.Replicas, func(a, b ReplicaStatus) int { return cmp.Compare(a.Shard, b.Shard) })
 	return view
