@@ -77,7 +77,7 @@ func (n *Node) sealContext(public []byte) string {
 	return "parley hub key/" + n.config.Credentials.ClusterID() + "/" + hex.EncodeToString(public)
 }
 
-// HubSigner is the hub's key of a scheme with its entry for a room's external_senders (RFC 9420 §12.1.8.1, WIRE rule 6), or
+// HubSigner is the hub's key of a scheme with its entry for a room's external_senders (RFC 9420 §12.1.8.1), or
 // false where there is none or this node's seal key does not open it, which is logged.
 func (n *Node) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool) {
 	current := n.Map()

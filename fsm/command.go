@@ -210,7 +210,7 @@ type ClaimKeyPackages struct {
 	Credentials []mls.CredentialType
 	Exclude     mimi.ClientURI // the requester's own client, left out; none otherwise
 	ReplayKey   [32]byte       // of the Idempotency-Key, or of (peer, body)
-	// ReplayMillis is how long ReplayKey returns the same KeyPackages (WIRE rule 4): 24 h with an Idempotency-Key, else 60 s.
+	// ReplayMillis is how long ReplayKey returns the same KeyPackages: 24 h with an Idempotency-Key, else 60 s.
 	ReplayMillis uint64
 }
 

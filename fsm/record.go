@@ -12,7 +12,7 @@ const recordVersion = 1
 // record writes a record's value.
 func record(write func(*mls.Writer)) []byte { return encode(recordVersion, write) }
 
-// readRecord gets and decodes a record. A record that cannot be decoded is an error that names its kind: the state was
+// readRecord gets and decodes a record. The decoder's error is kept as text only: what is malformed here is the state, not a request. A record that cannot be decoded is an error that names its kind: the state was
 // damaged, or written by a newer program.
 func readRecord[T any](r Reader, k key, name string, read func(*mls.Reader) T) (v T, found bool, err error) {
 	value, err := r.Get(k)
@@ -24,7 +24,7 @@ func readRecord[T any](r Reader, k key, name string, read func(*mls.Reader) T) (
 	}
 	v, err = decode(name, value, read)
 	if err != nil {
-		return v, false, fmt.Errorf("the state is damaged: %w", err)
+		return v, false, fmt.Errorf("the state is damaged: %v", err)
 	}
 	return v, true, nil
 }
@@ -41,7 +41,7 @@ func scanRange[T any](r Reader, prefix, lower, upper key, name string, read func
 		// Decoded values alias what they were read from, and the value is lent for the visit only.
 		v, err := decode(name, append([]byte(nil), value...), read)
 		if err != nil {
-			return false, fmt.Errorf("the state is damaged: %w", err)
+			return false, fmt.Errorf("the state is damaged: %v", err)
 		}
 		return visit(k[len(prefix):], v)
 	})

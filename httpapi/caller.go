@@ -13,7 +13,7 @@ type caller struct {
 	peer   meta.Peer
 }
 
-// speaksFor reports whether the peer may speak for users and rooms of a domain (WIRE rule 1): a provider may have several.
+// speaksFor reports whether the peer may speak for users and rooms of a domain: a provider may have several.
 func (c caller) speaksFor(domain mimi.Provider) bool {
 	return !domain.IsZero() && (domain == c.domain || slices.Contains(c.peer.Domains, domain))
 }

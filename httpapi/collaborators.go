@@ -35,7 +35,7 @@ type Config interface {
 	Settings() fsm.Settings
 }
 
-// HubKeys are the external-sender keys of this hub, at most one per signature scheme (WIRE rule 6).
+// HubKeys are the external-sender keys of this hub, at most one per signature scheme.
 type HubKeys interface {
 	// HubSigner returns the key of a scheme and how it stands in the rooms' external_senders, or false where the hub has none.
 	HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool)

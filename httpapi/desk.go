@@ -62,7 +62,7 @@ type answer struct {
 	body        []byte
 }
 
-// coded is an outcome that the draft has a code for: always 200 (WIRE, "HTTP status").
+// coded is an outcome that the draft has a code for: always 200 (docs/deviations.md).
 func coded(message interface{ Marshal() []byte }) answer {
 	return answer{status: http.StatusOK, contentType: mimi.MediaType, body: message.Marshal()}
 }

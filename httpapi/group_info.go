@@ -131,7 +131,7 @@ func disclosedPlaintext(disclosed fsm.Disclosed) (plain mimi.GroupInfoRatchetTre
 }
 
 // senderInRoom is the hub's entry in the room's external_senders if it stands there with this key, else the key as the hub
-// publishes it (WIRE, "hub_sender").
+// publishes it (docs/deviations.md, P §5.6).
 func senderInRoom(context mls.GroupContext, sender mls.ExternalSender) mls.ExternalSender {
 	data, found := context.Extensions.Get(mls.ExtensionExternalSenders)
 	if !found {

@@ -18,7 +18,7 @@ import (
 	"parley/mimi"
 )
 
-// Identity of a peer (DESIGN §10, mimi-protocol-06 §4.1): its certificate names the domain of the From header, and the chain
+// Identity of a peer (mimi-protocol-06 §4.1): its certificate names the domain of the From header, and the chain
 // leads to what the allow-list trusts for exactly that peer. Public CAs no longer issue certificates for clientAuth, so Go's own
 // verification of client certificates cannot be used; VerifyConnection does it by peer.
 

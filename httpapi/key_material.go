@@ -42,7 +42,7 @@ func (s *PeerServer) keyMaterial(c echo.Context) error {
 	return a.send(c)
 }
 
-// claimant is the domain in whose name a peer claims: the requesting user's own provider, or the hub of the room (WIRE rule 1).
+// claimant is the domain in whose name a peer claims: the requesting user's own provider, or the hub of the room.
 func claimant(caller caller, request mimi.KeyMaterialRequest) (mimi.Provider, error) {
 	for _, domain := range []mimi.Provider{request.RequestingUser.Provider(), request.Room.Provider()} {
 		if caller.speaksFor(domain) {
@@ -160,7 +160,7 @@ func claimedResponse(claimed fsm.Claimed) (mimi.KeyMaterialResponse, error) {
 	return response, nil
 }
 
-// claimThere passes the request on byte for byte. The target's provider recognises it when it comes twice (WIRE rule 4).
+// claimThere passes the request on byte for byte. The target's provider recognises it when it comes twice.
 func (d *Desk) claimThere(ctx context.Context, claim claim) (answer, error) {
 	target := claim.target.Provider()
 	reply, err := d.outbound.Post(ctx, target, KeyMaterialTarget(claim.target), claim.body, claim.idempotencyKey)

@@ -70,7 +70,7 @@ func (s *LocalServer) uploadKeyPackages(c echo.Context) error {
 	}
 }
 
-// hubKey is an external-sender key for the creators of rooms, who must put it into external_senders (WIRE rule 6).
+// hubKey is an external-sender key for the creators of rooms, who must put it into external_senders.
 type hubKey struct {
 	SignatureScheme string            `json:"signatureScheme"`
 	CipherSuites    []mls.CipherSuite `json:"cipherSuites"`

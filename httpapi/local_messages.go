@@ -90,7 +90,7 @@ func (s *LocalServer) groupInfo(c echo.Context) error {
 }
 
 // keyMaterial is POST /v1/keyMaterial/{targetUser}, with a KeyMaterialRequest of a local user. The claim goes through the hub of
-// its room, even where the target is a local user (WIRE rule 2); one for no room goes straight to the target's provider.
+// its room, even where the target is a local user; one for no room goes straight to the target's provider.
 func (s *LocalServer) keyMaterial(c echo.Context) error {
 	claim, err := readClaim(c, c.Param("targetUser"), s.bodyBytesMax)
 	if err != nil {

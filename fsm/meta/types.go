@@ -91,7 +91,7 @@ func (s Shard) samePlace(o Shard) bool {
 // Peer is another provider that this one exchanges rooms with.
 type Peer struct {
 	Domain  mimi.Provider   // whom its certificate and From name
-	Domains []mimi.Provider // all that it may speak for (WIRE rule 1), sorted; Domain is among them
+	Domains []mimi.Provider // all that it may speak for, sorted; Domain is among them
 	// DirectoryURLs are where its directory document is; none means the well-known place of Domain.
 	DirectoryURLs []string
 	TrustPEM      []byte // certificates that it is recognised by; empty means the public roots
