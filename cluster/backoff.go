@@ -8,7 +8,8 @@ import (
 
 const (
 	backoffFirst = 5 * time.Millisecond
-	backoffMost  = 250 * time.Millisecond
+	// backoffMost is what a request may lose by not being told at once that a shard has a new leader.
+	backoffMost = 100 * time.Millisecond
 )
 
 // backoff spaces retries: a doubling wait with jitter, so that callers who failed together do not come back together.

@@ -61,7 +61,7 @@ type RaftSettings struct {
 // DefaultRaftSettings elect a new leader within about 1.5 s of the old one's death.
 func DefaultRaftSettings() RaftSettings {
 	return RaftSettings{
-		Heartbeat: 700 * time.Millisecond, LeaderLease: 400 * time.Millisecond, Commit: 300 * time.Millisecond,
+		Heartbeat: 500 * time.Millisecond, LeaderLease: 350 * time.Millisecond, Commit: 300 * time.Millisecond,
 		MaxAppendEntries: 16,
 		SnapshotBytes:    64 << 20, SnapshotEntries: 16384, SnapshotCheck: 30 * time.Second, TrailingLogs: 1024,
 	}

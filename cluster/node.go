@@ -85,7 +85,7 @@ func Open(config Config) (_ *Node, err error) {
 
 func (n *Node) openPorts() error {
 	var err error
-	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.log)}); err != nil {
+	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.config.Log)}); err != nil {
 		return err
 	}
 	if n.advertise = n.config.ClusterAdvertise; n.advertise == "" {
@@ -93,7 +93,7 @@ func (n *Node) openPorts() error {
 	}
 	n.gossip, err = gossip.Start(gossip.Config{
 		NodeID: n.id, ClusterID: n.config.Credentials.ClusterID(), ClusterAddr: n.advertise,
-		Bind: n.config.GossipListen, Keys: [][]byte{n.config.GossipKey[:]}, Quick: n.config.GossipQuick, Logger: quiet(n.log),
+		Bind: n.config.GossipListen, Keys: [][]byte{n.config.GossipKey[:]}, Quick: n.config.GossipQuick, Logger: quiet(n.config.Log),
 	})
 	return err
 }

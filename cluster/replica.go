@@ -150,7 +150,8 @@ func (r *replica) tend(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.raft.LeaderCh():
+		case leads := <-r.raft.LeaderCh():
+			r.node.log.Info("leadership of a shard changed", "shard", r.shard, "leads", leads, "term", r.raft.CurrentTerm())
 			r.node.wakeOutbox() // what this node delivers has changed
 		case <-ticker.C:
 		case <-changed:
