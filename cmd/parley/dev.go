@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,9 @@ func newDev() *cobra.Command {
 			"account, and stays up until Ctrl-C. With --once it ends after the account, with 1 if anything was not as expected.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if !slices.Contains(dev.Scenarios(), options.Scenario) {
+				return &codedError{exitUsage, fmt.Errorf("--scenario: there are %s", strings.Join(dev.Scenarios(), ", "))}
+			}
 			executable, err := os.Executable()
 			if err != nil {
 				return err

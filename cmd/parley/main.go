@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -54,11 +55,23 @@ func run(ctx context.Context, arguments []string) int {
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
+	case misused(err):
+		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	default:
 		return exitError
 	}
+}
+
+// misused recognises cobra's own complaints about a command line, which have no type.
+func misused(err error) bool {
+	for _, start := range []string{"unknown command", "required flag(s)", "accepts ", "requires at least", "invalid argument"} {
+		if strings.HasPrefix(err.Error(), start) {
+			return true
+		}
+	}
+	return false
 }
 
 func newRoot() *cobra.Command {
