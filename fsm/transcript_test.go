@@ -174,7 +174,7 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 	case "room":
 		describeRoom(t, r, room(l.words[0]), &out)
 	case "proposal":
-		at, found, err := fsm.ReadRoom(r, room(l.words[0]))
+		at, _, err := fsm.ReadRoom(r, room(l.words[0]))
 		check(t, err)
 		p, found, err := fsm.ReadProposalRecord(r, at.URI, at.GroupID, code64(l.words[1]), refOfProposal(l.words[2]))
 		check(t, err)

@@ -117,6 +117,7 @@ type ReplicaStatus struct {
 	Node    string `json:"node"`
 	Voter   bool   `json:"voter"`
 	Running bool   `json:"running"`
+	Reason  string `json:"reason,omitempty"` // why it must not run: its stores do not fit together
 	Applied uint64 `json:"applied"`
 	Commit  uint64 `json:"commit"`
 }

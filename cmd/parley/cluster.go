@@ -87,6 +87,13 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		fmt.Fprintf(w, "%d\t%d-%d\t%s\t%s\t%d\t%s\n", shard.ID, shard.FirstSlot, shard.LastSlot, shard.State, orNone(shard.Leader), shard.Term,
 			strings.Join(replicas, " "))
 	}
+	for _, shard := range s.Shards {
+		for _, r := range shard.Replicas {
+			if r.Reason != "" {
+				fmt.Fprintf(w, "\nthe replica of shard %d on %s must not run: %s\n", shard.ID, r.Node, r.Reason)
+			}
+		}
+	}
 	if len(s.Outbox) > 0 {
 		fmt.Fprintln(w, "\nWAITS FOR\tITEMS (of the shards that this node leads)")
 		for _, b := range s.Outbox {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,7 @@ func newServe() *cobra.Command {
 			if err != nil {
 				return &codedError{exitUsage, err}
 			}
+			syscall.Umask(0o077) // what the node writes is its own, also what its libraries write
 			setProcessors(log)
 			s, err := server.New(c, log)
 			if err != nil {

@@ -101,6 +101,8 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 		switch {
 		case shard.State != meta.ShardActive:
 			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("shard %d is being created", shard.ID))
+		case i >= 0 && view.Replicas[i].Quarantined != "":
+			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the replica of shard %d must not run: %s", shard.ID, view.Replicas[i].Quarantined))
 		case i < 0 || !view.Replicas[i].Running:
 			readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the replica of shard %d does not run", shard.ID))
 		case view.Replicas[i].Leader == "":

@@ -82,7 +82,7 @@ func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
 	}
 	for _, r := range seen.Replicas {
 		shard.Replicas = append(shard.Replicas, httpapi.ReplicaStatus{
-			Node: r.Node, Voter: r.Voter, Running: r.Running, Applied: r.Applied, Commit: r.Commit,
+			Node: r.Node, Voter: r.Voter, Running: r.Running, Reason: r.Quarantined, Applied: r.Applied, Commit: r.Commit,
 		})
 	}
 	return shard
