@@ -71,9 +71,22 @@ func (d delegate) NotifyMerge(nodes []*memberlist.Node) error {
 	return nil
 }
 
-func (d delegate) NotifyJoin(*memberlist.Node)   { d.wake() }
-func (d delegate) NotifyLeave(*memberlist.Node)  { d.wake() }
-func (d delegate) NotifyUpdate(*memberlist.Node) { d.wake() }
+// NotifyJoin, NotifyUpdate and NotifyLeave implement memberlist.EventDelegate. The node is lent for the call: memberlist holds its
+// lock meanwhile, and writes to the node afterwards.
+func (d delegate) NotifyJoin(node *memberlist.Node) {
+	d.g.met(node)
+	d.wake()
+}
+
+func (d delegate) NotifyUpdate(node *memberlist.Node) {
+	d.g.met(node)
+	d.wake()
+}
+
+func (d delegate) NotifyLeave(node *memberlist.Node) {
+	d.g.missed(node)
+	d.wake()
+}
 
 func (d delegate) wake() {
 	select {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -44,7 +46,12 @@ type Member struct {
 type Gossip struct {
 	list    *memberlist.Memberlist
 	self    identity
+	addr    string
 	changed chan struct{}
+
+	// members are what the events have told. memberlist's own list is of nodes that it goes on writing to.
+	mu      sync.Mutex
+	members map[string]Member // by node ID
 }
 
 // Start begins to listen. The node is alone until Join.
@@ -57,7 +64,7 @@ func Start(c Config) (*Gossip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	g.list = list
+	g.list, g.addr = list, list.LocalNode().Address()
 	return g, nil
 }
 
@@ -93,7 +100,7 @@ func (c Config) prepare() (*memberlist.Config, *Gossip, error) {
 			return nil, nil, err
 		}
 	}
-	g := &Gossip{self: identity{c.ClusterID, c.NodeID, c.ClusterAddr}, changed: make(chan struct{}, 1)}
+	g := &Gossip{self: identity{c.ClusterID, c.NodeID, c.ClusterAddr}, changed: make(chan struct{}, 1), members: make(map[string]Member)}
 	if len(g.self.encode()) > memberlist.MetaMaxSize {
 		return nil, nil, fmt.Errorf("the node's description is over %d bytes", memberlist.MetaMaxSize)
 	}
@@ -134,7 +141,7 @@ func splitAddr(addr string) (ip string, port int, err error) {
 }
 
 // Addr is where others reach this node's gossip.
-func (g *Gossip) Addr() string { return g.list.LocalNode().Address() }
+func (g *Gossip) Addr() string { return g.addr }
 
 // Join meets the nodes at addrs (host:port each) and through them the others. It fails only when none could be reached; n says
 // how many were.
@@ -147,24 +154,37 @@ func (g *Gossip) Join(addrs []string) (n int, err error) {
 
 // Members are the nodes that are believed to be up, this one too, by node ID.
 func (g *Gossip) Members() []Member {
-	var members []Member
-	for _, node := range g.list.Members() {
-		if id, err := decodeIdentity(node.Meta); err == nil && id.cluster == g.self.cluster {
-			members = append(members, Member{NodeID: id.node, ClusterAddr: id.clusterAddr, GossipAddr: node.Address()})
-		}
-	}
+	g.mu.Lock()
+	members := slices.Collect(maps.Values(g.members))
+	g.mu.Unlock()
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return members
 }
 
 // Lookup is the cluster address of a node that is believed to be up.
 func (g *Gossip) Lookup(nodeID string) (addr string, found bool) {
-	for _, m := range g.Members() {
-		if m.NodeID == nodeID {
-			return m.ClusterAddr, true
-		}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m, found := g.members[nodeID]
+	return m.ClusterAddr, found
+}
+
+// met enters a node that has come or changed.
+func (g *Gossip) met(node *memberlist.Node) {
+	id, err := decodeIdentity(node.Meta)
+	if err != nil || id.cluster != g.self.cluster {
+		return
 	}
-	return "", false
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[id.node] = Member{NodeID: id.node, ClusterAddr: id.clusterAddr, GossipAddr: node.Address()}
+}
+
+// missed takes out a node that has gone. A node's name is its ID.
+func (g *Gossip) missed(node *memberlist.Node) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.members, node.Name)
 }
 
 // Changed receives after Members has changed. Changes that come faster than they are received are one.
