@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"parley/cluster/transport"
+	"parley/storage"
 )
 
 // metaGroup is the Raft group that holds the cluster map; shards are numbered from 1.
@@ -107,7 +108,7 @@ func (n *Node) raftConfig(group uint32) *raft.Config {
 	config.SnapshotThreshold = r.SnapshotEntries
 	config.NoSnapshotRestoreOnStart = true // the state engine is the state; a snapshot is only a manifest
 	config.NoLegacyTelemetry = true
-	config.Logger = transport.RaftLogger(quiet(n.log).With("group", group))
+	config.Logger = storage.RaftLogger(quiet(n.log).With("group", group))
 	return config
 }
 

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -36,6 +37,11 @@ func (s slogSink) Accept(name string, level hclog.Level, message string, args ..
 	}
 	if name != "" {
 		args = append([]any{"part", name}, args...)
+	}
+	for i, arg := range args {
+		if text, ok := arg.(hclog.Format); ok && len(text) > 0 { // hclog.Fmt: a format and its arguments
+			args[i] = fmt.Sprintf(fmt.Sprint(text[0]), text[1:]...)
+		}
 	}
 	s.logger.Log(context.Background(), at, message, args...)
 }

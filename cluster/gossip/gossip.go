@@ -15,9 +15,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/memberlist"
 
-	"parley/cluster/transport"
+	"parley/storage"
 )
 
 // KeyBytes is the length of a gossip key (AES-256).
@@ -107,7 +108,7 @@ func (c Config) prepare() (*memberlist.Config, *Gossip, error) {
 	config.Name = c.NodeID
 	config.Label = "parley/" + c.ClusterID // authenticated with every packet, so that clusters that share a key stay apart
 	config.Keyring = keyring
-	config.Logger = transport.RaftLogger(c.Logger.With("node", c.NodeID)).StandardLogger(nil)
+	config.Logger = storage.RaftLogger(c.Logger.With("node", c.NodeID)).StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	config.DeadNodeReclaimTime = 5 * time.Second // a node may come back at another address
 	delegate := delegate{g}
 	config.Delegate, config.Events, config.Alive, config.Merge = delegate, delegate, delegate, delegate

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"parley/storage"
 )
 
 // Stage fetches what an InstallSnapshot's manifest names, before raft is told of the snapshot at all: raft's main loop stands
@@ -97,7 +99,7 @@ func (p *Port) Group(id uint32, generation uint64, addresses raft.ServerAddressP
 		stream: newStreamLayer(p, id, generation, addresses),
 		rpcs:   make(chan raft.RPC), life: life, end: end,
 	}
-	logger := RaftLogger(p.log.With("group", id))
+	logger := storage.RaftLogger(p.log.With("group", id))
 	config := raft.NetworkTransportConfig{
 		Logger: logger, Stream: g.stream, MaxPool: idleStreamsMax, Timeout: g.opts.Timeout, MaxRPCsInFlight: g.opts.RPCsInFlight,
 	}

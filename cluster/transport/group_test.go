@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"parley/storage"
 )
 
 // hashicorp/raft #695: a heartbeat must not be answered beside raft's main loop. A NetworkTransport with a handler answers it
@@ -244,7 +246,7 @@ func startMember(t *testing.T, c *cluster, id string, voters []string, opts Grou
 	config.HeartbeatTimeout, config.ElectionTimeout = 300*time.Millisecond, 300*time.Millisecond
 	config.LeaderLeaseTimeout, config.CommitTimeout = 200*time.Millisecond, 20*time.Millisecond
 	config.TrailingLogs, config.NoLegacyTelemetry = 1, true
-	config.Logger = RaftLogger(slog.New(slog.DiscardHandler))
+	config.Logger = storage.RaftLogger(slog.New(slog.DiscardHandler))
 	m := &member{id: id, state: new(recorder), snaps: raft.NewInmemSnapshotStore()}
 	m.group = c.group(c.port(id), 1, 1, opts)
 	store := raft.NewInmemStore()
