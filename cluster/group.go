@@ -30,6 +30,7 @@ type group struct {
 	id        uint32
 	machine   *machine
 	raft      *raft.Raft
+	ready     chan struct{} // closed once raft is set: its goroutines run before
 	transport *transport.GroupTransport
 	stores    groupStores
 
@@ -54,7 +55,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	if err := stores.check(); err != nil {
 		return nil, err
 	}
-	g := &group{id: m.group, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes}
+	g := &group{id: m.group, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{})}
 	m.grown = g.grew
 	applied, err := m.state.Applied()
 	if err != nil {
@@ -80,6 +81,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("group %d: %w", m.group, err), tr.Close())
 	}
+	close(g.ready)
 	return g, nil
 }
 
@@ -159,6 +161,7 @@ func (g *group) grew(bytes uint64) {
 	g.grown.Store(0)
 	g.background.Go(func() {
 		defer g.snapshotting.Store(false)
+		<-g.ready
 		// What can go wrong is fatal inside Persist, or passes: nothing new, a change of members under way, the end.
 		if err := g.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrRaftShutdown) {
 			g.machine.log.Info("no snapshot was taken", "group", g.id, "error", err)

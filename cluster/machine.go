@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -37,6 +38,8 @@ type machine struct {
 	grown func(bytes uint64)
 
 	applied appliedIndex
+	// configured is the index of the last change of the group's members that was delivered, 0 where none has been since the start.
+	configured atomic.Uint64
 
 	// mu holds batches and a restore apart: Raft applies while a snapshot for it is still being staged.
 	mu      sync.Mutex
@@ -54,6 +57,11 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	responses := make([]any, len(logs))
+	for _, log := range logs {
+		if log.Type == raft.LogConfiguration {
+			m.configured.Store(log.Index)
+		}
+	}
 	err := errStopped
 	if !m.failed {
 		err = m.applyBatch(logs, responses)

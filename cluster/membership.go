@@ -52,9 +52,8 @@ func (n *Node) Init(ctx context.Context, options InitOptions) error {
 	if options.Replication == 0 {
 		options.Replication = 3
 	}
-	bootstrap := raft.Configuration{Servers: []raft.Server{serverOf(n.id, raft.Voter)}}
-	if err := n.meta.raft.BootstrapCluster(bootstrap).Error(); err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
-		return fmt.Errorf("bootstrap the meta group: %w", err)
+	if err := n.begun(ctx); err != nil {
+		return fmt.Errorf("init: %w", err)
 	}
 	commands := []meta.Command{
 		meta.InitCluster{
@@ -71,8 +70,57 @@ func (n *Node) Init(ctx context.Context, options InitOptions) error {
 	return n.ensureHubKeys(ctx, options.HubKeys)
 }
 
+// begun makes this node the first of its cluster's meta group, unless it is in the cluster already. The mark in the directory comes
+// first: Init goes on after a crash, and a directory that came in by Join never begins anything.
+func (n *Node) begun(ctx context.Context) error {
+	how, err := n.stores.dir.Admission()
+	if err != nil {
+		return err
+	}
+	if how == admittedByJoin {
+		return nil // what follows goes to the meta group that there is
+	}
+	if how == "" {
+		if err := n.refuseIfBegun(ctx); err != nil {
+			return err
+		}
+		if err := n.stores.dir.Admit(admittedByInit); err != nil {
+			return err
+		}
+	}
+	servers := []raft.Server{serverOf(n.id, raft.Voter)}
+	if err := n.startMeta(servers); err != nil {
+		return err
+	}
+	err = n.meta.started.Load().raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		return fmt.Errorf("bootstrap the meta group: %w", err)
+	}
+	return nil
+}
+
+// refuseIfBegun asks every node that gossip knows whether the cluster exists. A node that lost its directory would otherwise begin it
+// a second time.
+func (n *Node) refuseIfBegun(ctx context.Context) error {
+	for _, member := range n.gossip.Members() {
+		if member.NodeID == n.id {
+			continue
+		}
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		status, err := n.statusOf(probe, member.NodeID)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("node %s cannot be asked whether the cluster exists: %w", member.NodeID, err)
+		}
+		if status.MapVersion > 0 {
+			return &RefusedError{fmt.Sprintf("the cluster exists: node %s belongs to it; join it instead", member.NodeID)}
+		}
+	}
+	return nil
+}
+
 func (n *Node) self() meta.Node {
-	return meta.Node{ID: n.id, ClusterAddr: n.advertise, State: meta.NodeActive}
+	return meta.Node{ID: n.id, Incarnation: n.stores.identity.Incarnation, ClusterAddr: n.advertise, State: meta.NodeActive}
 }
 
 // Join makes this node a member of the cluster that a node at address belongs to, and returns when it has the cluster's map. It
@@ -98,12 +146,13 @@ func (n *Node) Join(ctx context.Context, address string) error {
 
 // joinOnce asks the member:
 //
-//	struct { uint8 version = 1; opaque cluster_addr<V>; } JoinRequest;
+//	struct { uint8 version = 1; opaque incarnation<V>; opaque cluster_addr<V>; } JoinRequest;
 //	struct { uint8 version = 1; opaque refusal<V>; JoinNode nodes<V>; } JoinAnswer;
 //	struct { opaque id<V>; opaque address<V>; } JoinNode;
 func (n *Node) joinOnce(ctx context.Context, address string) error {
 	var w mls.Writer
 	w.Uint8(joinVersion)
+	w.Opaque([]byte(n.stores.identity.Incarnation))
 	w.Opaque([]byte(n.advertise))
 	raw, err := n.port.Call(ctx, "", address, methodJoin, w.Bytes())
 	if err != nil {
@@ -128,6 +177,13 @@ func (n *Node) joinOnce(ctx context.Context, address string) error {
 		n.hints[node[0]] = node[1]
 	}
 	n.mu.Unlock()
+	// The cluster has this directory's name now, so nobody else can come in under this node's ID.
+	if err := n.stores.dir.Admit(admittedByJoin); err != nil {
+		return err
+	}
+	if err := n.startMeta(nil); err != nil {
+		return err
+	}
 	return n.awaitMembership(ctx)
 }
 
@@ -152,14 +208,14 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 	if version := r.Uint8("version"); version != joinVersion {
 		r.Fail("version", "is not known")
 	}
-	address := string(r.Opaque("cluster_addr"))
+	incarnation, address := string(r.Opaque("incarnation")), string(r.Opaque("cluster_addr"))
 	if err := r.Close(); err != nil {
 		return nil, err
 	}
 	if !n.Map().Initialised() {
 		return nil, ErrNotInitialised
 	}
-	node := meta.Node{ID: from, ClusterAddr: address, State: meta.NodeActive}
+	node := meta.Node{ID: from, Incarnation: incarnation, ClusterAddr: address, State: meta.NodeActive}
 	var command meta.Command = meta.AddNode{Node: node}
 	if known, found := n.Map().Node(from); found && known.State == meta.NodeActive {
 		command = meta.UpdateNode{Node: node}
@@ -213,10 +269,15 @@ func (n *Node) tendOnce(current *meta.Map) error {
 			return fmt.Errorf("tell the cluster of this node's address: %w", err)
 		}
 	}
-	if !n.meta.leads() {
+	g := n.meta.started.Load()
+	if g == nil || !g.leads() {
 		return nil
 	}
-	if err := n.reconcileMeta(ctx, current); err != nil {
+	if err := n.settleMeta(ctx, g); err != nil {
+		return err
+	}
+	current = n.Map()
+	if err := n.reconcileMeta(ctx, g, current); err != nil {
 		return fmt.Errorf("members of the meta group: %w", err)
 	}
 	active := activeNodes(current)
@@ -224,6 +285,21 @@ func (n *Node) tendOnce(current *meta.Map) error {
 		return nil
 	}
 	return n.change(ctx, meta.PlaceShards{Shards: meta.EvenShards(current.ShardsWanted(), active, current.ReplicationFactor())})
+}
+
+// settleMeta brings one command through the log in each term that this node leads: only then is its map known not to be behind, and a
+// member that the map lacks may be taken out.
+func (n *Node) settleMeta(ctx context.Context, g *group) error {
+	term := g.raft.CurrentTerm()
+	if n.meta.settled.Load() == term {
+		return nil
+	}
+	var refused *RefusedError // it went through the log all the same
+	if err := n.change(ctx, meta.UpdateNode{Node: n.self()}); err != nil && !errors.As(err, &refused) {
+		return fmt.Errorf("catch up in term %d: %w", term, err)
+	}
+	n.meta.settled.Store(term)
+	return nil
 }
 
 func activeNodes(current *meta.Map) []string {
@@ -238,12 +314,12 @@ func activeNodes(current *meta.Map) []string {
 
 // reconcileMeta makes one change that brings the meta group's members nearer to what the map wants: every active node has a
 // copy, a few vote, and only a node that answers is given a vote.
-func (n *Node) reconcileMeta(ctx context.Context, current *meta.Map) error {
-	future := n.meta.raft.GetConfiguration()
+func (n *Node) reconcileMeta(ctx context.Context, g *group, current *meta.Map) error {
+	index := g.machine.configured.Load() // before the members are read: a change since then is refused by Raft
+	future := g.raft.GetConfiguration()
 	if err := future.Error(); err != nil {
 		return err
 	}
-	index := future.Index()
 	suffrage := make(map[string]raft.ServerSuffrage)
 	voters := 0
 	for _, server := range future.Configuration().Servers {
@@ -255,7 +331,7 @@ func (n *Node) reconcileMeta(ctx context.Context, current *meta.Map) error {
 	active := activeNodes(current)
 	for id := range suffrage {
 		if !slices.Contains(active, id) && id != n.id {
-			return n.meta.raft.RemoveServer(raft.ServerID(id), index, membershipWait).Error()
+			return g.raft.RemoveServer(raft.ServerID(id), index, membershipWait).Error()
 		}
 	}
 	for _, id := range active {
@@ -263,9 +339,9 @@ func (n *Node) reconcileMeta(ctx context.Context, current *meta.Map) error {
 		server := serverOf(id, raft.Nonvoter)
 		switch {
 		case !member:
-			return n.meta.raft.AddNonvoter(server.ID, server.Address, index, membershipWait).Error()
+			return g.raft.AddNonvoter(server.ID, server.Address, index, membershipWait).Error()
 		case has != raft.Voter && voters < metaVoters(len(active)) && n.hasMap(ctx, id, current.Version()):
-			return n.meta.raft.AddVoter(server.ID, server.Address, index, membershipWait).Error()
+			return g.raft.AddVoter(server.ID, server.Address, index, membershipWait).Error()
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -21,21 +22,27 @@ func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 // ErrNotInitialised: this node belongs to no cluster yet.
 var ErrNotInitialised = errors.New("the node belongs to no cluster yet")
 
-// metaReplica is this node's copy of the meta group's state. Every node has one; it votes on a few.
+// metaReplica is this node's copy of the meta group's state. Every node has one; it votes on a few. Its Raft runs only once the node
+// was let into a cluster: before, it would vote with an empty log and a memory that may have been lost with a disk.
 type metaReplica struct {
-	*group
+	machine *machine
+	stores  groupStores
+	started atomic.Pointer[group] // nil before the node was let in
+	starts  sync.Mutex            // held while it is being started
+	settled atomic.Uint64         // the term in which this replica, as its leader, has applied a command
 
 	mu      sync.Mutex
 	current *meta.Map
 	changed chan struct{} // closed when current changes
 }
 
+// openMeta reads this node's copy of the map.
 func (n *Node) openMeta() (*metaReplica, error) {
 	stores, err := n.stores.group(metaGroup)
 	if err != nil {
 		return nil, err
 	}
-	r := &metaReplica{changed: make(chan struct{})}
+	r := &metaReplica{stores: stores, changed: make(chan struct{})}
 	m := &machine{
 		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
 		apply: func(store fsm.Store, index uint64, entry []byte) (any, error) {
@@ -45,10 +52,70 @@ func (n *Node) openMeta() (*metaReplica, error) {
 	}
 	m.settled = func() error { return r.read(m) }
 	m.restored = m.settled
-	if r.group, err = n.openGroup(m, stores, nil); err != nil {
+	r.machine = m
+	if err := r.read(m); err != nil {
 		return nil, errors.Join(err, stores.close())
 	}
 	return r, nil
+}
+
+// How a node was let into its cluster, as its directory records it.
+const (
+	admittedByInit = "init"
+	admittedByJoin = "join"
+)
+
+// startMeta lets this node's replica take part, if the node was let in. servers begin the group where it has no state at all.
+func (n *Node) startMeta(servers []raft.Server) error {
+	n.meta.starts.Lock()
+	defer n.meta.starts.Unlock()
+	how, err := n.stores.dir.Admission()
+	if err != nil || how == "" || n.meta.started.Load() != nil {
+		return err
+	}
+	g, err := n.openGroup(n.meta.machine, n.meta.stores, servers)
+	if err != nil {
+		return err
+	}
+	n.meta.started.Store(g)
+	return nil
+}
+
+// leads reports whether this replica takes itself for the leader.
+func (r *metaReplica) leads() bool {
+	g := r.started.Load()
+	return g != nil && g.leads()
+}
+
+// leader is the node that this replica takes for the leader, or none.
+func (r *metaReplica) leader() string {
+	if g := r.started.Load(); g != nil {
+		return g.leader()
+	}
+	return ""
+}
+
+func (r *metaReplica) status(node string) ReplicaStatus {
+	if g := r.started.Load(); g != nil {
+		return g.status(node)
+	}
+	return ReplicaStatus{Node: node}
+}
+
+func (r *metaReplica) apply(entry []byte) (any, error) {
+	if g := r.started.Load(); g != nil {
+		return g.apply(entry)
+	}
+	return nil, raft.ErrNotLeader
+}
+
+func (r *metaReplica) close() error {
+	r.starts.Lock()
+	defer r.starts.Unlock()
+	if g := r.started.Load(); g != nil {
+		return g.close()
+	}
+	return r.stores.close()
 }
 
 // metaResult is what the meta group's state machine answers Raft for one entry.

@@ -75,6 +75,9 @@ func Open(config Config) (_ *Node, err error) {
 	if n.meta, err = n.openMeta(); err != nil {
 		return nil, err
 	}
+	if err := n.startMeta(nil); err != nil {
+		return nil, err
+	}
 	n.serve()
 	n.startReplicas(n.Map())
 	n.background.Go(n.supervise)
@@ -276,7 +279,7 @@ func (n *Node) lacks(shard meta.Shard) bool {
 	return n.replicas[shard.ID] == nil && !quarantined
 }
 
-// meetGossip looks for the seeds until one is met, and again while this node is alone.
+// meetGossip looks for the seeds until one is met, and again while gossip knows fewer nodes than the map.
 func (n *Node) meetGossip() {
 	if len(n.config.GossipSeeds) == 0 {
 		return
@@ -284,7 +287,7 @@ func (n *Node) meetGossip() {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	for {
-		if len(n.gossip.Members()) <= 1 {
+		if known := len(n.gossip.Members()); known <= 1 || known < len(activeNodes(n.Map())) {
 			if _, err := n.gossip.Join(n.config.GossipSeeds); err != nil {
 				n.log.Debug("no gossip seed could be reached", "error", err)
 			}

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"parley/cluster/pki"
 	"parley/storage"
 )
 
@@ -21,12 +24,13 @@ const quarantineName = "QUARANTINED"
 
 // stores are the node's directory and the engines that its groups share.
 type stores struct {
-	dir   *storage.Dir
-	state *storage.StateEngine
-	logs  *storage.LogEngine // nil where the shards' logs are bolt
-	log   *slog.Logger
-	fatal func(error)
-	kind  LogStore
+	dir      *storage.Dir
+	identity storage.Identity
+	state    *storage.StateEngine
+	logs     *storage.LogEngine // nil where the shards' logs are bolt
+	log      *slog.Logger
+	fatal    func(error)
+	kind     LogStore
 }
 
 // openStores opens the directory for this node alone. A directory of another node, or of another cluster, is refused.
@@ -40,8 +44,7 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 	if s.dir, err = storage.OpenDir(config.DataDir); err != nil {
 		return nil, err
 	}
-	identity := storage.Identity{NodeID: config.Credentials.NodeID(), ClusterID: config.Credentials.ClusterID()}
-	if err := s.dir.SetIdentity(identity); err != nil {
+	if err := s.identify(config.Credentials); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.staging(), 0o700); err != nil {
@@ -54,6 +57,22 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 		s.logs, err = storage.OpenLog(s.dir.LogPath(), storage.LogOptions{OnFatal: fatal, OnCorrupt: s.corrupt, Logger: quiet(config.Log)})
 	}
 	return s, err
+}
+
+// identify gives a new directory to this node, under a name that no other directory ever has, or finds that it is this node's.
+func (s *stores) identify(credentials pki.Credentials) (err error) {
+	s.identity, err = s.dir.Identity()
+	if errors.Is(err, storage.ErrNoIdentity) {
+		var incarnation [16]byte
+		if _, err := rand.Read(incarnation[:]); err != nil {
+			return err
+		}
+		s.identity.Incarnation = hex.EncodeToString(incarnation[:])
+	} else if err != nil {
+		return err
+	}
+	s.identity.NodeID, s.identity.ClusterID = credentials.NodeID(), credentials.ClusterID()
+	return s.dir.SetIdentity(s.identity)
 }
 
 // staging holds states that are being fetched from other nodes.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,8 @@ import (
 type Identity struct {
 	NodeID    string `json:"node_id"`
 	ClusterID string `json:"cluster_id"`
+	// Incarnation is a name that no other directory has, also none that the node had before.
+	Incarnation string `json:"incarnation"`
 }
 
 // Dir is a node's data directory, held by one process at a time.
@@ -28,6 +31,7 @@ type Dir struct {
 const (
 	lockName     = "LOCK"
 	identityName = "identity.json"
+	admittedName = "ADMITTED"
 )
 
 // OpenDir makes the directory if it is missing, with permissions 0700, and locks it until Close; ErrLocked if another process
@@ -131,7 +135,7 @@ func (d *Dir) Identity() (Identity, error) {
 		return Identity{}, err
 	}
 	var identity Identity
-	if err := json.Unmarshal(encoded, &identity); err != nil || identity.NodeID == "" || identity.ClusterID == "" {
+	if err := json.Unmarshal(encoded, &identity); err != nil || identity.NodeID == "" || identity.ClusterID == "" || identity.Incarnation == "" {
 		return Identity{}, errors.Join(fmt.Errorf("%s: %w", identityName, ErrCorrupt), err)
 	}
 	return identity, nil
@@ -140,8 +144,8 @@ func (d *Dir) Identity() (Identity, error) {
 // SetIdentity gives the directory to a node, durably and once. Setting the same identity again does nothing; another one is
 // refused with ErrIdentity.
 func (d *Dir) SetIdentity(identity Identity) error {
-	if identity.NodeID == "" || identity.ClusterID == "" {
-		return errors.New("storage: an identity needs a node ID and a cluster ID")
+	if identity.NodeID == "" || identity.ClusterID == "" || identity.Incarnation == "" {
+		return errors.New("storage: an identity needs a node ID, a cluster ID and an incarnation")
 	}
 	held, err := d.Identity()
 	switch {
@@ -157,6 +161,24 @@ func (d *Dir) SetIdentity(identity Identity) error {
 		return err
 	}
 	return writeFile(filepath.Join(d.path, identityName), append(encoded, '\n'))
+}
+
+// Admission is how the directory's node came into its cluster, as Admit was told; empty before that. Without it the node may have
+// lost a directory in which it had voted, so it takes part in nothing.
+func (d *Dir) Admission() (string, error) {
+	how, err := os.ReadFile(filepath.Join(d.path, admittedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(how)), err
+}
+
+// Admit records durably that the node was let into its cluster, and how. The first record stands.
+func (d *Dir) Admit(how string) error {
+	if held, err := d.Admission(); err != nil || held != "" {
+		return err
+	}
+	return writeFile(filepath.Join(d.path, admittedName), []byte(how+"\n"))
 }
 
 // FreeBytes is how much an unprivileged process can still write to the directory's file system. Writes are to be refused

@@ -51,11 +51,11 @@ func TestIdentityIsGivenOnce(t *testing.T) {
 	if pristine, err := dir.Pristine(); err != nil || !pristine {
 		t.Errorf("a new directory is pristine: %v, %v", pristine, err)
 	}
-	own := Identity{NodeID: "n1", ClusterID: "c1"}
+	own := Identity{NodeID: "n1", ClusterID: "c1", Incarnation: "i1"}
 	if err := errors.Join(dir.SetIdentity(own), dir.SetIdentity(own)); err != nil {
 		t.Fatal(err)
 	}
-	for _, other := range []Identity{{"n2", "c1"}, {"n1", "c2"}} {
+	for _, other := range []Identity{{"n2", "c1", "i1"}, {"n1", "c2", "i1"}, {"n1", "c1", "i2"}} {
 		if err := dir.SetIdentity(other); !errors.Is(err, ErrIdentity) {
 			t.Errorf("%v: %v", other, err)
 		}

@@ -110,17 +110,22 @@ func (c PlaceShards) appendTo(w *mls.Writer) {
 
 //	struct {
 //	    opaque id<V>;
+//	    opaque incarnation<V>;
 //	    opaque cluster_addr<V>;
 //	    uint8 state;
 //	} Node;
 func (n Node) appendTo(w *mls.Writer) {
 	appendText(w, n.ID)
+	appendText(w, n.Incarnation)
 	appendText(w, n.ClusterAddr)
 	w.Uint8(uint8(n.State))
 }
 
 func readNode(r *mls.Reader) Node {
-	return Node{ID: string(r.Opaque("id")), ClusterAddr: string(r.Opaque("cluster_addr")), State: NodeState(r.Uint8("state"))}
+	return Node{
+		ID: string(r.Opaque("id")), Incarnation: string(r.Opaque("incarnation")), ClusterAddr: string(r.Opaque("cluster_addr")),
+		State: NodeState(r.Uint8("state")),
+	}
 }
 
 //	struct {

@@ -16,6 +16,8 @@ func (c AddNode) apply(t *tx) Outcome {
 		return t.unchanged()
 	case found && old.State == NodeRemoved:
 		return refuse("the node %q was removed; its ID is not used again", c.Node.ID)
+	case found && old.Incarnation != c.Node.Incarnation:
+		return refuseForgetful(c.Node)
 	case found:
 		return refuse("the node %q exists; update it", c.Node.ID)
 	case c.Node.State != NodeActive:
@@ -35,6 +37,8 @@ func (c UpdateNode) apply(t *tx) Outcome {
 		return t.unchanged()
 	case old.State == NodeRemoved:
 		return refuse("the node %q was removed", c.Node.ID)
+	case old.Incarnation != c.Node.Incarnation:
+		return refuseForgetful(c.Node)
 	case c.Node.State != NodeActive && c.Node.State != NodeRemoved:
 		return refuse("the node's state %d is not known", c.Node.State)
 	}
@@ -48,9 +52,18 @@ func (c UpdateNode) apply(t *tx) Outcome {
 	return t.putNode(c.Node)
 }
 
+// refuseForgetful keeps a node out that comes back with another data directory: it has forgotten for whom it voted and what it
+// promised to keep, and could vote a second time.
+func refuseForgetful(n Node) Outcome {
+	return refuse("the node %q is known with another data directory; a node that lost its disk comes back under a new ID", n.ID)
+}
+
 func (t *tx) putNode(n Node) Outcome {
 	if reason := nameFault(n.ID); reason != "" {
 		return refuse("the node ID %s", reason)
+	}
+	if n.Incarnation == "" || len(n.Incarnation) > NameBytesMax {
+		return refuse("the node's incarnation is empty or longer than %d bytes", NameBytesMax)
 	}
 	if n.ClusterAddr == "" || len(n.ClusterAddr) > AddressBytesMax {
 		return refuse("the node's address is empty or longer than %d bytes", AddressBytesMax)

@@ -290,7 +290,11 @@ func (l line) settings() fsm.Settings {
 }
 
 func (l line) node() meta.Node {
-	return meta.Node{ID: l.word(1), ClusterAddr: l.word(2), State: meta.NodeState(l.number("state", int(meta.NodeActive)))}
+	incarnation := "disk-of-" + l.word(1)
+	if other := l.list("incarnation"); len(other) > 0 {
+		incarnation = other[0]
+	}
+	return meta.Node{ID: l.word(1), Incarnation: incarnation, ClusterAddr: l.word(2), State: meta.NodeState(l.number("state", int(meta.NodeActive)))}
 }
 
 func (l line) shard() meta.Shard {

@@ -50,6 +50,7 @@ func (s NodeState) String() string {
 // Node is a member of the cluster.
 type Node struct {
 	ID          string // as in its certificate; never used again
+	Incarnation string // of its data directory. Under the same ID with another directory it would have forgotten its votes
 	ClusterAddr string // host:port of its cluster port
 	State       NodeState
 }
