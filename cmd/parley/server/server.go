@@ -159,7 +159,8 @@ func certificates(l config.Listener) (httpapi.Certificates, error) {
 	return get, err
 }
 
-// Run serves until the context ends, which is no error, or until the node must not go on. The Server is closed then.
+// Run serves until the context ends, which is no error, or until something fails; the Server is closed then. Where the node itself must not
+// go on it returns at once and closes nothing: the process has to end, so that others take over from a leader whose disk hangs.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -181,6 +182,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		s.log.Info("stopping")
 	case cause = <-s.fatal:
+		return fmt.Errorf("the node must not go on: %w", cause)
 	case cause = <-ended:
 		running--
 	}
