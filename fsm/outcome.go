@@ -108,14 +108,14 @@ type ClaimedClient struct {
 	NotAfter   uint64            // seconds since 1970; on success
 }
 
-// Disclosed is a granted lease together with what it discloses. It is read from a replica after the grant, never stored.
+// Disclosed is a lease that is held together with what it discloses. It is read from a replica after the grant, never stored.
 type Disclosed struct {
 	Lease       LeaseGranted
 	Suite       mls.CipherSuite
 	GroupInfo   []byte            // bare, of Epoch
 	RatchetTree []byte            // optional<Node> ratchet_tree<V>
 	Pending     []PendingProposal // of Epoch, in order of acceptance
-	Epoch       mls.Epoch         // may be newer than the lease's
+	Epoch       mls.Epoch         // the lease's
 }
 
 // RoomDescribed is what the local API tells of a room.

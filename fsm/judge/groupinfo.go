@@ -67,11 +67,11 @@ func (g *GroupInfo) requester(replica fsm.Reader) (mimi.UserURI, error) {
 	return user, nil
 }
 
-// Complete reads what the lease discloses. The epoch may have moved on since: then the newer GroupInfo is the useful one, unless
-// that epoch is without the requester.
+// Complete reads what the lease discloses, if it is still the requester's in the state that is read. A Commit ends every lease,
+// and its time does: then the GroupInfo there may be another's to use, and the requester is told to ask again. Where the same
+// requester holds a newer lease by then, as after a retry, that one is answered with the epoch it is for.
 func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outcome, error) {
-	lease, granted := outcome.(fsm.LeaseGranted)
-	if !granted {
+	if _, granted := outcome.(fsm.LeaseGranted); !granted {
 		return outcome, nil
 	}
 	room, found, err := fsm.ReadRoom(replica, g.room)
@@ -88,6 +88,13 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	if !slices.ContainsFunc(room.Participants, func(p fsm.Participant) bool { return p.User == user }) {
 		return fsm.NotAllowed{Reason: "the requester is not a participant"}, nil
 	}
+	lease, held, err := fsm.ReadLease(replica, g.room)
+	if err != nil {
+		return nil, err
+	}
+	if !held || lease.Requester != user || lease.Client != nameOf(g.request.Credential) {
+		return heldBy(replica, lease)
+	}
 	tree, err := readTree(replica, g.room)
 	if err != nil {
 		return nil, err
@@ -97,8 +104,17 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 		return nil, err
 	}
 	return fsm.Disclosed{
-		Lease: lease, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: tree.Marshal(), Pending: pending, Epoch: room.Epoch,
+		Lease: lease.LeaseGranted, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: tree.Marshal(), Pending: pending, Epoch: room.Epoch,
 	}, nil
+}
+
+// heldBy tells when another's lease ends: now, where there is none.
+func heldBy(replica fsm.Reader, lease fsm.Lease) (fsm.Outcome, error) {
+	now, err := fsm.ReadClock(replica)
+	if err != nil {
+		return nil, err
+	}
+	return fsm.LeaseHeld{UntilMillis: max(lease.UntilMillis, now), NowMillis: now}, nil
 }
 
 func (g *GroupInfo) appendArguments(w *mls.Writer) {

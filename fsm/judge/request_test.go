@@ -143,6 +143,64 @@ func TestGroupInfoIsNotDisclosedToRemoved(t *testing.T) {
 	want[fsm.NotAllowed](t, outcome)
 }
 
+// granted takes a lease for a request and leaves its answer to be read later.
+func (m *maker) granted(request Request) fsm.LeaseGranted {
+	m.t.Helper()
+	verdict, err := request.Judge(m.store)
+	m.ok(err)
+	return want[fsm.LeaseGranted](m.t, m.apply(verdict.(Propose).Command))
+}
+
+// A lease whose answer is read only after it has ended discloses nothing: the GroupInfo is another's by then, or may be.
+func TestGroupInfoOfALeaseThatEnded(t *testing.T) {
+	begin := func(t *testing.T) (*maker, Request, fsm.LeaseGranted) {
+		m := openMaker(t)
+		request, err := m.groupInfoRequest("bob3", "b.example")
+		m.ok(err)
+		return m, request, m.granted(request)
+	}
+	complete := func(m *maker, request Request, granted fsm.LeaseGranted) fsm.Outcome {
+		m.t.Helper()
+		outcome, err := request.Complete(m.store, granted)
+		m.ok(err)
+		return outcome
+	}
+	commit := func(m *maker) {
+		m.t.Helper()
+		m.accepted("a.example", m.commit("alice1", false, inline(m.rename())))
+	}
+	t.Run("by a Commit", func(t *testing.T) {
+		m, request, granted := begin(t)
+		commit(m)
+		if held := want[fsm.LeaseHeld](t, complete(m, request, granted)); held != (fsm.LeaseHeld{UntilMillis: m.now, NowMillis: m.now}) {
+			t.Errorf("told %+v at %d", held, m.now)
+		}
+	})
+	t.Run("by a Commit, and lent to another", func(t *testing.T) {
+		m, request, granted := begin(t)
+		commit(m)
+		other := want[fsm.Disclosed](t, m.do(m.groupInfoRequest("bob2", "b.example")))
+		if held := want[fsm.LeaseHeld](t, complete(m, request, granted)); held != (fsm.LeaseHeld{UntilMillis: other.Lease.UntilMillis, NowMillis: m.now}) {
+			t.Errorf("told %+v at %d, the other has it until %d", held, m.now, other.Lease.UntilMillis)
+		}
+	})
+	t.Run("by a Commit, and lent to the same again", func(t *testing.T) {
+		m, request, granted := begin(t)
+		commit(m)
+		newer := want[fsm.Disclosed](t, m.do(request, nil))
+		again := want[fsm.Disclosed](t, complete(m, request, granted))
+		if again.Lease != newer.Lease || again.Lease.Token <= granted.Token || again.Epoch != newer.Lease.Epoch {
+			t.Errorf("disclosed %+v of epoch %d, the lease is %+v", again.Lease, again.Epoch, newer.Lease)
+		}
+	})
+	t.Run("by its time", func(t *testing.T) {
+		m, request, granted := begin(t)
+		m.now = granted.UntilMillis
+		m.apply(fsm.Fence{})
+		want[fsm.LeaseHeld](t, complete(m, request, granted))
+	})
+}
+
 func TestNoSuchRoom(t *testing.T) {
 	h := newHub(t)
 	race := h.recording.Race.Alice
