@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 
 	"parley/fsm"
@@ -38,7 +40,7 @@ func (*GroupInfo) kind() requestKind  { return kindGroupInfo }
 // Judge verifies the request and finds out for whom it is; whether that user may join is decided by apply.
 func (g *GroupInfo) Judge(replica fsm.Reader) (Verdict, error) {
 	user, err := g.requester(replica)
-	return concluded(Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: nameOf(g.request.Credential)}}, err)
+	return concluded(Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: g.holder()}}, err)
 }
 
 func (g *GroupInfo) requester(replica fsm.Reader) (mimi.UserURI, error) {
@@ -92,7 +94,7 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	if err != nil {
 		return nil, err
 	}
-	if !held || lease.Requester != user || lease.Client != nameOf(g.request.Credential) {
+	if !held || lease.Requester != user || lease.Client != g.holder() {
 		return heldBy(replica, lease)
 	}
 	tree, err := readTree(replica, g.room)
@@ -106,6 +108,13 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	return fsm.Disclosed{
 		Lease: lease.LeaseGranted, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: tree.Marshal(), Pending: pending, Epoch: room.Epoch,
 	}, nil
+}
+
+// holder is the client that the lease is for. A credential may name only the user, so that it takes the signature key to tell
+// the user's devices apart.
+func (g *GroupInfo) holder() string {
+	key := sha256.Sum256(g.request.SignatureKey)
+	return nameOf(g.request.Credential) + " " + hex.EncodeToString(key[:])
 }
 
 // heldBy tells when another's lease ends: now, where there is none.

@@ -201,6 +201,21 @@ func TestGroupInfoOfALeaseThatEnded(t *testing.T) {
 	})
 }
 
+// Two devices of one user may have the same credential; the lease is one device's all the same.
+func TestGroupInfoIsLentToOneDevice(t *testing.T) {
+	m := openMaker(t)
+	first, second := m.newKey(), m.newKey()
+	ask := func(key *mls.SigningKey) fsm.Outcome {
+		m.t.Helper()
+		return m.do(m.groupInfoOf(key, m.client("bob1").User.String(), "b.example", false))
+	}
+	granted := want[fsm.Disclosed](t, ask(first))
+	want[fsm.LeaseHeld](t, ask(second))
+	if again := want[fsm.Disclosed](t, ask(first)); again.Lease != granted.Lease {
+		t.Errorf("the same device got %+v, and then %+v", granted.Lease, again.Lease)
+	}
+}
+
 func TestNoSuchRoom(t *testing.T) {
 	h := newHub(t)
 	race := h.recording.Race.Alice
