@@ -81,12 +81,6 @@ func (n *Node) startMeta(servers []raft.Server) error {
 	return nil
 }
 
-// leads reports whether this replica takes itself for the leader.
-func (r *metaReplica) leads() bool {
-	g := r.started.Load()
-	return g != nil && g.leads()
-}
-
 // leader is the node that this replica takes for the leader, or none.
 func (r *metaReplica) leader() string {
 	if g := r.started.Load(); g != nil {
