@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	headsPerSlotMax = 512     // items of a slot that are looked at for one answer of Heads
-	inboxBytesMax   = 8 << 20 // bodies of one shard's page of the inbox, which travels in one answer
-	inboxItemsMax   = 1000    // of one shard's page
+	headsBytesMax = 8 << 20 // bodies of one answer of Heads
+	inboxBytesMax = 8 << 20 // bodies of one shard's page of the inbox, which travels in one answer
+	inboxItemsMax = 1000    // of one shard's page
 )
 
 // wakeOutbox tells OutboxChanged's reader.
@@ -95,24 +95,28 @@ func (r *replica) heads(heads []fsm.OutboxItem, destination mimi.Provider, busy 
 		return heads, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	bytes := 0
 	for _, at := range r.turn(slots) {
+		// However many items of a busy room stand in front, those of other rooms are found: a peer that refuses one room must not
+		// hold up the rest.
 		seen := make(map[mimi.RoomURI]bool)
-		looked := 0
+		looked := false
 		err := fsm.ReadOutbox(view, at.slot, destination, 0, func(item fsm.OutboxItem) (bool, error) {
-			looked++
+			looked = true
 			if !seen[item.Room] && !busy(item.Room) {
 				heads = append(heads, item)
+				bytes += len(item.Body)
 			}
 			seen[item.Room] = true
-			return looked < headsPerSlotMax && len(heads) < max, nil
+			return len(heads) < max && bytes < headsBytesMax, nil
 		})
 		if err != nil {
 			return heads, err
 		}
-		if looked == 0 {
+		if !looked {
 			r.outbox.emptied(destination, at)
 		}
-		if len(heads) >= max {
+		if len(heads) >= max || bytes >= headsBytesMax {
 			break
 		}
 	}

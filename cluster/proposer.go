@@ -15,7 +15,8 @@ import (
 const (
 	gatherWindow     = 2 * time.Millisecond // the longest that a command waits for company
 	gatherBytesMax   = 256 << 10            // commands gathered for one entry
-	entryBytesMax    = 512 << 10            // one Raft entry; a command alone may go up to here
+	entryBytesMax    = 512 << 10            // one Raft entry
+	commandBytesMax  = 480 << 10            // one command, see commandLimit
 	entryOverhead    = 256                  // an entry's own fields, and the length in front of each command
 	enqueueTimeout   = time.Second          // for Raft's own queue, which the bounds below keep short
 	exclusiveFlights = 8                    // entries on their way into the log, per lane
@@ -64,15 +65,23 @@ func newProposer(r raftApplier, t *hubTime) *proposer {
 // *mls.MalformedError; a full lane is fsm.ErrOverloaded.
 func (p *proposer) propose(command fsm.Command) (<-chan decision, error) {
 	size := len(fsm.EncodeCommand(command))
-	if size > entryBytesMax-entryOverhead {
-		return nil, &mls.MalformedError{Field: "body", Reason: fmt.Sprintf(
-			"it makes a log record of %d bytes, more than %d", size, entryBytesMax-entryOverhead)}
+	if limit := commandLimit(command); size > limit {
+		return nil, &mls.MalformedError{Field: "body", Reason: fmt.Sprintf("it makes a log record of %d bytes, more than %d", size, limit)}
 	}
 	proposal := &proposal{command: command, bytes: size + 8, decided: make(chan decision, 1)}
 	if err := p.lanes[command.Lane()].push(proposal); err != nil {
 		return nil, err
 	}
 	return proposal.decided, nil
+}
+
+// commandLimit is the most that a command may take in the log. What comes from a hub's fanout may fill an entry; everything else stays
+// below, so that what was accepted here fits a follower's log too, with the names that are added on the way.
+func commandLimit(command fsm.Command) int {
+	if _, fanout := command.(fsm.ReceiveFanout); fanout {
+		return entryBytesMax - entryOverhead
+	}
+	return commandBytesMax
 }
 
 // close stops taking commands, waits until those in flight are decided, and refuses the rest. Raft has to run until it

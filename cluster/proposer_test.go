@@ -157,6 +157,15 @@ func TestProposerBounds(t *testing.T) {
 		if _, err := p.propose(fsm.SubmitMessage{Message: make([]byte, entryBytesMax)}); !errors.As(err, &malformed) {
 			t.Errorf("a command over the limit: %v", err)
 		}
+		// A follower's command carries the same message with longer names, so it may be larger than the hub's.
+		between := make([]byte, (commandBytesMax+entryBytesMax)/2)
+		if _, err := p.propose(fsm.SubmitMessage{Message: between}); !errors.As(err, &malformed) {
+			t.Errorf("a command over its own limit: %v", err)
+		}
+		fanout := fsm.ReceiveFanout{Room: room(t, "large"), Hub: provider(t, "a.example"), Messages: []fsm.FanoutItem{{Bytes: between}}}
+		if _, err := p.propose(fanout); err != nil {
+			t.Errorf("a fanout that fits an entry: %v", err)
+		}
 		var overloaded int
 		for range 2 * laneBytesMax / (400 << 10) {
 			if _, err := p.propose(large); errors.Is(err, fsm.ErrOverloaded) {

@@ -111,7 +111,8 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			return v.Outcome, 0, nil
 		case judge.Refuse:
 			if q.floor > 0 {
-				return v.Outcome, 0, nil
+				outcome, err := q.known(v.Outcome)
+				return outcome, 0, err
 			}
 			fence, err := q.propose(ctx, shard, fsm.Fence{})
 			if err != nil {
@@ -123,6 +124,9 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			if err != nil {
 				return nil, 0, err
 			}
+			if _, err := q.known(decided.outcome); err != nil {
+				return nil, 0, err
+			}
 			if changed, yes := decided.outcome.(fsm.ReadSetChanged); yes {
 				q.floor = max(q.floor, changed.Index)
 				if changes++; changes >= changesMax && !replica.leads() {
@@ -130,11 +134,33 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 				}
 				continue
 			}
+			q.open = true // it is in the log: whatever fails from here on, "nothing was written" would be a lie
 			outcome, err := q.complete(ctx, replica, decided, patience)
 			return outcome, decided.index, err
 		default:
 			return nil, 0, fmt.Errorf("judge: a verdict of type %T", verdict)
 		}
+	}
+}
+
+// known is the outcome, unless it could be the answer to a retry of something that an earlier attempt of this request got accepted.
+func (q *query) known(outcome fsm.Outcome) (fsm.Outcome, error) {
+	if q.open && forgotten(outcome) {
+		return nil, q.unavailable(errors.New("an earlier attempt may have been accepted, and the record of it is gone"))
+	}
+	return outcome, nil
+}
+
+// forgotten reports a refusal that a retry of something accepted gets as well, once the record of the acceptance has been dropped: a
+// message of an epoch that has left the window, a Commit of an epoch whose winner is no longer known.
+func forgotten(outcome fsm.Outcome) bool {
+	switch o := outcome.(type) {
+	case fsm.EpochTooOld:
+		return true
+	case fsm.WrongEpoch:
+		return o.Winner == [32]byte{}
+	default:
+		return false
 	}
 }
 
@@ -181,7 +207,7 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	raw, sent, err := q.node.call(ctx, target, methodDo, w.Bytes())
 	switch reply := received(raw, sent, err); reply.code {
 	case answerOutcome:
-		return reply.outcome, nil
+		return q.known(reply.outcome)
 	case answerMalformed:
 		return nil, &reply.fault
 	case answerUnknown:
@@ -234,6 +260,9 @@ func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request
 			return reply
 		}
 		n.log.Error("request from another node", "shard", id, "error", err)
+		if q.open {
+			return answer{code: answerUnknown}
+		}
 		return answer{code: answerFault}
 	}
 }

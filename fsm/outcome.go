@@ -87,8 +87,8 @@ type LeaseHeld struct {
 // Uploaded counts what became of an upload.
 type Uploaded struct {
 	Stored  uint32
-	Known   uint32              // the same KeyPackage was there already, unclaimed
-	Refused []mls.KeyPackageRef // claimed before, or over the limit
+	Known   uint32              // the client uploaded the same KeyPackage before; it may have been claimed since
+	Refused []mls.KeyPackageRef // of another client, over the limit, or with a lifetime that is not taken
 	Left    uint32              // single-use KeyPackages of the client now in store
 }
 

@@ -6,14 +6,15 @@ import (
 )
 
 // uploadKeyPackages adds to a client's inventory. Each KeyPackage is taken or refused for itself; an upload of which nothing is
-// taken brings no client into being, for a client without KeyPackages would spoil every claim.
+// taken brings no client into being, for a client without KeyPackages would spoil every claim. One that the client uploaded
+// before is known although it was claimed meanwhile: a retry of an accepted upload must not hear that it was refused.
 func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 	user, position, client := t.clientOf(c.User, c.Client)
 	var outcome Uploaded
 	for _, p := range c.Packages {
 		known, found := get(t, func(r Reader) (refRecord, bool, error) { return readRef(r, c.User, p.Ref) })
 		switch {
-		case found && !known.claimed && known.position == position:
+		case found && known.position == position:
 			outcome.Known++
 		case found || !t.uploadable(p) || *client.count(p.LastResort) >= t.settings.KeyPackagesPerClientMax:
 			outcome.Refused = append(outcome.Refused, p.Ref)

@@ -108,7 +108,8 @@ func (d *Desk) claim(ctx context.Context, from mimi.Provider, claim claim) (answ
 		return answer{}, badUpstream(claim.target.Provider(), err)
 	}
 	if err := d.recordRoutes(ctx, claim.request.Room, response); err != nil {
-		return answer{}, err
+		// The KeyPackages are claimed. "Nothing was written" would have them thrown away; the same request again gets them.
+		return answer{}, fmt.Errorf("%w: the claim stands, its routes are not recorded: %v", fsm.ErrUnknownOutcome, err)
 	}
 	return a, nil
 }

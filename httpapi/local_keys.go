@@ -20,8 +20,8 @@ type uploadRequest struct {
 // uploadResult says what became of them.
 type uploadResult struct {
 	Stored  uint32   `json:"stored"`
-	Known   uint32   `json:"known"`   // were there already
-	Refused [][]byte `json:"refused"` // references of those claimed before or over the limit
+	Known   uint32   `json:"known"`   // uploaded by the client before, claimed since or not
+	Refused [][]byte `json:"refused"` // references of those of another client, over the limit, or with a lifetime that is not taken
 	Left    uint32   `json:"left"`    // single-use KeyPackages of the client now in store
 }
 
