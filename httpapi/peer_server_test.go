@@ -299,14 +299,14 @@ func TestPeerKeyMaterialAsTarget(t *testing.T) {
 		t.Errorf("routes were not recorded at the room but %T", asked[1])
 	}
 
-	// Until the routes are written nobody gets the KeyPackages.
+	// Until the routes are written nobody gets the KeyPackages, and nobody is told that nothing was written: they are claimed.
 	d.hub.answer = func(r judge.Request) (fsm.Outcome, error) {
 		if _, routes := r.(*judge.RecordRoutes); routes {
 			return nil, fsm.ErrNotProposed
 		}
 		return hub.answer(r)
 	}
-	if a := d.post(t, path("keyMaterial", alice), claimBody(t, bob, alice, theirRoom)); a.status != http.StatusServiceUnavailable {
+	if a := d.post(t, path("keyMaterial", alice), claimBody(t, bob, alice, theirRoom)); a.status != http.StatusServiceUnavailable || !bytes.Contains(a.body, []byte("unknown")) {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 	d.hub.set(fsm.NotAllowed{Reason: "x"}, nil)
