@@ -69,6 +69,10 @@ func newClusterStatus() *cobra.Command {
 }
 
 func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
+	if s.ClusterID == "" {
+		fmt.Fprintf(w, "node %s belongs to no cluster yet: run 'parley cluster init' or 'parley node join'\n", s.Node)
+		return
+	}
 	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
 	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS")
 	for _, n := range s.Nodes {

@@ -80,10 +80,7 @@ func refuse(format string, args ...any) Outcome { return Refused{fmt.Sprintf(for
 
 func (c InitCluster) apply(t *tx) Outcome {
 	if t.m.Initialised() {
-		if t.m.cluster.id == c.ClusterID {
-			return t.unchanged()
-		}
-		return refuse("this is cluster %q already", t.m.cluster.id)
+		return c.again(t)
 	}
 	if reason := nameFault(c.ClusterID); reason != "" {
 		return refuse("the cluster ID %s", reason)
@@ -100,6 +97,22 @@ func (c InitCluster) apply(t *tx) Outcome {
 	t.set(newKey(keyCluster), clusterRecord{c.ClusterID, c.ReplicationFactor, c.Shards}.appendTo)
 	t.setSettings(c.Settings)
 	return t.changed()
+}
+
+// again answers for a cluster that exists: an init that was cut off may be repeated, but it must ask for the same cluster. What can change
+// later is not compared.
+func (c InitCluster) again(t *tx) Outcome {
+	is := t.m.cluster
+	switch {
+	case is.id != c.ClusterID:
+		return refuse("this is cluster %q already", is.id)
+	case len(c.Settings.Domains) == 0 || c.Settings.Domains[0] != t.m.settings.Domains[0]:
+		return refuse("the cluster exists and speaks as %s", t.m.settings.Domains[0])
+	case is.replication != c.ReplicationFactor || is.shards != c.Shards:
+		return refuse("the cluster exists with %d shards of %d replicas", is.shards, is.replication)
+	default:
+		return t.unchanged()
+	}
 }
 
 func (c PutSettings) apply(t *tx) Outcome {
