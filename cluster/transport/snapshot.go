@@ -61,37 +61,40 @@ func (s *stageState) enter(parent context.Context, term uint64) (context.Context
 
 // install stages a snapshot and then lets raft have it, or answers raft's RPC with the error.
 func (g *GroupTransport) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
-	manifest, err := g.prepare(rpc, req)
-	if err != nil {
+	if err := g.stageAndPass(rpc, req); err != nil {
 		g.port.log.Warn("snapshot not staged", "group", g.id, "index", req.LastLogIndex, "error", err)
 		// The answer goes to a channel of one, which only this call fills.
 		rpc.Respond(&raft.InstallSnapshotResponse{Term: req.Term}, err)
-		return
 	}
-	rpc.Reader = bytes.NewReader(manifest)
-	g.pass(rpc)
 }
 
-func (g *GroupTransport) prepare(rpc raft.RPC, req *raft.InstallSnapshotRequest) ([]byte, error) {
+// stageAndPass keeps its turn until raft has the snapshot: one that was superseded and came late would set raft back and let it drop
+// log that it has acknowledged.
+func (g *GroupTransport) stageAndPass(rpc raft.RPC, req *raft.InstallSnapshotRequest) error {
 	if req.Size < 0 || req.Size > ManifestBytesMax {
-		return nil, fmt.Errorf("a snapshot manifest of %d bytes, more than %d", req.Size, ManifestBytesMax)
+		return fmt.Errorf("a snapshot manifest of %d bytes, more than %d", req.Size, ManifestBytesMax)
 	}
 	manifest := make([]byte, req.Size)
 	if _, err := io.ReadFull(rpc.Reader, manifest); err != nil {
-		return nil, fmt.Errorf("snapshot manifest: %w", err)
+		return fmt.Errorf("snapshot manifest: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(g.life, g.opts.StageTimeout)
 	defer cancel()
 	ctx, leave, err := g.stage.enter(ctx, req.Term)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer leave()
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.opts.Stage(ctx, req, manifest); err != nil {
-		return nil, fmt.Errorf("stage snapshot: %w", err)
+		return fmt.Errorf("stage snapshot: %w", err)
 	}
-	return manifest, nil
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	rpc.Reader = bytes.NewReader(manifest)
+	g.pass(rpc)
+	return nil
 }
