@@ -75,14 +75,32 @@ func (c *conversation) timed(ctx context.Context, text string, run func(context.
 	return nil
 }
 
+// act is a step with what is shown of it.
+type act struct {
+	text string
+	run  func(context.Context) ([]string, error)
+}
+
+// inOrder runs steps until one fails.
+func (c *conversation) inOrder(ctx context.Context, acts ...act) error {
+	for _, a := range acts {
+		if err := c.timed(ctx, a.text, a.run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // meet: KeyPackages, a claim across providers, a room, and the Commit that brings Bob in.
 func (c *conversation) meet(ctx context.Context) error {
-	return errors.Join(
-		c.timed(ctx, "Bob's three clients upload KeyPackages at "+c.follower.provider.domain, c.uploadAll),
-		c.timed(ctx, "Alice claims a KeyPackage for each of Bob's clients, across providers", c.claim),
-		c.timed(ctx, "Alice creates "+c.room().String(), c.create),
-		c.send(ctx, c.recording.Steps[1], "Alice's Commit bundle adds Bob and two of his clients", c.both()...),
-	)
+	if err := c.inOrder(ctx,
+		act{"Bob's three clients upload KeyPackages at " + c.follower.provider.domain, c.uploadAll},
+		act{"Alice claims a KeyPackage for each of Bob's clients, across providers", c.claim},
+		act{"Alice creates " + c.room().String(), c.create},
+	); err != nil {
+		return err
+	}
+	return c.send(ctx, c.recording.Steps[1], "Alice's Commit bundle adds Bob and two of his clients", c.both()...)
 }
 
 func (c *conversation) uploadAll(ctx context.Context) ([]string, error) {

@@ -2,7 +2,6 @@ package dev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,7 +35,10 @@ func (c *conversation) endure(ctx context.Context) error {
 		}
 		failovers = append(failovers, c.failover)
 		commits = append(commits, step)
-		if err := errors.Join(c.askAgain(ctx, step), c.timed(ctx, "the killed node starts again", c.revive)); err != nil {
+		if err := c.askAgain(ctx, step); err != nil {
+			return err
+		}
+		if err := c.timed(ctx, "the killed node starts again", c.revive); err != nil {
 			return err
 		}
 	}

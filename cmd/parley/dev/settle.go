@@ -47,9 +47,9 @@ func (rs *readers) stop() error {
 // settle brings the killed node back, waits until everything accepted has arrived, and compares all replicas.
 func (c *conversation) settle(ctx context.Context) error {
 	c.show.heading("Settling the account")
-	return errors.Join(
-		c.timed(ctx, "the killed node starts again and catches up", c.revive),
-		c.timed(ctx, "everything that was accepted has arrived at both providers", func(ctx context.Context) ([]string, error) {
+	return c.inOrder(ctx,
+		act{"the killed node starts again and catches up", c.revive},
+		act{"everything that was accepted has arrived at both providers", func(ctx context.Context) ([]string, error) {
 			return nil, until(ctx, "wait for deliveries", func(context.Context) error {
 				for _, provider := range c.both() {
 					if missing := c.ledger.missing(provider); len(missing) > 0 {
@@ -58,11 +58,11 @@ func (c *conversation) settle(ctx context.Context) error {
 				}
 				return nil
 			})
-		}),
-		c.timed(ctx, "all replicas have the same state", func(ctx context.Context) ([]string, error) {
+		}},
+		act{"all replicas have the same state", func(ctx context.Context) ([]string, error) {
 			digests, err := c.hubNodes.digests(ctx)
 			return []string{fmt.Sprintf("%d shards, equal digests at equal indices", len(digests))}, err
-		}),
+		}},
 	)
 }
 
