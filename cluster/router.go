@@ -57,13 +57,23 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 			case moved:
 				q.floor = 0 // an index of another shard's log
 			case !errors.Is(err, errElsewhere):
-				return nil, err
+				return nil, q.final(err)
 			}
 		}
 		if err := pause.wait(ctx); err != nil {
 			return nil, q.unavailable(err)
 		}
 	}
+}
+
+// final is the error that the request ends with. Once something of it may be in the log, whatever went wrong after that leaves the outcome
+// unknown: a fault of this node, or a complaint about the request, would read as a failure.
+func (q *query) final(err error) error {
+	if !q.open || errors.Is(err, fsm.ErrUnknownOutcome) {
+		return err
+	}
+	q.node.log.Error("a request failed after it may have been decided", "error", err)
+	return fmt.Errorf("%w: %v", fsm.ErrUnknownOutcome, err)
 }
 
 func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -256,13 +266,10 @@ func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request
 	case errors.Is(err, errBehind), errors.Is(err, errElsewhere):
 		return answerOf(q.unavailable(err))
 	default:
-		if reply := answerOf(err); reply.code != answerFault {
+		if reply := answerOf(q.final(err)); reply.code != answerFault {
 			return reply
 		}
 		n.log.Error("request from another node", "shard", id, "error", err)
-		if q.open {
-			return answer{code: answerUnknown}
-		}
 		return answer{code: answerFault}
 	}
 }

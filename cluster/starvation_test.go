@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"parley/fsm"
 	"parley/fsm/fsmtest"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // A peer may refuse one room for hours. However much waits for that room, what waits for another room of the same slot goes out.
@@ -55,6 +58,21 @@ func TestForgottenIsNotRefused(t *testing.T) {
 		won := fsm.WrongEpoch{Current: 6, Winner: [32]byte{1}}
 		if got, err := q.known(won); err != nil || got != won {
 			t.Errorf("a known winner became %v, %v", got, err)
+		}
+	}
+}
+
+// A fault after the decision, or a complaint about the request, must not read as a failure.
+func TestFaultAfterDecisionIsUnknown(t *testing.T) {
+	q := &query{tries: tries{node: &Node{log: slog.New(slog.DiscardHandler)}}}
+	for _, cause := range []error{errors.New("the disk"), &mls.MalformedError{Field: "f", Reason: "r"}, fsm.ErrNotProposed} {
+		q.open = false
+		if err := q.final(cause); !errors.Is(err, cause) || errors.Is(err, fsm.ErrUnknownOutcome) {
+			t.Errorf("before a decision %v became %v", cause, err)
+		}
+		q.open = true
+		if err := q.final(cause); !errors.Is(err, fsm.ErrUnknownOutcome) || errors.Is(err, cause) {
+			t.Errorf("after a decision %v became %v", cause, err)
 		}
 	}
 }
