@@ -10,10 +10,31 @@ func readAccepted(r *mls.Reader) Accepted {
 	return Accepted{Millis: r.Uint64("millis"), Epoch: mls.Epoch(r.Uint64("epoch"))}
 }
 
+// knownMessage is an accepted message: its answer, and who may ask for it again.
+//
+//	struct {
+//	    Accepted accepted;
+//	    opaque sender<V>;
+//	} KnownMessage;
+type knownMessage struct {
+	accepted Accepted
+	sender   mimi.UserURI
+}
+
+func (m knownMessage) appendTo(w *mls.Writer) {
+	m.accepted.appendTo(w)
+	m.sender.AppendTo(w)
+}
+
+func readKnownMessage(r *mls.Reader) knownMessage {
+	return knownMessage{accepted: readAccepted(r), sender: mimi.ReadUserURI(r, "sender")}
+}
+
 // ReadKnownMessage returns the answer that a message got; false where it was not accepted, or its epoch has left the window.
 // hash is the SHA-256 of its MLSMessage.
 func ReadKnownMessage(r Reader, room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]byte) (Accepted, bool, error) {
-	return readRecord(r, messageKey(room, group, epoch, hash), "accepted message", readAccepted)
+	known, found, err := readRecord(r, messageKey(room, group, epoch, hash), "accepted message", readKnownMessage)
+	return known.accepted, found, err
 }
 
 func messageKey(room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]byte) key {
@@ -27,17 +48,20 @@ func (t *tx) submitMessage(c SubmitMessage) Outcome {
 		return NoSuchRoom{}
 	}
 	k := messageKey(c.Room, c.GroupID, c.Epoch, c.Hash)
-	known, found := get(t, func(r Reader) (Accepted, bool, error) {
-		return readRecord(r, k, "accepted message", readAccepted)
+	known, found := get(t, func(r Reader) (knownMessage, bool, error) {
+		return readRecord(r, k, "accepted message", readKnownMessage)
 	})
-	if found {
-		return known
+	switch {
+	case found && known.sender == c.Sender:
+		return known.accepted
+	case found:
+		return NotAllowed{Reason: "the message was accepted from another sender"}
 	}
 	if refusal := t.refuseMessage(head, c); refusal != nil {
 		return refusal
 	}
 	accepted := Accepted{Millis: t.now, Epoch: head.epoch}
-	t.set(k, record(accepted.appendTo))
+	t.set(k, record(knownMessage{accepted, c.Sender}.appendTo))
 	t.sendAll(c.Room, head.destinations, t.fanoutApplication(c.Message))
 	return accepted
 }
