@@ -23,7 +23,7 @@ func (s *PeerServer) keyMaterial(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	claim, err := readClaim(c, c.Param("*"), s.bodyBytesMax)
+	claim, err := readClaim(c, lastInPath(c), s.bodyBytesMax)
 	if err != nil {
 		return err
 	}

@@ -116,12 +116,18 @@ func (s *PeerServer) caller(c echo.Context) (caller, error) {
 	return from, nil
 }
 
+// lastInPath is what stands behind the endpoint's name, as it was sent. The router's own parameter is sometimes unescaped and
+// sometimes not, so that a URI with percent-encoding of its own could be unescaped twice.
+func lastInPath(c echo.Context) string {
+	return strings.TrimPrefix(c.Request().URL.EscapedPath(), strings.TrimSuffix(c.Path(), "*"))
+}
+
 // roomRequest reads what the endpoints of a room have in common: who sends, which room the path names, and the body.
 func (s *PeerServer) roomRequest(c echo.Context) (from caller, room mimi.RoomURI, body []byte, err error) {
 	if from, err = s.caller(c); err != nil {
 		return caller{}, mimi.RoomURI{}, nil, err
 	}
-	if room, err = mimi.RoomURIFromPath(c.Param("*")); err != nil {
+	if room, err = mimi.RoomURIFromPath(lastInPath(c)); err != nil {
 		return caller{}, mimi.RoomURI{}, nil, err
 	}
 	if body, err = readBody(c, s.bodyBytesMax); err != nil {

@@ -403,12 +403,24 @@ func TestPeerPaths(t *testing.T) {
 			t.Errorf("%s: %d %s", p, a.status, a.body)
 		}
 	}
+	// A room whose own URI has percent-encoding: the bare form is not unescaped, the encoded one once.
+	percent, err := mimi.ParseRoomURI("mimi://a.example/r/50%25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"/v1/submitMessage/mimi://a.example/r/50%25", path("submitMessage", percent)} {
+		d.hub.set(fsm.Accepted{}, nil)
+		if a := d.post(t, p, submitBody(bob)); a.status != http.StatusOK || d.hub.asked()[0].Slot() != fsm.SlotOfRoom(percent) {
+			t.Errorf("%s: %d %s", p, a.status, a.body)
+		}
+	}
 	for p, want := range map[string]int{
-		"/v1/submitMessage/nonsense":      http.StatusBadRequest,
-		path("submitMessage", theirRoom):  http.StatusNotFound, // not hosted here
-		"/v1/nothing/here":                http.StatusNotFound,
-		path("keyMaterial", cathy):        http.StatusBadRequest, // the body names alice
-		"/v1/keyMaterial/mimi%3A%2F%2Fa.": http.StatusBadRequest,
+		"/v1/submitMessage/mimi%253A%252F%252Fa.example%252Fr%252Fclubhouse": http.StatusBadRequest, // encoded twice
+		"/v1/submitMessage/nonsense":                                         http.StatusBadRequest,
+		path("submitMessage", theirRoom):                                     http.StatusNotFound, // not hosted here
+		"/v1/nothing/here":                                                   http.StatusNotFound,
+		path("keyMaterial", cathy):                                           http.StatusBadRequest, // the body names alice
+		"/v1/keyMaterial/mimi%3A%2F%2Fa.":                                    http.StatusBadRequest,
 	} {
 		body := submitBody(bob)
 		if p == path("keyMaterial", cathy) {
