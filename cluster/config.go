@@ -7,7 +7,9 @@ import (
 	"net"
 	"time"
 
+	"parley/cluster/gossip"
 	"parley/cluster/pki"
+	"parley/cluster/transport"
 )
 
 // Config is what a node is opened with. What the whole cluster agrees on is not here but in the meta group.
@@ -24,8 +26,14 @@ type Config struct {
 	GossipSeeds  []string // gossip addresses of other nodes; may be empty
 	GossipQuick  bool     // short intervals, for nodes on one machine
 
-	LogStore LogStore // what keeps the shards' logs
-	SealKey  [32]byte // seals the hub's keys in the replicated state; the same on every node
+	LogStore LogStore          // what keeps the shards' logs
+	Disk     Disk              // the machine's own outside tests
+	Network  transport.Network // nil: the machine's own
+
+	// Gossip finds other nodes; nil: memberlist, by the fields above.
+	Gossip func(gossip.Config) (Gossip, error)
+
+	SealKey [32]byte // seals the hub's keys in the replicated state; the same on every node
 
 	Log   *slog.Logger
 	Clock Clock // SystemClock outside tests
@@ -35,6 +43,16 @@ type Config struct {
 	OnFatal func(error)
 
 	Raft RaftSettings // DefaultRaftSettings outside tests
+}
+
+// Gossip is what a node needs of the way in which nodes find each other. It is a hint and never an authority. Every method may
+// be called concurrently.
+type Gossip interface {
+	Addr() string             // a seed for others
+	Members() []gossip.Member // that are believed to be up, this node too
+	Lookup(node string) (clusterAddr string, found bool)
+	Join(seeds []string) (met int, err error)
+	Close() error
 }
 
 // LogStore selects the store behind the shards' Raft logs. The meta group always uses bolt.
@@ -83,6 +101,7 @@ func (c Config) Validate() error {
 	check(c.GossipKey != [32]byte{}, "GossipKey is missing")
 	check(c.SealKey != [32]byte{}, "SealKey is missing")
 	check(c.LogStore == PebbleLogs || c.LogStore == BoltLogs, "LogStore must be %q or %q, is %q", PebbleLogs, BoltLogs, c.LogStore)
+	check(c.Disk.Stable == nil || c.LogStore == PebbleLogs, "Disk.Stable needs LogStore %q", PebbleLogs)
 	check(c.Log != nil, "Log is missing")
 	check(c.Clock.Wall != nil && c.Clock.Monotonic != nil, "Clock is missing")
 	check(c.OnFatal != nil, "OnFatal is missing")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"parley/fsm"
@@ -132,10 +133,10 @@ func TestRestoreIsFinishedAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.running = false
-	if err := m.finishRestore(staged + ".missing"); err != nil || !m.state.Restoring() {
+	if err := m.finishRestore(vfs.Default, staged+".missing"); err != nil || !m.state.Restoring() {
 		t.Errorf("without the staged state: %v", err)
 	}
-	if err := m.finishRestore(staged); err != nil {
+	if err := m.finishRestore(vfs.Default, staged); err != nil {
 		t.Fatal(err)
 	}
 	if got := history(t, m); len(got) != 9 || m.applied.current() != 9 || m.state.Restoring() || len(*fatal) > 0 {

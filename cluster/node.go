@@ -26,7 +26,7 @@ type Node struct {
 
 	stores *stores
 	port   *transport.Port
-	gossip *gossip.Gossip
+	gossip Gossip
 	meta   *metaReplica
 
 	outboxChanged chan struct{} // capacity 1
@@ -88,16 +88,25 @@ func Open(config Config) (_ *Node, err error) {
 
 func (n *Node) openPorts() error {
 	var err error
-	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.config.Log)}); err != nil {
+	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{
+		Logger: quiet(n.config.Log), Network: n.config.Network,
+	}); err != nil {
 		return err
 	}
 	if n.advertise = n.config.ClusterAdvertise; n.advertise == "" {
 		n.advertise = n.port.Addr().String()
 	}
-	n.gossip, err = gossip.Start(gossip.Config{
+	start := n.config.Gossip
+	if start == nil {
+		start = func(c gossip.Config) (Gossip, error) { return gossip.Start(c) }
+	}
+	found, err := start(gossip.Config{
 		NodeID: n.id, ClusterID: n.config.Credentials.ClusterID(), ClusterAddr: n.advertise,
 		Bind: n.config.GossipListen, Keys: [][]byte{n.config.GossipKey[:]}, Quick: n.config.GossipQuick, Logger: quiet(n.config.Log),
 	})
+	if err == nil {
+		n.gossip = found
+	}
 	return err
 }
 

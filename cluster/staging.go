@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"parley/cluster/transport"
@@ -45,33 +45,34 @@ func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named 
 	if err := n.download(ctx, staged+".part", named); err != nil {
 		return fmt.Errorf("fetch the state of group %d from %s: %w", m.group, named.source, err)
 	}
-	if err := os.Rename(staged+".part", staged); err != nil {
+	fs := n.stores.dir.FS()
+	if err := fs.Rename(staged+".part", staged); err != nil {
 		return err
 	}
-	if err := m.replaceFrom(ctx, staged, named.index); err != nil {
+	if err := m.replaceFrom(ctx, fs, staged, named.index); err != nil {
 		return err
 	}
-	return os.Remove(staged)
+	return fs.Remove(staged)
 }
 
 // finishRestore goes on with an exchange of the state that a crash cut off. Without the staged state the mark stays, and the
 // replica is quarantined for it.
-func (m *machine) finishRestore(staged string) error {
+func (m *machine) finishRestore(fs vfs.FS, staged string) error {
 	if !m.state.Restoring() {
 		return nil
 	}
-	if _, err := os.Stat(staged); err != nil {
+	if _, err := fs.Stat(staged); err != nil {
 		return nil
 	}
-	if err := m.replaceFrom(context.Background(), staged, 0); err != nil {
+	if err := m.replaceFrom(context.Background(), fs, staged, 0); err != nil {
 		m.log.Error("a state that was fetched before a crash cannot be used", "group", m.group, "error", err)
 		return nil
 	}
-	return os.Remove(staged)
+	return fs.Remove(staged)
 }
 
 func (n *Node) download(ctx context.Context, path string, named manifest) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := n.stores.dir.FS().Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -100,8 +101,8 @@ func (n *Node) receiveState(ctx context.Context, to io.Writer, named manifest) (
 }
 
 // replaceFrom puts a fetched state in the place of this replica's, unless that has caught up by itself meanwhile.
-func (m *machine) replaceFrom(ctx context.Context, path string, atLeast uint64) (err error) {
-	file, err := os.Open(path)
+func (m *machine) replaceFrom(ctx context.Context, fs vfs.FS, path string, atLeast uint64) (err error) {
+	file, err := fs.Open(path, vfs.SequentialReadsOption)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"parley/cluster/pki"
@@ -22,6 +22,19 @@ const snapshotsKept = 2
 // quarantineName is the file that keeps a group from being started, with the reason in it.
 const quarantineName = "QUARANTINED"
 
+// Disk is what a node's directory lies on. The zero value is the machine's own files, with votes and the meta group's log in
+// bolt. Tests give a disk that loses what was not synced, and logs that are slow or fail.
+type Disk struct {
+	FS vfs.FS // nil: the operating system's
+
+	// Stable keeps a group's term and vote; nil: a bolt file each. bolt knows no other file system, so with it the meta group's
+	// log lies in the shards' engine.
+	Stable func(group uint32) raft.StableStore
+
+	// Log stands between Raft and a group's log; nil: nothing does.
+	Log func(group uint32, log raft.LogStore) raft.LogStore
+}
+
 // stores are the node's directory and the engines that its groups share.
 type stores struct {
 	dir      *storage.Dir
@@ -31,30 +44,33 @@ type stores struct {
 	log      *slog.Logger
 	fatal    func(error)
 	kind     LogStore
+	disk     Disk
 }
 
 // openStores opens the directory for this node alone. A directory of another node, or of another cluster, is refused.
 func openStores(config Config, fatal func(error)) (_ *stores, err error) {
-	s := &stores{log: config.Log, fatal: fatal, kind: config.LogStore}
+	s := &stores{log: config.Log, fatal: fatal, kind: config.LogStore, disk: config.Disk}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.dir, err = storage.OpenDir(config.DataDir); err != nil {
+	if s.dir, err = storage.OpenDir(config.Disk.FS, config.DataDir); err != nil {
 		return nil, err
 	}
 	if err := s.identify(config.Credentials); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(s.staging(), 0o700); err != nil {
+	if err := s.dir.FS().MkdirAll(s.staging(), 0o700); err != nil {
 		return nil, err
 	}
-	if s.state, err = storage.OpenState(s.dir.StatePath(), storage.StateOptions{OnFatal: fatal, Logger: quiet(config.Log)}); err != nil {
+	state := storage.StateOptions{OnFatal: fatal, Logger: quiet(config.Log), FS: config.Disk.FS}
+	if s.state, err = storage.OpenState(s.dir.StatePath(), state); err != nil {
 		return nil, err
 	}
 	if s.kind == PebbleLogs {
-		s.logs, err = storage.OpenLog(s.dir.LogPath(), storage.LogOptions{OnFatal: fatal, OnCorrupt: s.corrupt, Logger: quiet(config.Log)})
+		logs := storage.LogOptions{OnFatal: fatal, OnCorrupt: s.corrupt, Logger: quiet(config.Log), FS: config.Disk.FS}
+		s.logs, err = storage.OpenLog(s.dir.LogPath(), logs)
 	}
 	return s, err
 }
@@ -81,9 +97,13 @@ func (s *stores) staging() string { return filepath.Join(s.dir.Path(), "staging"
 // corrupt ends the node because a log record is not what was written, and keeps the group from starting again: to truncate
 // its log and rejoin would break the promises that its votes made.
 func (s *stores) corrupt(group uint32, cause error) {
-	mark := filepath.Join(s.dir.GroupPath(group), quarantineName)
-	err := os.WriteFile(mark, []byte(cause.Error()+"\n"), 0o600)
+	err := s.dir.WriteFile(quarantineFile(group), []byte(cause.Error()+"\n"))
 	s.fatal(errors.Join(fmt.Errorf("the log of group %d: %w", group, cause), err))
+}
+
+// quarantineFile is the path of a group's quarantine below the node's directory.
+func quarantineFile(group uint32) string {
+	return filepath.Join(storage.GroupName(group), quarantineName)
 }
 
 func (s *stores) close() error {
@@ -102,49 +122,64 @@ func (s *stores) close() error {
 
 // groupStores are what one Raft group has of the stores.
 type groupStores struct {
+	id        uint32
+	dir       *storage.Dir
 	state     *storage.GroupState
 	log       raft.LogStore
 	stable    raft.StableStore
 	snapshots *storage.Snapshots
-	path      string
 	staged    string // a fetched state that is complete
 	closing   func() error
 }
 
-// group opens a group's stores: the meta group's log is bolt always, a shard's as configured.
+// group opens a group's stores: the meta group's log is bolt where there is bolt, a shard's as configured.
 func (s *stores) group(id uint32) (groupStores, error) {
 	g := groupStores{
-		state: s.state.Group(id), path: s.dir.GroupPath(id),
+		id: id, dir: s.dir, state: s.state.Group(id), closing: func() error { return nil },
 		staged: filepath.Join(s.staging(), fmt.Sprintf("%08x.state", id)),
 	}
 	if err := s.dir.MakeGroup(id); err != nil {
 		return g, err
 	}
 	var err error
-	if g.snapshots, err = storage.OpenSnapshots(s.dir.SnapshotsPath(id), snapshotsKept, quiet(s.log)); err != nil {
+	if g.snapshots, err = storage.OpenSnapshots(s.disk.FS, s.dir.SnapshotsPath(id), snapshotsKept); err != nil {
 		return g, err
 	}
-	if id == metaGroup || s.kind == BoltLogs {
-		bolt, err := storage.OpenBoltLog(s.dir.BoltLogPath(id), storage.BoltLogOptions{OnFatal: s.fatal, OnCorrupt: s.corrupt, Group: id})
+	if err := s.openRaftStores(&g); err != nil {
+		return g, err
+	}
+	if s.disk.Log != nil {
+		g.log = s.disk.Log(id, g.log)
+	}
+	return g, nil
+}
+
+// openRaftStores opens a group's log and its term and vote.
+func (s *stores) openRaftStores(g *groupStores) error {
+	switch {
+	case s.disk.Stable != nil:
+		g.log, g.stable = s.logs.Group(g.id), s.disk.Stable(g.id)
+	case g.id == metaGroup || s.kind == BoltLogs:
+		bolt, err := storage.OpenBoltLog(s.dir.BoltLogPath(g.id), storage.BoltLogOptions{OnFatal: s.fatal, OnCorrupt: s.corrupt, Group: g.id})
 		if err != nil {
-			return g, err
+			return err
 		}
 		g.log, g.stable, g.closing = bolt, bolt, bolt.Close
-		return g, nil
+	default:
+		stable, err := storage.OpenStable(s.dir.StablePath(g.id))
+		if err != nil {
+			return err
+		}
+		g.log, g.stable, g.closing = s.logs.Group(g.id), stable, stable.Close
 	}
-	stable, err := storage.OpenStable(s.dir.StablePath(id))
-	if err != nil {
-		return g, err
-	}
-	g.log, g.stable, g.closing = s.logs.Group(id), stable, stable.Close
-	return g, nil
+	return nil
 }
 
 func (g groupStores) close() error { return g.closing() }
 
 // check compares what a crash may have left. The error is a *quarantine where the group must not start.
 func (g groupStores) check() error {
-	switch mark, err := os.ReadFile(filepath.Join(g.path, quarantineName)); {
+	switch mark, err := g.dir.ReadFile(quarantineFile(g.id)); {
 	case err == nil:
 		return &quarantine{string(mark)}
 	case !errors.Is(err, fs.ErrNotExist):

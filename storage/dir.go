@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,8 +25,9 @@ type Identity struct {
 
 // Dir is a node's data directory, held by one process at a time.
 type Dir struct {
+	fs   vfs.FS
 	path string
-	lock *os.File
+	lock io.Closer
 }
 
 const (
@@ -35,26 +37,50 @@ const (
 )
 
 // OpenDir makes the directory if it is missing, with permissions 0700, and locks it until Close; ErrLocked if another process
-// holds it.
-func OpenDir(path string) (*Dir, error) {
-	absolute, err := filepath.Abs(path)
+// holds it. It lies in the operating system's files, or in those of fs where that is not nil.
+func OpenDir(fs vfs.FS, path string) (*Dir, error) {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	d := &Dir{fs: fs, path: path}
+	err := d.open()
 	if err != nil {
 		return nil, fmt.Errorf("open directory %s: %w", path, err)
 	}
-	if err := errors.Join(makePrivateDir(vfs.Default, absolute), os.Chmod(absolute, 0o700)); err != nil {
-		return nil, fmt.Errorf("open directory: %w", err)
+	return d, nil
+}
+
+func (d *Dir) open() (err error) {
+	if d.fs != vfs.Default {
+		if err := makePrivateDir(d.fs, d.path); err != nil {
+			return err
+		}
+		d.lock, err = d.fs.Lock(filepath.Join(d.path, lockName))
+		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(absolute, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if d.path, err = filepath.Abs(d.path); err != nil {
+		return err
+	}
+	if err := errors.Join(makePrivateDir(d.fs, d.path), os.Chmod(d.path, 0o700)); err != nil {
+		return err
+	}
+	d.lock, err = lockFile(filepath.Join(d.path, lockName))
+	return err
+}
+
+// lockFile takes a lock that holds within one process too, which vfs's does not.
+func lockFile(path string) (io.Closer, error) {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open directory: %w", err)
+		return nil, err
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = ErrLocked
 		}
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", absolute, err), lock.Close())
+		return nil, errors.Join(err, lock.Close())
 	}
-	return &Dir{path: absolute, lock: lock}, nil
+	return lock, nil
 }
 
 // Close gives the directory up. Every engine in it must be closed before.
@@ -62,8 +88,11 @@ func (d *Dir) Close() error {
 	return d.lock.Close()
 }
 
-// Path is the directory's absolute path.
+// Path is the directory's path, absolute where it lies in the operating system's files.
 func (d *Dir) Path() string { return d.path }
+
+// FS is where the directory lies.
+func (d *Dir) FS() vfs.FS { return d.fs }
 
 // StatePath is where the state engine lives.
 func (d *Dir) StatePath() string { return filepath.Join(d.path, "state") }
@@ -73,9 +102,10 @@ func (d *Dir) LogPath() string { return filepath.Join(d.path, "log") }
 
 // GroupPath is the directory of what one group has for itself: votes, snapshots, and its log where that is bolt.
 // MakeGroup makes it.
-func (d *Dir) GroupPath(group uint32) string {
-	return filepath.Join(d.path, "groups", fmt.Sprintf("%08x", group))
-}
+func (d *Dir) GroupPath(group uint32) string { return filepath.Join(d.path, GroupName(group)) }
+
+// GroupName is GroupPath below the node's directory.
+func GroupName(group uint32) string { return filepath.Join("groups", fmt.Sprintf("%08x", group)) }
 
 // StablePath is the file of a group's term and vote.
 func (d *Dir) StablePath(group uint32) string {
@@ -92,7 +122,7 @@ func (d *Dir) SnapshotsPath(group uint32) string {
 
 // MakeGroup makes a group's directory, durably.
 func (d *Dir) MakeGroup(group uint32) error {
-	if err := makePrivateDir(vfs.Default, d.GroupPath(group)); err != nil {
+	if err := makePrivateDir(d.fs, d.GroupPath(group)); err != nil {
 		return fmt.Errorf("make the directory of group %d: %w", group, err)
 	}
 	return nil
@@ -101,10 +131,10 @@ func (d *Dir) MakeGroup(group uint32) error {
 // RemoveGroup removes a group's directory with all in it, durably. What the engines hold of the group is not touched.
 func (d *Dir) RemoveGroup(group uint32) error {
 	path := d.GroupPath(group)
-	if err := os.RemoveAll(path); err != nil {
+	if err := d.fs.RemoveAll(path); err != nil {
 		return fmt.Errorf("remove the directory of group %d: %w", group, err)
 	}
-	if err := syncDir(vfs.Default, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := syncDir(d.fs, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -113,12 +143,12 @@ func (d *Dir) RemoveGroup(group uint32) error {
 // Pristine says whether nothing was ever put into the directory, lock and unfinished files aside. A directory that is not
 // pristine is never bootstrapped.
 func (d *Dir) Pristine() (bool, error) {
-	entries, err := os.ReadDir(d.path)
+	names, err := d.fs.List(d.path)
 	if err != nil {
 		return false, err
 	}
-	for _, entry := range entries {
-		if name := entry.Name(); name != lockName && name != identityName+temporarySuffix {
+	for _, name := range names {
+		if name != lockName && name != identityName+temporarySuffix {
 			return false, nil
 		}
 	}
@@ -127,7 +157,7 @@ func (d *Dir) Pristine() (bool, error) {
 
 // Identity reads who the directory belongs to; ErrNoIdentity before SetIdentity.
 func (d *Dir) Identity() (Identity, error) {
-	encoded, err := os.ReadFile(filepath.Join(d.path, identityName))
+	encoded, err := d.ReadFile(identityName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, ErrNoIdentity
 	}
@@ -160,13 +190,13 @@ func (d *Dir) SetIdentity(identity Identity) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(d.path, identityName), append(encoded, '\n'))
+	return d.WriteFile(identityName, append(encoded, '\n'))
 }
 
 // Admission is how the directory's node came into its cluster, as Admit was told; empty before that. Without it the node may have
 // lost a directory in which it had voted, so it takes part in nothing.
 func (d *Dir) Admission() (string, error) {
-	how, err := os.ReadFile(filepath.Join(d.path, admittedName))
+	how, err := d.ReadFile(admittedName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -178,39 +208,71 @@ func (d *Dir) Admit(how string) error {
 	if held, err := d.Admission(); err != nil || held != "" {
 		return err
 	}
-	return writeFile(filepath.Join(d.path, admittedName), []byte(how+"\n"))
+	return d.WriteFile(admittedName, []byte(how+"\n"))
 }
 
 // FreeBytes is how much an unprivileged process can still write to the directory's file system. Writes are to be refused
 // before a reserve is touched: an engine that meets a full disk fails for good.
 func (d *Dir) FreeBytes() (uint64, error) {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(d.path, &stat); err != nil {
-		return 0, fmt.Errorf("statfs %s: %w", d.path, err)
+	usage, err := d.fs.GetDiskUsage(d.path)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", d.path, err)
 	}
-	return uint64(stat.Bavail) * uint64(stat.Bsize), nil
+	return usage.AvailBytes, nil
 }
 
 const temporarySuffix = ".tmp"
 
-// writeFile makes a file with permissions 0600 appear with all of its content, or not at all, durably.
-func writeFile(path string, content []byte) error {
+// ReadFile reads a file by its path below the directory; fs.ErrNotExist where there is none.
+func (d *Dir) ReadFile(name string) (content []byte, err error) {
+	return readWhole(d.fs, filepath.Join(d.path, name))
+}
+
+// WriteFile makes a file, by its path below the directory, appear with all of its content or not at all, durably and with
+// permissions 0600.
+func (d *Dir) WriteFile(name string, content []byte) error {
+	return writeFile(d.fs, filepath.Join(d.path, name), content)
+}
+
+// Remove removes a file, by its path below the directory, durably. One that is not there is no error.
+func (d *Dir) Remove(name string) error {
+	path := filepath.Join(d.path, name)
+	if err := d.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(d.fs, filepath.Dir(path))
+}
+
+// writeFile is WriteFile for any place.
+func writeFile(fs vfs.FS, path string, content []byte) error {
 	temporary := path + temporarySuffix
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := fs.Create(temporary, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
+	err = makeFilePrivate(file)
+	if err == nil {
+		_, err = file.Write(content)
+	}
 	if err == nil {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err := fs.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(vfs.Default, filepath.Dir(path))
+	return syncDir(fs, filepath.Dir(path))
+}
+
+// makeFilePrivate takes a new file from everyone but its owner. A file system in memory has no permissions.
+func makeFilePrivate(file vfs.File) error {
+	fd := file.Fd()
+	if fd == vfs.InvalidFd {
+		return nil
+	}
+	return unix.Fchmod(int(fd), 0o600)
 }
 
 // makePrivateDir makes a directory and those above it that are missing, with permissions 0700, durably. Two levels above are

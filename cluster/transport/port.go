@@ -26,13 +26,37 @@ var ErrClosed = errors.New("the cluster port is closed")
 
 // Options are a Port's limits; zero values mean the defaults.
 type Options struct {
+	Network          Network       // default: the machine's
 	Logger           *slog.Logger  // default slog.Default()
 	HandshakeTimeout time.Duration // of TLS and of the group handshake, and of a dial; default 5 s
 	HandshakesMax    int           // unauthenticated connections at a time; more are closed at once; default 256
 	CallTimeout      time.Duration // of a Call whose context has no deadline; default 30 s
 }
 
+// Network is how a port reaches others and is reached. Connections must heed deadlines and closing as TCP ones do. Both methods
+// may be called concurrently.
+type Network interface {
+	Listen(ctx context.Context, addr string) (net.Listener, error)
+	Dial(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// machineNetwork is TCP.
+type machineNetwork struct{}
+
+func (machineNetwork) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	return config.Listen(ctx, "tcp", addr)
+}
+
+func (machineNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	dialer := net.Dialer{KeepAliveConfig: keepAlive}
+	return dialer.DialContext(ctx, "tcp", addr)
+}
+
 func (o Options) withDefaults() Options {
+	if o.Network == nil {
+		o.Network = machineNetwork{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -75,12 +99,11 @@ func Listen(addr string, creds pki.Credentials, opts Options) (*Port, error) {
 	if creds.NodeID() == "" {
 		return nil, errors.New("the cluster port needs a node's credentials")
 	}
-	config := net.ListenConfig{KeepAliveConfig: keepAlive}
-	listener, err := config.Listen(context.Background(), "tcp", addr)
+	opts = opts.withDefaults()
+	listener, err := opts.Network.Listen(context.Background(), addr)
 	if err != nil {
 		return nil, fmt.Errorf("cluster port: %w", err)
 	}
-	opts = opts.withDefaults()
 	p := &Port{
 		creds:      creds,
 		opts:       opts,
@@ -213,12 +236,16 @@ func (p *Port) dial(ctx context.Context, node, addr, protocol string) (*tls.Conn
 	defer cancel()
 	config := pki.ClientTLS(p.creds, node)
 	config.NextProtos = []string{protocol}
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{KeepAliveConfig: keepAlive}, Config: config}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	raw, err := p.opts.Network.Dial(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
-	return conn.(*tls.Conn), nil
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		closeQuietly(raw)
+		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
+	}
+	return conn, nil
 }
 
 func (p *Port) dialRPC(ctx context.Context, node, addr string) (net.Conn, error) {
