@@ -38,6 +38,10 @@ type Config struct {
 	Log   *slog.Logger
 	Clock Clock // SystemClock outside tests
 
+	// Applied sees each entry that a group of this node applies, in order, before anybody is told of its outcome; again after a
+	// restart where the state was behind. nil outside tests.
+	Applied func(group uint32, index uint64, entry []byte)
+
 	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that
 	// could not be applied. It is expected to end the process; if it returns, the node serves nothing more.
 	OnFatal func(error)

@@ -34,6 +34,8 @@ type machine struct {
 	settled func() error
 	// restored is called at the start and after the whole state was replaced, likewise.
 	restored func() error
+	// watch sees each entry that is applied; nil: nobody does.
+	watch func(group uint32, index uint64, entry []byte)
 	// grown is told how many bytes of log were applied.
 	grown func(bytes uint64)
 
@@ -106,6 +108,9 @@ func (m *machine) write(logs []*raft.Log, responses []any) (bytes uint64, err er
 			return 0, err
 		}
 		bytes += uint64(len(log.Data))
+		if m.watch != nil {
+			m.watch(m.group, log.Index, log.Data)
+		}
 	}
 	if err := batch.SetApplied(logs[len(logs)-1].Index); err != nil {
 		return 0, err

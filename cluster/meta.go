@@ -44,7 +44,7 @@ func (n *Node) openMeta() (*metaReplica, error) {
 	}
 	r := &metaReplica{stores: stores, changed: make(chan struct{})}
 	m := &machine{
-		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
+		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: func(store fsm.Store, index uint64, entry []byte) (any, error) {
 			outcome, err := meta.Apply(store, index, entry)
 			return metaResult{index, outcome}, err

@@ -49,7 +49,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	}
 	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
 	m := &machine{
-		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
+		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: r.apply, settled: r.settled,
 	}
 	m.restored = func() error { return r.recall(m) }

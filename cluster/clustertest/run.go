@@ -1,0 +1,175 @@
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Run is one run of a seed.
+type Run struct {
+	Seed      uint64
+	For       time.Duration // virtual
+	FaultMean time.Duration // between two faults
+	Nodes     int
+	Clients   int
+	Log       *slog.Logger
+}
+
+// Report is what a run came to.
+type Report struct {
+	Faults     map[string]int
+	Answers    map[string]int
+	Entries    int // places of the logs at which something was applied
+	Rooms      int
+	Items      int      // that the two destinations received
+	Violations []string // of the promises; empty when all is well
+}
+
+// FaultCount sums the faults up.
+func (r Report) FaultCount() (n int) {
+	for _, count := range r.Faults {
+		n += count
+	}
+	return n
+}
+
+// healWithin is how long a cluster without faults may take until every replica has everything.
+const healWithin = 10 * time.Minute
+
+// Do runs inside a synctest bubble, and ends with all of its goroutines gone.
+func (r Run) Do() (Report, error) {
+	w, err := newWorld(r.Seed, r.Nodes, r.Log)
+	if err != nil {
+		return Report{}, err
+	}
+	stop, end := context.WithCancel(context.Background())
+	crowd := newCrowd(w, stop)
+	receivers := []*receiver{newReceiver(crowd, local), newReceiver(crowd, peer)}
+	var running sync.WaitGroup
+	for _, one := range receivers {
+		running.Go(one.run)
+	}
+	crowd.start(r.Clients)
+	faulty, calm := context.WithTimeout(context.Background(), r.For)
+	p := &plan{world: w, random: rand.New(rand.NewPCG(r.Seed, 0)), stop: faulty}
+	p.run(r.FaultMean)
+	calm()
+	w.heal()
+	end()
+	crowd.wait.Wait()
+	running.Wait()
+	w.settle(receivers)
+	report := w.report(crowd, receivers)
+	w.end()
+	return report, nil
+}
+
+// heal ends what is wrong with the world; the plan's own faults have ended.
+func (w *World) heal() {
+	w.ending.Wait()
+	for _, a := range w.ids() {
+		for _, b := range w.ids() {
+			w.network.Set(a, b, false, 0)
+		}
+		w.setClock(a, 0)
+	}
+	for _, id := range w.ids() {
+		w.revive(id)
+	}
+}
+
+// settle waits until all replicas of a shard have the same digest at one index, and everything is received.
+func (w *World) settle(receivers []*receiver) {
+	ctx, cancel := context.WithTimeout(context.Background(), healWithin)
+	defer cancel()
+	for ctx.Err() == nil {
+		quiet := true
+		for _, r := range receivers {
+			for _, l := range w.alive() {
+				quiet = r.receive(l) == 0 && quiet
+			}
+		}
+		if quiet && w.agree(ctx) {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	w.violated("not every replica had everything %v after the last fault: %s", healWithin, w.standing())
+}
+
+// agree reports whether every replica of every shard has the same state now.
+func (w *World) agree(ctx context.Context) bool {
+	all := w.alive()
+	if len(all) < len(w.ids()) {
+		return false
+	}
+	for _, shard := range all[0].node.Map().Shards() {
+		digests, err := all[0].node.Digest(ctx, shard.ID)
+		if err != nil {
+			return false
+		}
+		for _, d := range digests {
+			if d.Err != nil || d.Index != digests[0].Index {
+				return false
+			}
+			if d.Digest != digests[0].Digest {
+				w.violated("shard %d at index %d: the digests of %s and %s differ", shard.ID, d.Index, d.Node, digests[0].Node)
+			}
+		}
+	}
+	return true
+}
+
+// standing tells where each replica is, for a run that does not settle.
+func (w *World) standing() string {
+	var b strings.Builder
+	for _, id := range w.ids() {
+		fmt.Fprintf(&b, "\n%s:", id)
+		for _, l := range w.alive() {
+			if l.id == id {
+				fmt.Fprintf(&b, " %+v", l.node.View())
+			}
+		}
+	}
+	return b.String()
+}
+
+func (w *World) report(c *crowd, receivers []*receiver) Report {
+	for _, room := range c.history.linearizable() {
+		w.violated("%s: its Commits and their answers fit no order in which one Commit takes each epoch", room)
+	}
+	r := Report{Faults: w.faults, Answers: c.history.told, Entries: w.entries.size(), Rooms: len(c.history.commits)}
+	for _, one := range receivers {
+		one.verify()
+		r.Items += len(one.items)
+	}
+	r.Violations = w.broken()
+	return r
+}
+
+// String is the report for people.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d faults, %d log entries, %d rooms, %d items delivered\n", r.FaultCount(), r.Entries, r.Rooms, r.Items)
+	for _, table := range []map[string]int{r.Faults, r.Answers} {
+		names := make([]string, 0, len(table))
+		for name := range table {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			fmt.Fprintf(&b, "  %s %d", name, table[name])
+		}
+		b.WriteByte('\n')
+	}
+	for _, v := range r.Violations {
+		fmt.Fprintf(&b, "VIOLATION %s\n", v)
+	}
+	return b.String()
+}

@@ -1,0 +1,310 @@
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"parley/cluster"
+	"parley/cluster/gossip"
+	"parley/cluster/pki"
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/mimi"
+)
+
+const (
+	shards      = 2
+	replication = 3
+	closeWithin = 2 * time.Minute
+)
+
+// World is the cluster under test with all that surrounds it. It must be made, used and ended inside one synctest bubble.
+type World struct {
+	seed    uint64
+	log     *slog.Logger
+	network *Network
+	ca      pki.CA
+	entries *ledger
+
+	mu       sync.Mutex
+	lives    map[string]*life // the newest life of each node
+	clocks   map[string]time.Duration
+	faults   map[string]int
+	failures []string
+	ending   sync.WaitGroup // lives that are being closed
+}
+
+// life is a node between a start and its end.
+type life struct {
+	id   string
+	node *cluster.Node
+	host *host
+	disk *disk
+	dead atomic.Bool // from then on nothing that it says counts
+}
+
+// newWorld starts a cluster of n nodes and waits until its shards are active.
+func newWorld(seed uint64, n int, log *slog.Logger) (*World, error) {
+	ca, err := pki.NewCA("test")
+	if err != nil {
+		return nil, err
+	}
+	w := &World{
+		seed: seed, log: log, network: NewNetwork(), ca: ca, entries: newLedger(),
+		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int),
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for i := range n {
+		id := fmt.Sprintf("n%d", i+1)
+		l, err := w.start(id, newDisk())
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			err = l.node.Init(ctx, cluster.InitOptions{Settings: settings(), Shards: shards, Replication: replication})
+		} else {
+			err = l.node.Join(ctx, "n1:7400")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", id, err)
+		}
+	}
+	return w, w.awaitActive(ctx)
+}
+
+func (w *World) awaitActive(ctx context.Context) error {
+	for ctx.Err() == nil {
+		ready := true
+		for _, l := range w.alive() {
+			active := 0
+			for _, shard := range l.node.Map().Shards() {
+				if shard.State == meta.ShardActive {
+					active++
+				}
+			}
+			ready = ready && active == shards
+		}
+		if ready {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+func settings() fsm.Settings { return fsm.DefaultSettings(local) }
+
+var local, peer = provider("a.example"), provider("b.example")
+
+func provider(domain string) mimi.Provider { return must(mimi.ParseProvider(domain)) }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// start begins a life of a node on a disk.
+func (w *World) start(id string, d *disk) (*life, error) {
+	credentials := must(pki.IssueNode(w.ca, id, nil, 10000*time.Hour))
+	l := &life{id: id, host: w.network.Join(id), disk: d}
+	begun := time.Now()
+	config := cluster.Config{
+		DataDir: "data", Credentials: credentials, Disk: d.give(), Network: l.host,
+		ClusterListen: id + ":7400", GossipListen: id + ":7401", GossipKey: [32]byte{1}, SealKey: [32]byte{2},
+		Gossip:   func(c gossip.Config) (cluster.Gossip, error) { return rumours{w, c}, nil },
+		LogStore: cluster.PebbleLogs, Log: w.log, Raft: raftSettings(),
+		Clock: cluster.Clock{
+			Wall:      func() time.Time { return time.Now().Add(w.clockOf(id)) },
+			Monotonic: func() time.Duration { return time.Since(begun) },
+		},
+		Applied: func(group uint32, index uint64, entry []byte) { w.applied(l, group, index, entry) },
+		OnFatal: func(err error) {
+			w.log.Warn("a node has stopped itself", "node", id, "error", err)
+			w.ending.Go(func() { w.crash(l, rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano())))) })
+		},
+	}
+	w.mu.Lock()
+	w.lives[id] = l
+	w.mu.Unlock()
+	var err error
+	if l.node, err = cluster.Open(config); err != nil {
+		l.dead.Store(true)
+		return l, fmt.Errorf("open %s: %w", id, err)
+	}
+	for _, r := range l.node.View().Replicas {
+		if r.Quarantined != "" {
+			w.violated("%s: replica of shard %d quarantined without damage: %s", id, r.Shard, r.Quarantined)
+		}
+	}
+	return l, nil
+}
+
+// raftSettings snapshot often, so that followers fall behind the log.
+func raftSettings() cluster.RaftSettings {
+	r := cluster.DefaultRaftSettings()
+	r.SnapshotBytes, r.SnapshotEntries, r.SnapshotCheck, r.TrailingLogs = 48<<10, 512, time.Minute, 8
+	return r
+}
+
+// crash ends a life at once: first nothing of it reaches anybody, then its disk is as the crash leaves it.
+func (w *World) crash(l *life, random *rand.Rand) {
+	if !w.cutOff(l, random) {
+		return
+	}
+	w.close(l)
+}
+
+// cutOff is the moment of a crash. The node's goroutines go on, and nobody hears of it.
+func (w *World) cutOff(l *life, random *rand.Rand) (first bool) {
+	if !l.dead.CompareAndSwap(false, true) {
+		return false
+	}
+	l.host.Kill()
+	after := l.disk.crashed(random)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lives[l.id] = &life{id: l.id, disk: after}
+	w.lives[l.id].dead.Store(true)
+	return true
+}
+
+func (w *World) close(l *life) {
+	if l.node == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	if err := l.node.Close(ctx); err != nil {
+		w.log.Debug("close", "node", l.id, "error", err)
+		if ctx.Err() != nil {
+			w.violated("%s did not close within %v", l.id, closeWithin)
+		}
+	}
+}
+
+// stop ends a life in good order.
+func (w *World) stop(l *life) {
+	if !l.dead.CompareAndSwap(false, true) {
+		return
+	}
+	w.close(l)
+	l.host.Kill()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lives[l.id] = &life{id: l.id, disk: &disk{mem: l.disk.mem}}
+	w.lives[l.id].dead.Store(true)
+}
+
+// revive starts a node that is down on the disk that it left.
+func (w *World) revive(id string) {
+	w.mu.Lock()
+	l := w.lives[id]
+	w.mu.Unlock()
+	if !l.dead.Load() || l.node != nil {
+		return // it lives, or its end is not through yet
+	}
+	if started, err := w.start(id, l.disk); err != nil {
+		w.violated("a node does not come back: %v", err)
+		started.host.Kill()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lives[id] = &life{id: id, disk: started.disk}
+		w.lives[id].dead.Store(true)
+	}
+}
+
+// alive are the lives that go on, by node.
+func (w *World) alive() (all []*life) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.lives {
+		if l.node != nil && !l.dead.Load() {
+			all = append(all, l)
+		}
+	}
+	slices.SortFunc(all, func(a, b *life) int { return int(a.id[1]) - int(b.id[1]) })
+	return all
+}
+
+// ids are all nodes.
+func (w *World) ids() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ids []string
+	for id := range w.lives {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (w *World) clockOf(id string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clocks[id]
+}
+
+func (w *World) setClock(id string, offset time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clocks[id] = offset
+}
+
+// count notes that a fault was done.
+func (w *World) count(fault string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults[fault]++
+}
+
+// violated notes that a promise was broken.
+func (w *World) violated(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failures = append(w.failures, fmt.Sprintf("%v: ", time.Now().UTC().Format("02 15:04:05.000"))+fmt.Sprintf(format, args...))
+}
+
+func (w *World) broken() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.failures)
+}
+
+// end closes everything. No goroutine of the world is left.
+func (w *World) end() {
+	for _, l := range w.alive() {
+		w.ending.Go(func() { w.stop(l) })
+	}
+	w.ending.Wait()
+}
+
+// rumours is gossip that knows every node that lives.
+type rumours struct {
+	world *World
+	self  gossip.Config
+}
+
+func (r rumours) Addr() string                     { return r.self.Bind }
+func (r rumours) Join(seeds []string) (int, error) { return len(seeds), nil }
+func (r rumours) Close() error                     { return nil }
+
+func (r rumours) Members() []gossip.Member {
+	all := []gossip.Member{{NodeID: r.self.NodeID, ClusterAddr: r.self.ClusterAddr}}
+	for _, l := range r.world.alive() {
+		if l.id != r.self.NodeID {
+			all = append(all, gossip.Member{NodeID: l.id, ClusterAddr: l.id + ":7400", GossipAddr: l.id + ":7401"})
+		}
+	}
+	return all
+}
+
+func (r rumours) Lookup(node string) (string, bool) { return node + ":7400", true }
