@@ -143,6 +143,9 @@ func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.C
 	if replica == nil {
 		return answer{code: answerNoReplica}
 	}
+	if reply, seeded := n.seededAnswer(replica, command); seeded {
+		return reply
+	}
 	if !replica.leads() {
 		return answer{code: answerNotLeader, leader: replica.leader()}
 	}

@@ -138,6 +138,9 @@ func (t *tx) choose(c ClaimKeyPackages, position uint32) (number uint64, best Ke
 		code = mimi.KeyMaterialClientSuccess
 		return rank > 0, nil
 	}))
+	if bugMapOrder && code == mimi.KeyMaterialClientSuccess {
+		number, best = t.chooseByMap(prefix)
+	}
 	return number, best, code
 }
 

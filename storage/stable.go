@@ -116,7 +116,7 @@ func GuardVotes(inner raft.StableStore) raft.StableStore {
 func (s *voteGuard) SetUint64(key []byte, value uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bytes.Equal(key, keyLastVoteTerm) {
+	if bytes.Equal(key, keyLastVoteTerm) && !bugVoteOrder {
 		if err := s.clearOlderVote(value); err != nil {
 			return fmt.Errorf("clear the older vote: %w", err)
 		}

@@ -54,6 +54,7 @@ type client struct {
 	*crowd
 	number int
 	random *rand.Rand
+	twins  int // how many others it has been
 }
 
 func newCrowd(w *World, stop context.Context) *crowd {
@@ -73,7 +74,7 @@ func (c *crowd) start(n int) {
 }
 
 func (c *client) run() {
-	deeds := []func(){c.commit, c.commit, c.commit, c.message, c.message, c.claim, c.lease, c.look}
+	deeds := []func(){c.commit, c.commit, c.rush, c.message, c.message, c.claim, c.lease, c.look}
 	for c.stop.Err() == nil {
 		deeds[c.random.IntN(len(deeds))]()
 		c.sleep(time.Duration(c.random.ExpFloat64() * float64(thinkMean)))
@@ -189,22 +190,51 @@ func (c *client) commit() {
 	if s == nil {
 		return
 	}
-	s.mu.Lock()
-	s.counter++
-	wanted := s.room.Commit(fsmtest.Next{Label: fmt.Sprintf("client %d, %d", c.number, s.counter)})
-	s.wanted[wanted.CommitHash] = wanted
-	s.mu.Unlock()
+	wanted := c.want(s)
 	if c.random.IntN(8) == 0 {
 		c.commitOnce(s, wanted)
 		return
 	}
 	if c.random.IntN(6) == 0 { // the same Commit through two nodes at a time
-		c.wait.Go(func() {
-			twin := &client{crowd: c.crowd, number: c.number + 1000, random: rand.New(rand.NewPCG(c.world.seed, uint64(s.counter)))}
-			twin.settle(s, wanted)
-		})
+		c.beside(func(twin *client) { twin.settle(s, wanted) })
 	}
 	c.settle(s, wanted)
+}
+
+// want makes a Commit of the room's present epoch that nobody else makes.
+func (c *client) want(s *scene) fsm.AcceptCommit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counter++
+	wanted := s.room.Commit(fsmtest.Next{Label: fmt.Sprintf("client %d, %d", c.number, s.counter)})
+	s.wanted[wanted.CommitHash] = wanted
+	return wanted
+}
+
+// rush lets several clients want the same epoch at the same time.
+func (c *client) rush() {
+	s := c.scene()
+	if s == nil {
+		return
+	}
+	var others sync.WaitGroup
+	for range 1 + c.random.IntN(3) {
+		wanted := c.want(s)
+		others.Add(1)
+		c.beside(func(rival *client) {
+			defer others.Done()
+			rival.settle(s, wanted)
+		})
+	}
+	c.settle(s, c.want(s))
+	others.Wait()
+}
+
+// beside does something as another client, at the same time.
+func (c *client) beside(do func(*client)) {
+	c.twins++
+	other := &client{crowd: c.crowd, number: 1000*(1+c.number) + c.twins, random: rand.New(rand.NewPCG(c.random.Uint64(), 0))}
+	c.wait.Go(func() { do(other) })
 }
 
 func (c *client) settle(s *scene, wanted fsm.AcceptCommit) {

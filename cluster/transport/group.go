@@ -133,7 +133,11 @@ func (g *GroupTransport) Consumer() <-chan raft.RPC { return g.rpcs }
 // SetHeartbeatHandler registers nothing. raft would have heartbeats answered beside its main loop, and a leader that was
 // deposed while idle then writes an entry under a term it learned of there: two replicas with different logs
 // (hashicorp/raft #695). Without a handler a heartbeat takes the way of every RPC, through Consumer.
-func (g *GroupTransport) SetHeartbeatHandler(func(raft.RPC)) {}
+func (g *GroupTransport) SetHeartbeatHandler(handler func(raft.RPC)) {
+	if bugFastPath {
+		g.networkTransport.SetHeartbeatHandler(handler)
+	}
+}
 
 // InstallSnapshot offers a snapshot's manifest to a follower and waits until that has fetched the data and installed it.
 func (g *GroupTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest,

@@ -1,0 +1,63 @@
+//go:build seededbugs
+
+package clustertest
+
+import (
+	"flag"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"parley/cluster"
+	"parley/cluster/transport"
+	"parley/fsm"
+	"parley/storage"
+)
+
+var budgetFlag = flag.Int("budget", 60, "how many seeds may be spent on one seeded bug")
+
+// TestSeededBugs puts one mistake after the other into the program and expects the harness to find it. It prints with which seed
+// and after how much virtual and real time it was found. Mistakes that are found by a test of their own are named there.
+func TestSeededBugs(t *testing.T) {
+	for _, name := range []string{"ack-early", "follower-apply", "map-order", "verify-leader", "restore-check-off", "vote-order", "fast-path"} {
+		t.Run(name, func(t *testing.T) {
+			seed(t, name, true)
+			defer seed(t, name, false)
+			find(t, name)
+		})
+	}
+}
+
+func seed(t *testing.T, name string, on bool) {
+	t.Helper()
+	for _, switchOn := range []func(string, bool) bool{cluster.SeedBug, transport.SeedBug, fsm.SeedBug, storage.SeedBug} {
+		if switchOn(name, on) {
+			return
+		}
+	}
+	t.Fatalf("there is no seeded bug %q", name)
+}
+
+func find(t *testing.T, name string) {
+	t.Helper()
+	start := time.Now()
+	for n := range *budgetFlag {
+		var report Report
+		synctest.Test(t, func(t *testing.T) {
+			var err error
+			report, err = Run{
+				Seed: uint64(n + 1), For: *forFlag, FaultMean: *meanFlag, Nodes: 3, Clients: 6, Log: slog.New(slog.DiscardHandler),
+			}.Do()
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if len(report.Violations) > 0 {
+			t.Logf("%s: found with seed %d after %v of virtual and %v of real time: %s", name, n+1,
+				time.Duration(n+1)**forFlag, time.Since(start).Round(time.Second/10), report.Violations[0])
+			return
+		}
+	}
+	t.Errorf("%s: not found in %d seeds of %v", name, *budgetFlag, *forFlag)
+}
