@@ -74,7 +74,7 @@ func (c *crowd) start(n int) {
 }
 
 func (c *client) run() {
-	deeds := []func(){c.commit, c.commit, c.rush, c.message, c.message, c.claim, c.lease, c.look}
+	deeds := []func(){c.commit, c.commit, c.rush, c.message, c.message, c.claim, c.lease, c.look, c.foundAndLook}
 	for c.stop.Err() == nil {
 		deeds[c.random.IntN(len(deeds))]()
 		c.sleep(time.Duration(c.random.ExpFloat64() * float64(thinkMean)))
@@ -384,6 +384,10 @@ func (c *client) look() {
 	if s == nil || l == nil {
 		return
 	}
+	c.lookAt(l, s)
+}
+
+func (c *client) lookAt(l *life, s *scene) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	outcome, err := l.node.Do(ctx, must(judge.NewDescribeRoom(s.room.URI)))
@@ -392,6 +396,20 @@ func (c *client) look() {
 	}
 	if _, described := outcome.(fsm.RoomDescribed); !described {
 		c.world.violated("%s says of %s, which exists: %T", l.id, s.room.URI, outcome)
+	}
+}
+
+// foundAndLook opens a room and asks every node for it at once: whoever says that there is none is behind and does not know it.
+func (c *client) foundAndLook() {
+	s := c.found(fmt.Sprintf("new%d", c.random.Uint64()))
+	if s == nil {
+		return
+	}
+	for i, l := range c.world.alive() {
+		c.beside(func(one *client) { one.lookAt(l, s) })
+		if i%2 == 1 {
+			c.sleep(time.Duration(c.random.IntN(1000)) * time.Millisecond)
+		}
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
 
 	"parley/cluster"
@@ -26,6 +28,7 @@ type disk struct {
 	mu       sync.Mutex
 	slow     time.Duration // each append to a log takes so much longer
 	onAppend *appendFault  // of the next append; nil: nothing is planned
+	onStaged func()        // called at the next read of a state that was fetched, which fails; nil: nothing is planned
 	onVote   func()        // called between the two writes of the next vote; nil: nothing is planned
 }
 
@@ -42,10 +45,33 @@ func (d *disk) crashed(random *rand.Rand) *disk {
 // give puts the disk into a node's configuration.
 func (d *disk) give() cluster.Disk {
 	return cluster.Disk{
-		FS:     d.mem,
+		FS:     errorfs.Wrap(d.mem, errorfs.InjectorFunc(d.inject)),
 		Stable: func(group uint32) raft.StableStore { return guardVotes(&stable{disk: d, group: group}) },
 		Log:    func(_ uint32, log raft.LogStore) raft.LogStore { return spoiledLog{log, d} },
 	}
+}
+
+// inject lets a planned crash happen in the middle of an exchange of a replica's state.
+func (d *disk) inject(op errorfs.Op) error {
+	if op.Kind != errorfs.OpFileRead && op.Kind != errorfs.OpFileReadAt || !strings.Contains(op.Path, "staging") {
+		return nil
+	}
+	d.mu.Lock()
+	hook := d.onStaged
+	d.onStaged = nil
+	d.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	hook()
+	return errDisk
+}
+
+// crashInRestore arms a hook for the next read of a fetched state; nil: none.
+func (d *disk) crashInRestore(hook func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onStaged = hook
 }
 
 func (d *disk) setSlow(delay time.Duration) {

@@ -40,7 +40,7 @@ func runSeed(t *testing.T, seed uint64) {
 		level = slog.LevelDebug
 	}
 	report, err := Run{
-		Seed: seed, For: *forFlag, FaultMean: *meanFlag, Nodes: 3 + 2*int(seed%5/4), Clients: 6,
+		Seed: seed, For: *forFlag, FaultMean: *meanFlag, Nodes: 3 + 2*int(seed%5/4), Clients: 6, Raft: RaftSettings(),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 	}.Do()
 	if err != nil {

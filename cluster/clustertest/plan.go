@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,6 +14,7 @@ type plan struct {
 	world  *World
 	random *rand.Rand
 	stop   context.Context
+	kinds  []fault
 	ends   sync.WaitGroup // faults that have not ended
 }
 
@@ -46,15 +48,25 @@ var faults = []fault{
 	{"leadership transfer", 4, (*plan).transfer, 0, 0},
 }
 
+// kindsOf are the faults of the given names, all where there is none.
+func kindsOf(names []string) (kinds []fault) {
+	for _, f := range faults {
+		if len(names) == 0 || slices.Contains(names, f.name) {
+			kinds = append(kinds, f)
+		}
+	}
+	return kinds
+}
+
 // run does faults, one every mean on average, until it is stopped, and returns when all have ended.
 func (p *plan) run(mean time.Duration) {
 	total := 0
-	for _, f := range faults {
+	for _, f := range p.kinds {
 		total += f.share
 	}
 	for p.pause(time.Duration(p.random.ExpFloat64() * float64(mean))) {
 		pick := p.random.IntN(total)
-		for _, f := range faults {
+		for _, f := range p.kinds {
 			if pick -= f.share; pick < 0 {
 				p.do(f)
 				break
@@ -156,12 +168,19 @@ func (p *plan) crashWhileCatchingUp() func() {
 		p.pause(time.Duration(20+random.IntN(60)) * time.Second)
 		for range 1 + random.IntN(3) {
 			p.world.revive(l.id)
-			p.pause(time.Duration(random.IntN(1500)) * time.Millisecond)
-			for _, back := range p.world.alive() {
-				if back.id == l.id {
-					p.world.crash(back, random)
-				}
+			back := p.world.living(l.id)
+			if back == nil {
+				continue
 			}
+			if random.IntN(2) == 0 {
+				back.disk.crashInRestore(p.end(back, random))
+				p.pause(5 * time.Second)
+				back.disk.crashInRestore(nil)
+			} else {
+				p.pause(time.Duration(random.IntN(1500)) * time.Millisecond)
+			}
+			p.world.crash(back, random)
+			p.world.ending.Wait()
 		}
 		p.pause(time.Second)
 		p.world.revive(l.id)
@@ -176,14 +195,19 @@ func (p *plan) crashInVote() func() {
 		return nil
 	}
 	random := p.source()
-	l.disk.crashInVote(func() {
-		if p.world.cutOff(l, random) {
-			p.world.ending.Go(func() { p.world.close(l) })
-		}
-	})
+	l.disk.crashInVote(p.end(l, random))
 	return func() {
 		l.disk.crashInVote(nil)
 		p.world.revive(l.id)
+	}
+}
+
+// end crashes a life from within one of its own goroutines.
+func (p *plan) end(l *life, random *rand.Rand) func() {
+	return func() {
+		if p.world.cutOff(l, random) {
+			p.world.ending.Go(func() { p.world.close(l) })
+		}
 	}
 }
 
@@ -253,11 +277,7 @@ func (p *plan) failDisk() func() {
 		return nil
 	}
 	random := p.source()
-	l.disk.failAppend(&appendFault{persisted: random.IntN(2) == 0, hook: func() {
-		if p.world.cutOff(l, random) {
-			p.world.ending.Go(func() { p.world.close(l) })
-		}
-	}})
+	l.disk.failAppend(&appendFault{persisted: random.IntN(2) == 0, hook: p.end(l, random)})
 	return func() {
 		l.disk.failAppend(nil)
 		p.world.crash(l, random)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"parley/cluster"
 )
 
 // Run is one run of a seed.
@@ -18,6 +20,8 @@ type Run struct {
 	FaultMean time.Duration // between two faults
 	Nodes     int
 	Clients   int
+	Raft      cluster.RaftSettings
+	Faults    []string // kinds; none: all
 	Log       *slog.Logger
 }
 
@@ -44,7 +48,7 @@ const healWithin = 10 * time.Minute
 
 // Do runs inside a synctest bubble, and ends with all of its goroutines gone.
 func (r Run) Do() (Report, error) {
-	w, err := newWorld(r.Seed, r.Nodes, r.Log)
+	w, err := newWorld(r.Seed, r.Nodes, r.Raft, r.Log)
 	if err != nil {
 		return Report{}, err
 	}
@@ -57,7 +61,7 @@ func (r Run) Do() (Report, error) {
 	}
 	crowd.start(r.Clients)
 	faulty, calm := context.WithTimeout(context.Background(), r.For)
-	p := &plan{world: w, random: rand.New(rand.NewPCG(r.Seed, 0)), stop: faulty}
+	p := &plan{world: w, random: rand.New(rand.NewPCG(r.Seed, 0)), stop: faulty, kinds: kindsOf(r.Faults)}
 	p.run(r.FaultMean)
 	calm()
 	w.heal()

@@ -28,6 +28,7 @@ const (
 type World struct {
 	seed    uint64
 	log     *slog.Logger
+	raft    cluster.RaftSettings
 	network *Network
 	ca      pki.CA
 	entries *ledger
@@ -42,21 +43,43 @@ type World struct {
 
 // life is a node between a start and its end.
 type life struct {
-	id   string
-	node *cluster.Node
-	host *host
-	disk *disk
-	dead atomic.Bool // from then on nothing that it says counts
+	id     string
+	host   *host
+	disk   *disk
+	dead   atomic.Bool   // from then on nothing that it says counts
+	opened chan struct{} // closed when node is set, or is not going to be; nil for what a life has left
+	node   *cluster.Node
+	taken  bool // of remains: the next life has begun; guarded by World.mu
+}
+
+// remains are what a life leaves to the next.
+func remains(id string, d *disk) *life {
+	l := &life{id: id, disk: d}
+	l.dead.Store(true)
+	return l
+}
+
+// up reports whether the node is open and alive.
+func (l *life) up() bool {
+	if l.opened == nil || l.dead.Load() {
+		return false
+	}
+	select {
+	case <-l.opened:
+		return l.node != nil
+	default:
+		return false
+	}
 }
 
 // newWorld starts a cluster of n nodes and waits until its shards are active.
-func newWorld(seed uint64, n int, log *slog.Logger) (*World, error) {
+func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (*World, error) {
 	ca, err := pki.NewCA("test")
 	if err != nil {
 		return nil, err
 	}
 	w := &World{
-		seed: seed, log: log, network: NewNetwork(), ca: ca, entries: newLedger(),
+		seed: seed, log: log, raft: raft, network: NewNetwork(), ca: ca, entries: newLedger(),
 		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -115,13 +138,13 @@ func must[T any](v T, err error) T {
 // start begins a life of a node on a disk.
 func (w *World) start(id string, d *disk) (*life, error) {
 	credentials := must(pki.IssueNode(w.ca, id, nil, 10000*time.Hour))
-	l := &life{id: id, host: w.network.Join(id), disk: d}
+	l := &life{id: id, host: w.network.Join(id), disk: d, opened: make(chan struct{})}
 	begun := time.Now()
 	config := cluster.Config{
 		DataDir: "data", Credentials: credentials, Disk: d.give(), Network: l.host,
 		ClusterListen: id + ":7400", GossipListen: id + ":7401", GossipKey: [32]byte{1}, SealKey: [32]byte{2},
 		Gossip:   func(c gossip.Config) (cluster.Gossip, error) { return rumours{w, c}, nil },
-		LogStore: cluster.PebbleLogs, Log: w.log, Raft: raftSettings(),
+		LogStore: cluster.PebbleLogs, Log: w.log, Raft: w.raft,
 		Clock: cluster.Clock{
 			Wall:      func() time.Time { return time.Now().Add(w.clockOf(id)) },
 			Monotonic: func() time.Duration { return time.Since(begun) },
@@ -135,8 +158,13 @@ func (w *World) start(id string, d *disk) (*life, error) {
 	w.mu.Lock()
 	w.lives[id] = l
 	w.mu.Unlock()
-	var err error
-	if l.node, err = cluster.Open(config); err != nil {
+	node, err := cluster.Open(config)
+	l.node = node
+	close(l.opened)
+	if l.dead.Load() {
+		return l, nil // it was crashed while it opened; whoever did that closes it
+	}
+	if err != nil {
 		l.dead.Store(true)
 		return l, fmt.Errorf("open %s: %w", id, err)
 	}
@@ -148,8 +176,8 @@ func (w *World) start(id string, d *disk) (*life, error) {
 	return l, nil
 }
 
-// raftSettings snapshot often, so that followers fall behind the log.
-func raftSettings() cluster.RaftSettings {
+// RaftSettings snapshot often, so that followers fall behind the log.
+func RaftSettings() cluster.RaftSettings {
 	r := cluster.DefaultRaftSettings()
 	r.SnapshotBytes, r.SnapshotEntries, r.SnapshotCheck, r.TrailingLogs = 48<<10, 512, time.Minute, 8
 	return r
@@ -172,12 +200,12 @@ func (w *World) cutOff(l *life, random *rand.Rand) (first bool) {
 	after := l.disk.crashed(random)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lives[l.id] = &life{id: l.id, disk: after}
-	w.lives[l.id].dead.Store(true)
+	w.lives[l.id] = remains(l.id, after)
 	return true
 }
 
 func (w *World) close(l *life) {
+	<-l.opened
 	if l.node == nil {
 		return
 	}
@@ -200,26 +228,34 @@ func (w *World) stop(l *life) {
 	l.host.Kill()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lives[l.id] = &life{id: l.id, disk: &disk{mem: l.disk.mem}}
-	w.lives[l.id].dead.Store(true)
+	w.lives[l.id] = remains(l.id, &disk{mem: l.disk.mem})
 }
 
 // revive starts a node that is down on the disk that it left.
 func (w *World) revive(id string) {
-	w.mu.Lock()
-	l := w.lives[id]
-	w.mu.Unlock()
-	if !l.dead.Load() || l.node != nil {
-		return // it lives, or its end is not through yet
+	l := w.takeRemains(id)
+	if l == nil {
+		return
 	}
 	if started, err := w.start(id, l.disk); err != nil {
 		w.violated("a node does not come back: %v", err)
 		started.host.Kill()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.lives[id] = &life{id: id, disk: started.disk}
-		w.lives[id].dead.Store(true)
+		w.lives[id] = remains(id, started.disk)
 	}
+}
+
+// takeRemains gives what a node has left to one caller; nil where it lives, or its end is not through yet.
+func (w *World) takeRemains(id string) *life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lives[id]
+	if l.opened != nil || l.taken {
+		return nil
+	}
+	l.taken = true
+	return l
 }
 
 // alive are the lives that go on, by node.
@@ -227,12 +263,22 @@ func (w *World) alive() (all []*life) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.lives {
-		if l.node != nil && !l.dead.Load() {
+		if l.up() {
 			all = append(all, l)
 		}
 	}
 	slices.SortFunc(all, func(a, b *life) int { return int(a.id[1]) - int(b.id[1]) })
 	return all
+}
+
+// living is the life that a node has now; nil where it is down.
+func (w *World) living(id string) *life {
+	for _, l := range w.alive() {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
 }
 
 // ids are all nodes.
