@@ -20,7 +20,7 @@ const patience = 30 * time.Second
 
 // testCluster is real nodes in one process: real Raft, TLS and files, on loopback ports that the system chooses.
 type testCluster struct {
-	t       *testing.T
+	t       testing.TB
 	ca      pki.CA
 	tune    func(*Config)
 	configs map[string]Config
@@ -28,7 +28,7 @@ type testCluster struct {
 	fatal   sync.Map // node ID → error
 }
 
-func newTestCluster(t *testing.T, tune func(*Config)) *testCluster {
+func newTestCluster(t testing.TB, tune func(*Config)) *testCluster {
 	t.Helper()
 	ca, err := pki.NewCA("test")
 	if err != nil {
@@ -144,7 +144,7 @@ func (c *testCluster) awaitActive(shards int) {
 }
 
 // eventually waits for a condition.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -158,7 +158,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func provider(t *testing.T, domain string) mimi.Provider {
+func provider(t testing.TB, domain string) mimi.Provider {
 	t.Helper()
 	p, err := mimi.ParseProvider(domain)
 	if err != nil {
@@ -167,7 +167,7 @@ func provider(t *testing.T, domain string) mimi.Provider {
 	return p
 }
 
-func room(t *testing.T, name string) mimi.RoomURI {
+func room(t testing.TB, name string) mimi.RoomURI {
 	t.Helper()
 	uri, err := mimi.ParseRoomURI("mimi://a.example/r/" + name)
 	if err != nil {
@@ -176,7 +176,7 @@ func room(t *testing.T, name string) mimi.RoomURI {
 	return uri
 }
 
-func user(t *testing.T, name string) mimi.UserURI {
+func user(t testing.TB, name string) mimi.UserURI {
 	t.Helper()
 	uri, err := mimi.ParseUserURI("mimi://a.example/u/" + name)
 	if err != nil {
@@ -186,7 +186,7 @@ func user(t *testing.T, name string) mimi.UserURI {
 }
 
 // shortly is a context for what is expected to be in vain.
-func shortly(t *testing.T) context.Context {
+func shortly(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx

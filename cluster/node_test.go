@@ -16,7 +16,7 @@ import (
 )
 
 // propose is Propose that must succeed.
-func propose(t *testing.T, c *testCluster, at string, command fsm.Command) (fsm.Outcome, uint64) {
+func propose(t testing.TB, c *testCluster, at string, command fsm.Command) (fsm.Outcome, uint64) {
 	t.Helper()
 	outcome, index, err := c.nodes[at].Propose(c.context(), command)
 	if err != nil {

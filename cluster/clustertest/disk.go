@@ -28,7 +28,8 @@ type disk struct {
 	mu       sync.Mutex
 	slow     time.Duration // each append to a log takes so much longer
 	onAppend *appendFault  // of the next append; nil: nothing is planned
-	onStaged func()        // called at the next read of a state that was fetched, which fails; nil: nothing is planned
+	onStaged func()        // called at a read of a state that was fetched, which fails; nil: nothing is planned
+	skip     int           // so many such reads pass before
 	onVote   func()        // called between the two writes of the next vote; nil: nothing is planned
 }
 
@@ -58,7 +59,11 @@ func (d *disk) inject(op errorfs.Op) error {
 	}
 	d.mu.Lock()
 	hook := d.onStaged
-	d.onStaged = nil
+	if d.skip--; d.skip >= 0 {
+		hook = nil
+	} else {
+		d.onStaged = nil
+	}
 	d.mu.Unlock()
 	if hook == nil {
 		return nil
@@ -67,11 +72,11 @@ func (d *disk) inject(op errorfs.Op) error {
 	return errDisk
 }
 
-// crashInRestore arms a hook for the next read of a fetched state; nil: none.
-func (d *disk) crashInRestore(hook func()) {
+// crashInRestore arms a hook for a read of a fetched state, after so many others; nil: none.
+func (d *disk) crashInRestore(hook func(), skip int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.onStaged = hook
+	d.onStaged, d.skip = hook, skip
 }
 
 func (d *disk) setSlow(delay time.Duration) {

@@ -173,9 +173,13 @@ func (p *plan) crashWhileCatchingUp() func() {
 				continue
 			}
 			if random.IntN(2) == 0 {
-				back.disk.crashInRestore(p.end(back, random))
+				crash := p.end(back, random)
+				back.disk.crashInRestore(func() {
+					p.world.count("crash in a restore")
+					crash()
+				}, random.IntN(8))
 				p.pause(5 * time.Second)
-				back.disk.crashInRestore(nil)
+				back.disk.crashInRestore(nil, 0)
 			} else {
 				p.pause(time.Duration(random.IntN(1500)) * time.Millisecond)
 			}
