@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Where goroutines meet; the race detector runs on these in `make check`.
 RACE        := ./storage/... ./cluster/... ./httpapi/...
 
-.PHONY: run build test check race interop bench soak clean
+.PHONY: run build test check race interop bench soak faults seeded-bugs clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -38,6 +38,17 @@ bench: ## figures; a timing is never a test's verdict
 
 soak: build ## the long form: ten whole conversations with a killed leader, each on a new cluster
 	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== conversation $$i of 10"; $(BIN) dev --once || exit 1; done
+
+# One seed again, as a failure prints it: make faults SEED=7 VIRTUAL=1h MEAN=8s
+SEED    ?= 0
+SEEDS   ?= 50
+VIRTUAL ?= 1h
+MEAN    ?= 12s
+faults: ## virtual hours of a cluster under seeded faults; no promise may break
+	$(GO) test -buildvcs=false -timeout 6h -v ./cluster/clustertest -run 'TestFaults$$' -seed $(SEED) -seeds $(SEEDS) -virtual $(VIRTUAL) -mean $(MEAN)
+
+seeded-bugs: ## known mistakes are put into the program, one after the other, and have to be found
+	$(GO) test -buildvcs=false -timeout 2h -tags seededbugs -v ./cluster/clustertest ./cluster/transport -run 'TestSeeded' -virtual 10m -mean 6s
 
 clean:
 	rm -rf bin .parley
