@@ -146,6 +146,9 @@ func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.C
 	if !replica.leads() {
 		return answer{code: answerNotLeader, leader: replica.leader()}
 	}
+	if refusal := replica.formatFault(command); refusal != nil {
+		return answer{code: answerOutcome, outcome: *refusal, index: replica.machine.applied.current()}
+	}
 	decided, err := replica.proposer.propose(command)
 	if err != nil {
 		return answerOf(err)

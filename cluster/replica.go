@@ -32,10 +32,12 @@ type replica struct {
 	outbox   *outboxIndex
 	turns    atomic.Uint64 // counts answers of heads
 	offered  bool          // the lead was offered to another; of tend's goroutine
+	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
-	millis  uint64 // hub time after its last entry
+	millis  uint64     // hub time after its last entry
+	reached fsm.Format // the format after it
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -75,6 +77,9 @@ func (r *replica) recall(m *machine) (err error) {
 		return err
 	}
 	r.time.observe(millis)
+	if err := r.recallFormat(view); err != nil {
+		return err
+	}
 	var refs []fsm.OutboxRef
 	for slot := range fsm.SlotID(fsm.SlotCount) {
 		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
@@ -89,6 +94,17 @@ func (r *replica) recall(m *machine) (err error) {
 	}
 	r.outbox.add(refs)
 	return nil
+}
+
+// recallFormat quarantines a state that a newer program has to read.
+func (r *replica) recallFormat(view fsm.Reader) error {
+	format, err := fsm.ReadFormat(view)
+	if unknown := (*fsm.UnknownFormatError)(nil); errors.As(err, &unknown) {
+		return &quarantine{unknown.Error()}
+	}
+	r.reached = format
+	r.format.Store(uint32(format))
+	return err
 }
 
 func (r *replica) close() error {
@@ -121,6 +137,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 		return nil, err
 	}
 	r.touched = append(r.touched, result.Touched...)
+	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
 		return nil, err
 	}
@@ -130,6 +147,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 // settled implements machine.settled.
 func (r *replica) settled() error {
 	r.time.observe(r.millis)
+	r.format.Store(uint32(r.reached))
 	if len(r.touched) > 0 {
 		r.outbox.add(r.touched)
 		r.touched = nil
@@ -208,6 +226,9 @@ func (r *replica) offerLead(preferred string) (taken bool) {
 // duties lists the commands that the state lacks. ready says that after them the shard can serve.
 func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, ready bool, err error) {
 	settings, version := r.node.Map().Settings()
+	if settings.Format > fsm.FormatNewest {
+		return nil, false, &fsm.UnknownFormatError{Format: settings.Format}
+	}
 	view, err := r.view()
 	if err != nil {
 		return nil, false, err

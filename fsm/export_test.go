@@ -83,7 +83,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
 		}
 		return true, err
-	case keyClock, keySettings, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
+	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage:
 		return true, nil

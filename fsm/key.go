@@ -19,6 +19,7 @@ import (
 //	0x03  -                       which shard this is                           ownership.go
 //	0x04  slot(2)                 whose the slot is                             ownership.go
 //	0x05  slot(2)                 when the slot has something to expire         expiry.go
+//	0x06  -                       the shard's format                            format.go
 //	---- of a slot: rooms ----
 //	0x10  R                       roomHead                                      room.go
 //	0x11  R                       roomGroup: GroupContext, GroupInfo            room.go
@@ -55,6 +56,7 @@ const (
 	keyShard     keyKind = 0x03
 	keyOwnership keyKind = 0x04
 	keySlotDue   keyKind = 0x05
+	keyFormat    keyKind = 0x06
 
 	keyRoom           keyKind = 0x10
 	keyGroup          keyKind = 0x11

@@ -30,6 +30,7 @@ const (
 	OutcomeClaimed
 	OutcomeDisclosed
 	OutcomeRoomDescribed
+	OutcomeFormatNotReached
 )
 
 // Done answers commands whose result is only that they were applied.
@@ -130,18 +131,25 @@ type RoomDescribed struct {
 	Pending      uint32 // Proposals that wait for a Commit
 }
 
-func (Done) outcomeKind() OutcomeKind            { return OutcomeDone }
-func (Accepted) outcomeKind() OutcomeKind        { return OutcomeAccepted }
-func (WrongEpoch) outcomeKind() OutcomeKind      { return OutcomeWrongEpoch }
-func (EpochTooOld) outcomeKind() OutcomeKind     { return OutcomeEpochTooOld }
-func (NotAllowed) outcomeKind() OutcomeKind      { return OutcomeNotAllowed }
-func (InvalidProposal) outcomeKind() OutcomeKind { return OutcomeInvalidProposal }
-func (NoSuchRoom) outcomeKind() OutcomeKind      { return OutcomeNoSuchRoom }
-func (ReadSetChanged) outcomeKind() OutcomeKind  { return OutcomeReadSetChanged }
-func (MovedTo) outcomeKind() OutcomeKind         { return OutcomeMovedTo }
-func (LeaseGranted) outcomeKind() OutcomeKind    { return OutcomeLeaseGranted }
-func (LeaseHeld) outcomeKind() OutcomeKind       { return OutcomeLeaseHeld }
-func (Uploaded) outcomeKind() OutcomeKind        { return OutcomeUploaded }
-func (Claimed) outcomeKind() OutcomeKind         { return OutcomeClaimed }
-func (Disclosed) outcomeKind() OutcomeKind       { return OutcomeDisclosed }
-func (RoomDescribed) outcomeKind() OutcomeKind   { return OutcomeRoomDescribed }
+// FormatNotReached: the shard has to be raised to another format before it may decide on such a command. Nothing was written.
+type FormatNotReached struct {
+	Needs Format
+	Has   Format
+}
+
+func (Done) outcomeKind() OutcomeKind             { return OutcomeDone }
+func (Accepted) outcomeKind() OutcomeKind         { return OutcomeAccepted }
+func (WrongEpoch) outcomeKind() OutcomeKind       { return OutcomeWrongEpoch }
+func (EpochTooOld) outcomeKind() OutcomeKind      { return OutcomeEpochTooOld }
+func (NotAllowed) outcomeKind() OutcomeKind       { return OutcomeNotAllowed }
+func (InvalidProposal) outcomeKind() OutcomeKind  { return OutcomeInvalidProposal }
+func (NoSuchRoom) outcomeKind() OutcomeKind       { return OutcomeNoSuchRoom }
+func (ReadSetChanged) outcomeKind() OutcomeKind   { return OutcomeReadSetChanged }
+func (MovedTo) outcomeKind() OutcomeKind          { return OutcomeMovedTo }
+func (LeaseGranted) outcomeKind() OutcomeKind     { return OutcomeLeaseGranted }
+func (LeaseHeld) outcomeKind() OutcomeKind        { return OutcomeLeaseHeld }
+func (Uploaded) outcomeKind() OutcomeKind         { return OutcomeUploaded }
+func (Claimed) outcomeKind() OutcomeKind          { return OutcomeClaimed }
+func (Disclosed) outcomeKind() OutcomeKind        { return OutcomeDisclosed }
+func (RoomDescribed) outcomeKind() OutcomeKind    { return OutcomeRoomDescribed }
+func (FormatNotReached) outcomeKind() OutcomeKind { return OutcomeFormatNotReached }

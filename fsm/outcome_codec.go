@@ -67,6 +67,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readDisclosed(r)
 	case OutcomeRoomDescribed:
 		return readRoomDescribed(r)
+	case OutcomeFormatNotReached:
+		return FormatNotReached{Needs: Format(r.Uint32("needs")), Has: Format(r.Uint32("has"))}
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil
@@ -269,4 +271,13 @@ func readRoomDescribed(r *mls.Reader) RoomDescribed {
 		Destinations: readProviders(r, "destinations"),
 		Pending:      r.Uint32("pending"),
 	}
+}
+
+//	struct {
+//	    uint32 needs;
+//	    uint32 has;
+//	} FormatNotReached;
+func (o FormatNotReached) appendTo(w *mls.Writer) {
+	w.Uint32(uint32(o.Needs))
+	w.Uint32(uint32(o.Has))
 }

@@ -163,6 +163,7 @@ func (s *script) roomCommand(l line) fsm.Command {
 
 func (s *script) settings(l line) fsm.Command {
 	c := fsm.EnterSettings{Version: atoi(l.words[0]), Settings: fsm.DefaultSettings(mapped(l.list("domains"), provider)...)}
+	c.Settings.Format = fsm.Format(l.number("format", uint64(fsm.FormatFirst)))
 	c.Settings.EpochWindow = uint32(l.number("window", uint64(c.Settings.EpochWindow)))
 	c.Settings.KeyPackagesPerClientMax = uint32(l.number("packages", uint64(c.Settings.KeyPackagesPerClientMax)))
 	return c
