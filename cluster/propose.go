@@ -71,8 +71,8 @@ func (t *tries) unavailable(cause error) error {
 	return fmt.Errorf("%w: %v", kind, cause)
 }
 
-// propose asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
-func (t *tries) propose(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
+// bring asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
+func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
 	var pause backoff
 	var target, was string
 	for {

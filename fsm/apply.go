@@ -54,8 +54,8 @@ func (t *tx) apply(c Command) Outcome {
 	if needs := FormatOf(c); needs > t.format {
 		return FormatNotReached{Needs: needs, Has: t.format}
 	}
-	if slot := c.Slot(); slot != ShardLevel || c.kind() == KindAcknowledge {
-		if moved, gone := t.moved(slot); gone {
+	if !ofShard(c) {
+		if moved, gone := t.moved(c.Slot()); gone {
 			return moved
 		}
 	}
@@ -88,8 +88,22 @@ func (t *tx) apply(c Command) Outcome {
 		return t.receiveFanout(c)
 	case Acknowledge:
 		return t.acknowledge(c)
+	case PutPiece:
+		return t.putPiece(c)
+	case ApplyPieces:
+		return t.applyPieces(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
+	}
+}
+
+// ofShard reports whether a command concerns the whole shard, and not a slot, which has to be here for it.
+func ofShard(c Command) bool {
+	switch c.(type) {
+	case Fence, OwnSlots, EnterSettings, Sweep:
+		return true
+	default:
+		return false
 	}
 }
 

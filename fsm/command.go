@@ -44,6 +44,8 @@ const (
 	KindRecordKeyPackageRefs
 	KindReceiveFanout
 	KindAcknowledge
+	KindPutPiece
+	KindApplyPieces
 )
 
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
@@ -250,6 +252,23 @@ type Acknowledge struct {
 	Sequences   []uint64
 }
 
+// PutPiece brings a piece of an encoded command that is too large for an entry.
+type PutPiece struct {
+	At     SlotID   // the command's
+	Object [32]byte // SHA-256 of the whole encoded command
+	Index  uint16   // below PiecesMax
+	Bytes  []byte   // not empty, at most PieceBytesMax
+}
+
+// ApplyPieces decides on the command that the first Count pieces of an object make up.
+type ApplyPieces struct {
+	At     SlotID
+	Object [32]byte
+	Count  uint16
+	Bytes  uint32      // of the whole object
+	Kind   CommandKind // the command's, one of those that may come in pieces; it waits in that command's lane
+}
+
 func (Fence) Slot() SlotID                  { return ShardLevel }
 func (OwnSlots) Slot() SlotID               { return ShardLevel }
 func (EnterSettings) Slot() SlotID          { return ShardLevel }
@@ -264,6 +283,8 @@ func (c ClaimKeyPackages) Slot() SlotID     { return SlotOfUser(c.User) }
 func (c RecordKeyPackageRefs) Slot() SlotID { return SlotOfRoom(c.Room) }
 func (c ReceiveFanout) Slot() SlotID        { return SlotOfRoom(c.Room) }
 func (c Acknowledge) Slot() SlotID          { return c.At }
+func (c PutPiece) Slot() SlotID             { return c.At }
+func (c ApplyPieces) Slot() SlotID          { return c.At }
 
 func (Fence) Lane() Lane                { return Exclusive }
 func (OwnSlots) Lane() Lane             { return Exclusive }
@@ -279,6 +300,12 @@ func (ClaimKeyPackages) Lane() Lane     { return Exclusive }
 func (RecordKeyPackageRefs) Lane() Lane { return Exclusive }
 func (ReceiveFanout) Lane() Lane        { return Bulk }
 func (Acknowledge) Lane() Lane          { return Bulk }
+func (PutPiece) Lane() Lane             { return Bulk }
+
+func (c ApplyPieces) Lane() Lane {
+	lane, _ := carriedLane(c.Kind)
+	return lane
+}
 
 func (Fence) kind() CommandKind                { return KindFence }
 func (OwnSlots) kind() CommandKind             { return KindOwnSlots }
@@ -294,3 +321,5 @@ func (ClaimKeyPackages) kind() CommandKind     { return KindClaimKeyPackages }
 func (RecordKeyPackageRefs) kind() CommandKind { return KindRecordKeyPackageRefs }
 func (ReceiveFanout) kind() CommandKind        { return KindReceiveFanout }
 func (Acknowledge) kind() CommandKind          { return KindAcknowledge }
+func (PutPiece) kind() CommandKind             { return KindPutPiece }
+func (ApplyPieces) kind() CommandKind          { return KindApplyPieces }

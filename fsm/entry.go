@@ -139,6 +139,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readReceiveFanout)
 	case KindAcknowledge:
 		return as(readAcknowledge)
+	case KindPutPiece:
+		return as(readPutPiece)
+	case KindApplyPieces:
+		return as(readApplyPieces)
 	default:
 		return nil
 	}

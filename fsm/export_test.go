@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 
 	"parley/mimi"
 	"parley/mls"
@@ -14,6 +15,7 @@ func VerifyState(r Reader) error {
 	v := verifier{
 		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
+		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -31,6 +33,9 @@ func VerifyState(r Reader) error {
 		}
 		delete(v.packages, k)
 	}
+	if !maps.Equal(v.pieces, v.pieceBytes) {
+		return fmt.Errorf("the slots count %v bytes of pieces and hold %v", v.pieceBytes, v.pieces)
+	}
 	if len(v.items)+len(v.packages) > 0 {
 		return fmt.Errorf("%d outboxes and %d inventories belong to nobody", len(v.items), len(v.packages))
 	}
@@ -41,6 +46,8 @@ type verifier struct {
 	r                 Reader
 	waiting, items    map[string]uint64    // by slot and destination
 	packages, counted map[string][2]uint32 // by user and position: single-use, last-resort
+
+	pieces, pieceBytes map[string]uint64 // by slot
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -76,6 +83,14 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 			n[0]++
 		}
 		v.packages[slot+string(rest[:len(rest)-8])] = n
+		return true, err
+	case keyPiece:
+		p, err := decode("piece", value, readPieceRecord)
+		v.pieces[slot] += uint64(len(p.bytes))
+		return true, err
+	case keyPieceBytes:
+		n, err := decode("bytes of pieces", value, func(r *mls.Reader) uint64 { return r.Uint64("bytes") })
+		v.pieceBytes[slot] = n
 		return true, err
 	case keyExpiry:
 		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)

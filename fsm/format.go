@@ -33,6 +33,8 @@ func (e *UnknownFormatError) Error() string {
 // there: a program of an older format stops at a command that it does not know, and apply can only protect the others.
 func FormatOf(c Command) Format {
 	switch c.(type) {
+	case PutPiece, ApplyPieces:
+		return FormatQueues
 	default:
 		return FormatFirst
 	}

@@ -47,6 +47,8 @@ import (
 //	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
 //	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
 //	---- of a slot: housekeeping ----
+//	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
+//	0x39  -                       how many bytes of pieces wait                 piece.go
 //	0x40  millis(8) ‖ kind ‖ rest a record of this slot to look at then         expiry.go
 type keyKind uint8
 
@@ -81,6 +83,8 @@ const (
 	keyOutboxItem     keyKind = 0x31
 	keyFanoutBody     keyKind = 0x32
 	keyFanoutMessage  keyKind = 0x33
+	keyPiece          keyKind = 0x38
+	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40
 
 	keyKindEnd keyKind = 0xff // above every kind, never one

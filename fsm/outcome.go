@@ -31,6 +31,8 @@ const (
 	OutcomeDisclosed
 	OutcomeRoomDescribed
 	OutcomeFormatNotReached
+	OutcomeMissingPieces
+	OutcomeSlotFull
 )
 
 // Done answers commands whose result is only that they were applied.
@@ -137,6 +139,12 @@ type FormatNotReached struct {
 	Has   Format
 }
 
+// MissingPieces: a command came to be decided on whose pieces are not all here. Nothing was decided; put these and name it again.
+type MissingPieces struct{ Indexes []uint16 }
+
+// SlotFull: so many pieces wait in the slot that it takes no more until some are named or dropped.
+type SlotFull struct{}
+
 func (Done) outcomeKind() OutcomeKind             { return OutcomeDone }
 func (Accepted) outcomeKind() OutcomeKind         { return OutcomeAccepted }
 func (WrongEpoch) outcomeKind() OutcomeKind       { return OutcomeWrongEpoch }
@@ -153,3 +161,5 @@ func (Claimed) outcomeKind() OutcomeKind          { return OutcomeClaimed }
 func (Disclosed) outcomeKind() OutcomeKind        { return OutcomeDisclosed }
 func (RoomDescribed) outcomeKind() OutcomeKind    { return OutcomeRoomDescribed }
 func (FormatNotReached) outcomeKind() OutcomeKind { return OutcomeFormatNotReached }
+func (MissingPieces) outcomeKind() OutcomeKind    { return OutcomeMissingPieces }
+func (SlotFull) outcomeKind() OutcomeKind         { return OutcomeSlotFull }

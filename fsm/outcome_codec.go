@@ -69,6 +69,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readRoomDescribed(r)
 	case OutcomeFormatNotReached:
 		return FormatNotReached{Needs: Format(r.Uint32("needs")), Has: Format(r.Uint32("has"))}
+	case OutcomeMissingPieces:
+		return MissingPieces{Indexes: readCodes[uint16](r, "indexes")}
+	case OutcomeSlotFull:
+		return SlotFull{}
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil
@@ -281,3 +285,8 @@ func (o FormatNotReached) appendTo(w *mls.Writer) {
 	w.Uint32(uint32(o.Needs))
 	w.Uint32(uint32(o.Has))
 }
+
+// struct { uint16 indexes<V>; } MissingPieces;
+func (o MissingPieces) appendTo(w *mls.Writer) { appendCodes(w, o.Indexes) }
+
+func (SlotFull) appendTo(*mls.Writer) {}

@@ -68,6 +68,8 @@ func sampleCommands() []named[fsm.Command] {
 		}}},
 		{"ReceiveFanout", fsm.ReceiveFanout{Room: club, Hub: peer, BodyHash: hash, Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: []byte("fanout")}}}},
 		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
+		{"PutPiece", fsm.PutPiece{At: 129, Object: hash, Index: 3, Bytes: []byte("piece")}},
+		{"ApplyPieces", fsm.ApplyPieces{At: 129, Object: hash, Count: 4, Bytes: 1 << 20, Kind: fsm.KindAcceptCommit}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 	}
 }
@@ -120,6 +122,8 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash"), Participants: sampleFacts().Participants,
 			Destinations: sampleFacts().Destinations, Pending: 3,
 		}},
+		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
+		{"SlotFull", fsm.SlotFull{}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
 	}
 }

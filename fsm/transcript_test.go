@@ -191,6 +191,10 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 			}
 			return true, err
 		}))
+	case "pieces":
+		n, err := fsm.ReadPieceBytes(r, slotOf(l.words[0]))
+		check(t, err)
+		fmt.Fprintf(&out, "%d bytes\n", n)
 	case "inventory":
 		clients, found, err := fsm.ReadInventory(r, user(l.words[0]))
 		check(t, err)
