@@ -30,12 +30,14 @@ type replica struct {
 	proposer *proposer
 	time     *hubTime
 	outbox   *outboxIndex
+	carrier  *carrier
 	turns    atomic.Uint64 // counts answers of heads
 	offered  bool          // the lead was offered to another; of tend's goroutine
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
+	posted  []fsm.SlotID
 	millis  uint64     // hub time after its last entry
 	reached fsm.Format // the format after it
 
@@ -50,6 +52,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
+	r.carrier = newCarrier(r)
 	m := &machine{
 		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log,
 		apply: r.apply, settled: r.settled,
@@ -62,6 +65,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go r.tend(ctx)
+	go r.carrier.run(ctx)
 	return r, nil
 }
 
@@ -93,7 +97,7 @@ func (r *replica) recall(m *machine) (err error) {
 		}
 	}
 	r.outbox.add(refs)
-	return nil
+	return r.carrier.recall(view)
 }
 
 // recallFormat quarantines a state that a newer program has to read.
@@ -110,6 +114,7 @@ func (r *replica) recallFormat(view fsm.Reader) error {
 func (r *replica) close() error {
 	r.stop()
 	<-r.stopped
+	<-r.carrier.stopped
 	r.proposer.close()
 	return r.group.close()
 }
@@ -137,6 +142,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 		return nil, err
 	}
 	r.touched = append(r.touched, result.Touched...)
+	r.posted = append(r.posted, result.Posted...)
 	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
 		return nil, err
@@ -152,6 +158,10 @@ func (r *replica) settled() error {
 		r.outbox.add(r.touched)
 		r.touched = nil
 		r.node.wakeOutbox()
+	}
+	if len(r.posted) > 0 {
+		r.carrier.posted(r.posted)
+		r.posted = nil
 	}
 	return nil
 }
@@ -177,6 +187,7 @@ func (r *replica) tend(ctx context.Context) {
 		if !r.leads() {
 			continue
 		}
+		r.carrier.wake()
 		due := time.Since(swept) >= sweepInterval
 		if due {
 			swept = time.Now()

@@ -14,6 +14,7 @@ import (
 type Result struct {
 	Outcomes []Outcome   // one for each command, in order
 	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
+	Posted   []SlotID    // in which slots effects for others were posted, each once
 	Format   Format      // the shard's, after the entry
 }
 
@@ -45,7 +46,7 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
 	result.Touched = t.cutOutbox()
-	result.Format = t.format
+	result.Posted, result.Format = t.posted, t.format
 	return result, nil
 }
 
@@ -92,6 +93,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.putPiece(c)
 	case ApplyPieces:
 		return t.applyPieces(c)
+	case ReceiveInternal:
+		return t.receiveInternal(c)
+	case DropInternal:
+		return t.dropInternal(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}
@@ -116,6 +121,7 @@ type tx struct {
 	settingsVersion uint64 // 0: none yet
 	format          Format
 	bodies          []*outboxBody
+	posted          []SlotID
 
 	// Looked up by key, never ranged over.
 	bodyOf  map[outboxBodyName]*outboxBody // those of bodies

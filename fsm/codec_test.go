@@ -38,8 +38,8 @@ func TestCommandsRoundTrip(t *testing.T) {
 		}
 		refusesDamage(t, sample.name, encoded, func(b []byte) error { _, err := fsm.DecodeCommand(b); return err })
 	}
-	if len(kinds) != int(fsm.KindApplyPieces) {
-		t.Errorf("%d of %d commands are sampled", len(kinds), fsm.KindApplyPieces)
+	if len(kinds) != int(fsm.KindDropInternal) {
+		t.Errorf("%d of %d commands are sampled", len(kinds), fsm.KindDropInternal)
 	}
 	back, err := fsm.DecodeEntry(fsm.EncodeEntry(entry))
 	if diff := cmp.Diff(entry, back, equalValues); err != nil || diff != "" {
@@ -58,8 +58,8 @@ func TestOutcomesRoundTrip(t *testing.T) {
 		}
 		refusesDamage(t, sample.name, encoded, func(b []byte) error { _, err := fsm.DecodeOutcome(b); return err })
 	}
-	if len(kinds) != int(fsm.OutcomeSlotFull) {
-		t.Errorf("%d of %d outcomes are sampled", len(kinds), fsm.OutcomeSlotFull)
+	if len(kinds) != int(fsm.OutcomeReceived) {
+		t.Errorf("%d of %d outcomes are sampled", len(kinds), fsm.OutcomeReceived)
 	}
 }
 

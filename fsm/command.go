@@ -46,6 +46,8 @@ const (
 	KindAcknowledge
 	KindPutPiece
 	KindApplyPieces
+	KindReceiveInternal
+	KindDropInternal
 )
 
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
@@ -269,6 +271,22 @@ type ApplyPieces struct {
 	Kind   CommandKind // the command's, one of those that may come in pieces; it waits in that command's lane
 }
 
+// ReceiveInternal brings effects that another slot has posted for this one, from the first that waits there on. Those that have
+// happened already, and those behind a gap, are skipped.
+type ReceiveInternal struct {
+	At      SlotID // all effects are for it
+	From    SlotID
+	First   uint64 // the sequence of the first effect
+	Effects []Effect
+}
+
+// DropInternal removes from a slot's queue what the slot that it is for has taken: all below Next.
+type DropInternal struct {
+	At   SlotID
+	To   SlotID
+	Next uint64
+}
+
 func (Fence) Slot() SlotID                  { return ShardLevel }
 func (OwnSlots) Slot() SlotID               { return ShardLevel }
 func (EnterSettings) Slot() SlotID          { return ShardLevel }
@@ -285,6 +303,8 @@ func (c ReceiveFanout) Slot() SlotID        { return SlotOfRoom(c.Room) }
 func (c Acknowledge) Slot() SlotID          { return c.At }
 func (c PutPiece) Slot() SlotID             { return c.At }
 func (c ApplyPieces) Slot() SlotID          { return c.At }
+func (c ReceiveInternal) Slot() SlotID      { return c.At }
+func (c DropInternal) Slot() SlotID         { return c.At }
 
 func (Fence) Lane() Lane                { return Exclusive }
 func (OwnSlots) Lane() Lane             { return Exclusive }
@@ -301,6 +321,8 @@ func (RecordKeyPackageRefs) Lane() Lane { return Exclusive }
 func (ReceiveFanout) Lane() Lane        { return Bulk }
 func (Acknowledge) Lane() Lane          { return Bulk }
 func (PutPiece) Lane() Lane             { return Bulk }
+func (ReceiveInternal) Lane() Lane      { return Bulk }
+func (DropInternal) Lane() Lane         { return Bulk }
 
 func (c ApplyPieces) Lane() Lane {
 	lane, _ := carriedLane(c.Kind)
@@ -323,3 +345,5 @@ func (ReceiveFanout) kind() CommandKind        { return KindReceiveFanout }
 func (Acknowledge) kind() CommandKind          { return KindAcknowledge }
 func (PutPiece) kind() CommandKind             { return KindPutPiece }
 func (ApplyPieces) kind() CommandKind          { return KindApplyPieces }
+func (ReceiveInternal) kind() CommandKind      { return KindReceiveInternal }
+func (DropInternal) kind() CommandKind         { return KindDropInternal }

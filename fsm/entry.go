@@ -143,6 +143,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readPutPiece)
 	case KindApplyPieces:
 		return as(readApplyPieces)
+	case KindReceiveInternal:
+		return as(readReceiveInternal)
+	case KindDropInternal:
+		return as(readDropInternal)
 	default:
 		return nil
 	}

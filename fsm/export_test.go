@@ -15,7 +15,7 @@ func VerifyState(r Reader) error {
 	v := verifier{
 		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
-		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{},
+		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -33,6 +33,10 @@ func VerifyState(r Reader) error {
 		}
 		delete(v.packages, k)
 	}
+	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
+	if !maps.Equal(v.effects, v.queues) {
+		return fmt.Errorf("internal queues say that %v wait, and %v do", v.queues, v.effects)
+	}
 	if !maps.Equal(v.pieces, v.pieceBytes) {
 		return fmt.Errorf("the slots count %v bytes of pieces and hold %v", v.pieceBytes, v.pieces)
 	}
@@ -48,6 +52,7 @@ type verifier struct {
 	packages, counted map[string][2]uint32 // by user and position: single-use, last-resort
 
 	pieces, pieceBytes map[string]uint64 // by slot
+	effects, queues    map[string]uint64 // by slot and destination
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -84,6 +89,14 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		}
 		v.packages[slot+string(rest[:len(rest)-8])] = n
 		return true, err
+	case keyInternalQueue:
+		q, err := decode("queue", value, readInternalQueue)
+		v.queues[slot+string(rest)] = q.Waiting
+		return true, err
+	case keyInternalItem:
+		_, err := decode("effect", bytes.Clone(value), readEffect)
+		v.effects[slot+string(rest[:2])]++
+		return true, err
 	case keyPiece:
 		p, err := decode("piece", value, readPieceRecord)
 		v.pieces[slot] += uint64(len(p.bytes))
@@ -100,7 +113,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		return true, err
 	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyUser, keyClientPosition,
-		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage:
+		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)

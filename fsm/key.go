@@ -46,6 +46,9 @@ import (
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
 //	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
 //	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
+//	0x34  to(2)                   what is on its way to another slot            internal.go
+//	0x35  to(2) ‖ sequence(8)     an effect for another slot                    internal.go
+//	0x36  from(2)                 how far another slot's effects have happened  internal.go
 //	---- of a slot: housekeeping ----
 //	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
 //	0x39  -                       how many bytes of pieces wait                 piece.go
@@ -83,6 +86,9 @@ const (
 	keyOutboxItem     keyKind = 0x31
 	keyFanoutBody     keyKind = 0x32
 	keyFanoutMessage  keyKind = 0x33
+	keyInternalQueue  keyKind = 0x34
+	keyInternalItem   keyKind = 0x35
+	keyReceived       keyKind = 0x36
 	keyPiece          keyKind = 0x38
 	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40

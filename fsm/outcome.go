@@ -33,6 +33,7 @@ const (
 	OutcomeFormatNotReached
 	OutcomeMissingPieces
 	OutcomeSlotFull
+	OutcomeReceived
 )
 
 // Done answers commands whose result is only that they were applied.
@@ -145,6 +146,9 @@ type MissingPieces struct{ Indexes []uint16 }
 // SlotFull: so many pieces wait in the slot that it takes no more until some are named or dropped.
 type SlotFull struct{}
 
+// Received tells which effect of the source the slot awaits next: all before it have happened.
+type Received struct{ Next uint64 }
+
 func (Done) outcomeKind() OutcomeKind             { return OutcomeDone }
 func (Accepted) outcomeKind() OutcomeKind         { return OutcomeAccepted }
 func (WrongEpoch) outcomeKind() OutcomeKind       { return OutcomeWrongEpoch }
@@ -163,3 +167,4 @@ func (RoomDescribed) outcomeKind() OutcomeKind    { return OutcomeRoomDescribed 
 func (FormatNotReached) outcomeKind() OutcomeKind { return OutcomeFormatNotReached }
 func (MissingPieces) outcomeKind() OutcomeKind    { return OutcomeMissingPieces }
 func (SlotFull) outcomeKind() OutcomeKind         { return OutcomeSlotFull }
+func (Received) outcomeKind() OutcomeKind         { return OutcomeReceived }

@@ -73,6 +73,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return MissingPieces{Indexes: readCodes[uint16](r, "indexes")}
 	case OutcomeSlotFull:
 		return SlotFull{}
+	case OutcomeReceived:
+		return Received{Next: r.Uint64("next")}
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil
@@ -290,3 +292,6 @@ func (o FormatNotReached) appendTo(w *mls.Writer) {
 func (o MissingPieces) appendTo(w *mls.Writer) { appendCodes(w, o.Indexes) }
 
 func (SlotFull) appendTo(*mls.Writer) {}
+
+// struct { uint64 next; } Received;
+func (o Received) appendTo(w *mls.Writer) { w.Uint64(o.Next) }

@@ -70,6 +70,10 @@ func sampleCommands() []named[fsm.Command] {
 		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
 		{"PutPiece", fsm.PutPiece{At: 129, Object: hash, Index: 3, Bytes: []byte("piece")}},
 		{"ApplyPieces", fsm.ApplyPieces{At: 129, Object: hash, Count: 4, Bytes: 1 << 20, Kind: fsm.KindAcceptCommit}},
+		{"ReceiveInternal", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.KeyPackagesConsumed{User: bob, Refs: []mls.KeyPackageRef{"ref", "ref2"}},
+		}}},
+		{"DropInternal", fsm.DropInternal{At: 129, To: 130, Next: 8}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 	}
 }
@@ -124,6 +128,7 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		}},
 		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
 		{"SlotFull", fsm.SlotFull{}},
+		{"Received", fsm.Received{Next: 8}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
 	}
 }

@@ -126,8 +126,16 @@ func (s *script) command(text string) fsm.Command {
 				return fsm.FanoutItem{Hash: hashOf(w), Bytes: fanoutOf(w)}
 			}),
 		}
+	case "carry":
+		return s.carry(l)
+	case "drop":
+		return fsm.DropInternal{At: slotOf(l.words[0]), To: slotOfUser(l.words[1]), Next: atoi(l.words[2])}
 	case "put", "spoil", "name":
 		return s.pieceCommand(text)
+	case "local-routes":
+		return fsm.RecordKeyPackageRefs{Room: room(l.words[0]), Refs: mapped(l.words[2:], func(w string) fsm.KeyPackageRoute {
+			return fsm.KeyPackageRoute{Ref: ref(w), Provider: provider("a.example"), User: user(l.words[1]), NotAfter: l.number("until", 5000)}
+		})}
 	case "ack":
 		return fsm.Acknowledge{At: slotOf(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi)}
 	default:
@@ -227,6 +235,17 @@ func (s *script) commit(r *fsmtest.Room, l line) fsm.Command {
 	}
 	return c
 }
+
+// carry reads "carry ROOM USER FIRST REFS...", with the references of one effect between commas.
+func (s *script) carry(l line) fsm.Command {
+	c := fsm.ReceiveInternal{At: slotOfUser(l.words[1]), From: slotOf(l.words[0]), First: atoi(l.words[2])}
+	for _, refs := range l.words[3:] {
+		c.Effects = append(c.Effects, fsm.KeyPackagesConsumed{User: user(l.words[1]), Refs: mapped(strings.Split(refs, ","), ref)})
+	}
+	return c
+}
+
+func slotOfUser(name string) fsm.SlotID { return fsm.SlotOfUser(user(name)) }
 
 // pieceCommand reads "put I N command", for piece I when the command is cut into N; "spoil I N command", the same with other bytes;
 // and "name N command".
