@@ -16,6 +16,7 @@ const (
 type proposal struct {
 	command fsm.Command
 	bytes   int           // of the encoded command
+	share   int           // of an entry: what apply gets to do for it, with the pieces that it names
 	decided chan decision // capacity 1; gets exactly one
 }
 
@@ -57,16 +58,16 @@ func (l *lane) push(p *proposal) error {
 	return nil
 }
 
-// take removes proposals from the front as long as they stay within a number of bytes together. The first is always taken
-// if nothing has been taken before.
+// take removes proposals from the front as long as their shares stay within a number of bytes together. The first is always taken
+// if nothing has been taken before. So what one large command makes for a destination is not put into one body with more.
 func (l *lane) take(taken []*proposal, room int) (_ []*proposal, left int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for n < len(l.queue) && (l.queue[n].bytes <= room || len(taken) == 0) {
+	for n < len(l.queue) && (l.queue[n].share <= room || len(taken) == 0) {
 		p := l.queue[n]
 		taken = append(taken, p)
-		room -= p.bytes
+		room -= p.share
 		l.bytes -= p.bytes
 		l.queue[n] = nil
 		n++

@@ -71,8 +71,8 @@ func (t *tries) unavailable(cause error) error {
 	return fmt.Errorf("%w: %v", kind, cause)
 }
 
-// propose asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
-func (t *tries) propose(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
+// bring asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
+func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
 	var pause backoff
 	var target, was string
 	for {
@@ -148,6 +148,9 @@ func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.C
 	}
 	if !replica.leads() {
 		return answer{code: answerNotLeader, leader: replica.leader()}
+	}
+	if refusal := replica.formatFault(command); refusal != nil {
+		return answer{code: answerOutcome, outcome: *refusal, index: replica.machine.applied.current()}
 	}
 	decided, err := replica.proposer.propose(command)
 	if err != nil {

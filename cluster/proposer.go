@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"parley/fsm"
-	"parley/mls"
 )
 
 const (
@@ -64,18 +63,21 @@ func newProposer(r raftApplier, t *hubTime) *proposer {
 // propose queues a command and returns where its decision will arrive. A command that no entry can hold is a
 // *mls.MalformedError; a full lane is fsm.ErrOverloaded.
 func (p *proposer) propose(command fsm.Command) (<-chan decision, error) {
-	size := len(fsm.EncodeCommand(command))
+	size := commandBytes(command)
 	if limit := commandLimit(command); size > limit {
-		return nil, &mls.MalformedError{Field: "body", Reason: fmt.Sprintf("it makes a log record of %d bytes, more than %d", size, limit)}
+		return nil, tooLarge(size, limit)
 	}
-	proposal := &proposal{command: command, bytes: size + 8, decided: make(chan decision, 1)}
+	proposal := &proposal{command: command, bytes: size + 8, share: size + 8, decided: make(chan decision, 1)}
+	if named, yes := command.(fsm.ApplyPieces); yes {
+		proposal.share += int(named.Bytes)
+	}
 	if err := p.lanes[command.Lane()].push(proposal); err != nil {
 		return nil, err
 	}
 	return proposal.decided, nil
 }
 
-// commandLimit is the most that a command may take in the log. What comes from a hub's fanout may fill an entry; everything else stays
+// commandLimit is the most that a command may take in the log; what takes more comes in pieces. What comes from a hub's fanout may fill an entry; everything else stays
 // below, so that what was accepted here fits a follower's log too, with the names that are added on the way.
 func commandLimit(command fsm.Command) int {
 	if _, fanout := command.(fsm.ReceiveFanout); fanout {

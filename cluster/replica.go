@@ -30,12 +30,16 @@ type replica struct {
 	proposer *proposer
 	time     *hubTime
 	outbox   *outboxIndex
+	carrier  *carrier
 	turns    atomic.Uint64 // counts answers of heads
 	offered  bool          // the lead was offered to another; of tend's goroutine
+	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
-	millis  uint64 // hub time after its last entry
+	posted  []fsm.SlotID
+	millis  uint64     // hub time after its last entry
+	reached fsm.Format // the format after it
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -48,6 +52,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
+	r.carrier = newCarrier(r)
 	m := &machine{
 		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: r.apply, settled: r.settled,
@@ -60,6 +65,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go r.tend(ctx)
+	go r.carrier.run(ctx)
 	return r, nil
 }
 
@@ -75,6 +81,9 @@ func (r *replica) recall(m *machine) (err error) {
 		return err
 	}
 	r.time.observe(millis)
+	if err := r.recallFormat(view); err != nil {
+		return err
+	}
 	var refs []fsm.OutboxRef
 	for slot := range fsm.SlotID(fsm.SlotCount) {
 		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
@@ -88,12 +97,24 @@ func (r *replica) recall(m *machine) (err error) {
 		}
 	}
 	r.outbox.add(refs)
-	return nil
+	return r.carrier.recall(view)
+}
+
+// recallFormat quarantines a state that a newer program has to read.
+func (r *replica) recallFormat(view fsm.Reader) error {
+	format, err := fsm.ReadFormat(view)
+	if unknown := (*fsm.UnknownFormatError)(nil); errors.As(err, &unknown) {
+		return &quarantine{unknown.Error()}
+	}
+	r.reached = format
+	r.format.Store(uint32(format))
+	return err
 }
 
 func (r *replica) close() error {
 	r.stop()
 	<-r.stopped
+	<-r.carrier.stopped
 	r.proposer.close()
 	return r.group.close()
 }
@@ -121,6 +142,8 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 		return nil, err
 	}
 	r.touched = append(r.touched, result.Touched...)
+	r.posted = append(r.posted, result.Posted...)
+	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
 		return nil, err
 	}
@@ -130,10 +153,15 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 // settled implements machine.settled.
 func (r *replica) settled() error {
 	r.time.observe(r.millis)
+	r.format.Store(uint32(r.reached))
 	if len(r.touched) > 0 {
 		r.outbox.add(r.touched)
 		r.touched = nil
 		r.node.wakeOutbox()
+	}
+	if len(r.posted) > 0 {
+		r.carrier.posted(r.posted)
+		r.posted = nil
 	}
 	return nil
 }
@@ -159,6 +187,7 @@ func (r *replica) tend(ctx context.Context) {
 		if !r.leads() {
 			continue
 		}
+		r.carrier.wake()
 		due := time.Since(swept) >= sweepInterval
 		if due {
 			swept = time.Now()
@@ -208,6 +237,9 @@ func (r *replica) offerLead(preferred string) (taken bool) {
 // duties lists the commands that the state lacks. ready says that after them the shard can serve.
 func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, ready bool, err error) {
 	settings, version := r.node.Map().Settings()
+	if settings.Format > fsm.FormatNewest {
+		return nil, false, &fsm.UnknownFormatError{Format: settings.Format}
+	}
 	view, err := r.view()
 	if err != nil {
 		return nil, false, err

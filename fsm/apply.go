@@ -14,6 +14,8 @@ import (
 type Result struct {
 	Outcomes []Outcome   // one for each command, in order
 	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
+	Posted   []SlotID    // in which slots effects for others were posted, each once
+	Format   Format      // the shard's, after the entry
 }
 
 // OutboxRef names one outbox.
@@ -23,8 +25,8 @@ type OutboxRef struct {
 }
 
 // Apply applies one entry of a shard's log, as EncodeEntry wrote it. index is the entry's; the store shows what the entries
-// before it came to, and takes what this one writes. An error is the store's, or says that the entry cannot be read (an
-// *UnknownCommandError, a *mls.MalformedError): the replica then cannot go on, and the store's batch must be dropped. Apply
+// before it came to, and takes what this one writes. An error is the store's, or says that the entry or the state cannot be read
+// (an *UnknownCommandError, an *UnknownFormatError, a *mls.MalformedError): the replica then cannot go on, and the store's batch must be dropped. Apply
 // keeps nothing between calls, and calls on different stores may run at the same time.
 func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 	e, err := DecodeEntry(entry)
@@ -44,13 +46,17 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
 	result.Touched = t.cutOutbox()
+	result.Posted, result.Format = t.posted, t.format
 	return result, nil
 }
 
 // apply decides on one command.
 func (t *tx) apply(c Command) Outcome {
-	if slot := c.Slot(); slot != ShardLevel || c.kind() == KindAcknowledge {
-		if moved, gone := t.moved(slot); gone {
+	if needs := FormatOf(c); needs > t.format {
+		return FormatNotReached{Needs: needs, Has: t.format}
+	}
+	if !ofShard(c) {
+		if moved, gone := t.moved(c.Slot()); gone {
 			return moved
 		}
 	}
@@ -83,8 +89,26 @@ func (t *tx) apply(c Command) Outcome {
 		return t.receiveFanout(c)
 	case Acknowledge:
 		return t.acknowledge(c)
+	case PutPiece:
+		return t.putPiece(c)
+	case ApplyPieces:
+		return t.applyPieces(c)
+	case ReceiveInternal:
+		return t.receiveInternal(c)
+	case DropInternal:
+		return t.dropInternal(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
+	}
+}
+
+// ofShard reports whether a command concerns the whole shard, and not a slot, which has to be here for it.
+func ofShard(c Command) bool {
+	switch c.(type) {
+	case Fence, OwnSlots, EnterSettings, Sweep:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -95,7 +119,9 @@ type tx struct {
 	now             uint64 // hub time of the entry, milliseconds since 1970
 	settings        Settings
 	settingsVersion uint64 // 0: none yet
+	format          Format
 	bodies          []*outboxBody
+	posted          []SlotID
 
 	// Looked up by key, never ranged over.
 	bodyOf  map[outboxBodyName]*outboxBody // those of bodies
@@ -114,6 +140,8 @@ func begin(store Store, index, stamp uint64) *tx {
 		t.setClock(t.now)
 	}
 	t.settings, t.settingsVersion, err = ReadSettings(store)
+	t.check(err)
+	t.format, err = ReadFormat(store)
 	t.check(err)
 	return t
 }

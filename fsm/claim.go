@@ -27,7 +27,8 @@ func readReplayRecord(r *mls.Reader) replayRecord {
 	return replayRecord{untilMillis: r.Uint64("until_millis"), claimed: readClaimed(r)}
 }
 
-// ReadClaim returns the answer that a claim with this key got within its window, by the hub clock; false where there is none.
+// ReadClaim returns the answer that a claim with this key got within its window, by the hub clock; false where there is none, or the
+// user's slot has heard that a Welcome named one of its KeyPackages: whoever asks then wants others.
 func ReadClaim(r Reader, user mimi.UserURI, replayKey [32]byte) (Claimed, bool, error) {
 	now, err := ReadClock(r)
 	if err != nil {
@@ -36,6 +37,12 @@ func ReadClaim(r Reader, user mimi.UserURI, replayKey [32]byte) (Claimed, bool, 
 	p, found, err := readRecord(r, replayKeyOf(user, replayKey), "claim", readReplayRecord)
 	if err != nil || !found || p.untilMillis <= now {
 		return Claimed{}, false, err
+	}
+	for _, client := range p.claimed.Clients {
+		ref, known, err := readRef(r, user, client.Ref)
+		if err != nil || known && ref.consumedMillis != 0 {
+			return Claimed{}, false, err
+		}
 	}
 	return p.claimed, true, nil
 }
@@ -108,10 +115,10 @@ func (t *tx) claimFromClient(c ClaimKeyPackages, position uint32, client clientR
 		return ClaimedClient{Client: client.client, Code: code}
 	}
 	t.delete(packageKey(c.User, position, number))
-	t.set(refKey(c.User, p.Ref), record(refRecord{
+	t.set(refKey(c.User, p.Ref), refRecord{
 		notAfter: p.NotAfter, user: c.User, position: position, number: number,
 		claimed: true, claimedMillis: t.now, provider: c.Provider, requester: c.Requester, room: c.Room,
-	}.appendTo))
+	}.record())
 	client.singleUse--
 	t.set(clientKey(c.User, position), record(client.appendTo))
 	return ClaimedClient{Client: client.client, Code: code, Ref: p.Ref, KeyPackage: p.Message, NotAfter: p.NotAfter}

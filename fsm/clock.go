@@ -10,7 +10,7 @@ func ReadClock(r Reader) (millis uint64, err error) {
 
 // ReadSettings returns the settings that are in force in the shard and their version; version 0 before any has entered.
 func ReadSettings(r Reader) (settings Settings, version uint64, err error) {
-	entered, _, err := readRecord(r, shardKey(keySettings), "settings", readEnterSettings)
+	entered, _, err := readRecordUpTo(r, shardKey(keySettings), "settings", settingsVersion, readEnterSettings)
 	return entered.Settings, entered.Version, err
 }
 
@@ -18,11 +18,13 @@ func (t *tx) setClock(millis uint64) {
 	t.set(shardKey(keyClock), record(func(w *mls.Writer) { w.Uint64(millis) }))
 }
 
-// enterSettings takes settings that are newer than those in force.
+// enterSettings takes settings that are newer than those in force. The format that they ask for is raised with them, and stays
+// when later ones ask for less.
 func (t *tx) enterSettings(c EnterSettings) Outcome {
 	if c.Version > t.settingsVersion {
-		t.set(shardKey(keySettings), record(c.appendTo))
+		t.set(shardKey(keySettings), encode(c.Settings.version(), c.appendTo))
 		t.settings, t.settingsVersion = c.Settings, c.Version
+		t.raiseFormat(c.Settings.Format)
 	}
 	return Done{}
 }

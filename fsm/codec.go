@@ -88,9 +88,14 @@ func encode(version uint8, write func(*mls.Writer)) []byte {
 
 // decode reads a value of version 1, the only one of its layout so far.
 func decode[T any](name string, b []byte, read func(*mls.Reader) T) (T, error) {
+	return decodeUpTo(name, b, 1, func(r *mls.Reader, _ uint8) T { return read(r) })
+}
+
+// decodeUpTo reads a value of any version up to the last.
+func decodeUpTo[T any](name string, b []byte, last uint8, read func(r *mls.Reader, version uint8) T) (T, error) {
 	r := mls.NewReader(name, b)
-	readVersion(r, 1)
-	v := read(r)
+	version := readVersion(r, last)
+	v := read(r, version)
 	if err := r.Close(); err != nil {
 		var none T
 		return none, err

@@ -44,6 +44,10 @@ const (
 	KindRecordKeyPackageRefs
 	KindReceiveFanout
 	KindAcknowledge
+	KindPutPiece
+	KindApplyPieces
+	KindReceiveInternal
+	KindDropInternal
 )
 
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
@@ -250,6 +254,39 @@ type Acknowledge struct {
 	Sequences   []uint64
 }
 
+// PutPiece brings a piece of an encoded command that is too large for an entry.
+type PutPiece struct {
+	At     SlotID   // the command's
+	Object [32]byte // SHA-256 of the whole encoded command
+	Index  uint16   // below PiecesMax
+	Bytes  []byte   // not empty, at most PieceBytesMax
+}
+
+// ApplyPieces decides on the command that the first Count pieces of an object make up.
+type ApplyPieces struct {
+	At     SlotID
+	Object [32]byte
+	Count  uint16
+	Bytes  uint32      // of the whole object
+	Kind   CommandKind // the command's, one of those that may come in pieces; it waits in that command's lane
+}
+
+// ReceiveInternal brings effects that another slot has posted for this one, from the first that waits there on. Those that have
+// happened already, and those behind a gap, are skipped.
+type ReceiveInternal struct {
+	At      SlotID // all effects are for it
+	From    SlotID
+	First   uint64 // the sequence of the first effect
+	Effects []Effect
+}
+
+// DropInternal removes from a slot's queue what the slot that it is for has taken: all below Next.
+type DropInternal struct {
+	At   SlotID
+	To   SlotID
+	Next uint64
+}
+
 func (Fence) Slot() SlotID                  { return ShardLevel }
 func (OwnSlots) Slot() SlotID               { return ShardLevel }
 func (EnterSettings) Slot() SlotID          { return ShardLevel }
@@ -264,6 +301,10 @@ func (c ClaimKeyPackages) Slot() SlotID     { return SlotOfUser(c.User) }
 func (c RecordKeyPackageRefs) Slot() SlotID { return SlotOfRoom(c.Room) }
 func (c ReceiveFanout) Slot() SlotID        { return SlotOfRoom(c.Room) }
 func (c Acknowledge) Slot() SlotID          { return c.At }
+func (c PutPiece) Slot() SlotID             { return c.At }
+func (c ApplyPieces) Slot() SlotID          { return c.At }
+func (c ReceiveInternal) Slot() SlotID      { return c.At }
+func (c DropInternal) Slot() SlotID         { return c.At }
 
 func (Fence) Lane() Lane                { return Exclusive }
 func (OwnSlots) Lane() Lane             { return Exclusive }
@@ -279,6 +320,14 @@ func (ClaimKeyPackages) Lane() Lane     { return Exclusive }
 func (RecordKeyPackageRefs) Lane() Lane { return Exclusive }
 func (ReceiveFanout) Lane() Lane        { return Bulk }
 func (Acknowledge) Lane() Lane          { return Bulk }
+func (PutPiece) Lane() Lane             { return Bulk }
+func (ReceiveInternal) Lane() Lane      { return Bulk }
+func (DropInternal) Lane() Lane         { return Bulk }
+
+func (c ApplyPieces) Lane() Lane {
+	lane, _ := carriedLane(c.Kind)
+	return lane
+}
 
 func (Fence) kind() CommandKind                { return KindFence }
 func (OwnSlots) kind() CommandKind             { return KindOwnSlots }
@@ -294,3 +343,7 @@ func (ClaimKeyPackages) kind() CommandKind     { return KindClaimKeyPackages }
 func (RecordKeyPackageRefs) kind() CommandKind { return KindRecordKeyPackageRefs }
 func (ReceiveFanout) kind() CommandKind        { return KindReceiveFanout }
 func (Acknowledge) kind() CommandKind          { return KindAcknowledge }
+func (PutPiece) kind() CommandKind             { return KindPutPiece }
+func (ApplyPieces) kind() CommandKind          { return KindApplyPieces }
+func (ReceiveInternal) kind() CommandKind      { return KindReceiveInternal }
+func (DropInternal) kind() CommandKind         { return KindDropInternal }

@@ -35,9 +35,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	head.floor = t.endEpoch(head, c)
 	t.setFacts(head, c.Facts)
 	t.sendCommit(c)
-	for _, ref := range welcomed {
-		t.delete(routeKey(c.Room, ref))
-	}
+	t.useRoutes(c.Room, welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	commandVersion = 1
+	commandVersion = 2 // the last of any command; see versionOf
 	entryVersion   = 1
 )
 
@@ -66,12 +66,12 @@ func DecodeEntry(b []byte) (Entry, error) {
 // EncodeCommand writes a command as it travels to a leader and stands in an entry.
 //
 //	struct {
-//	    uint8 version = 1;
-//	    uint16 kind; // CommandKind
+//	    uint8 version; // 1, or 2 for an EnterSettings that says a format
+//	    uint16 kind;   // CommandKind
 //	    select (kind) { ... };
 //	} Command;
 func EncodeCommand(c Command) []byte {
-	return encode(commandVersion, func(w *mls.Writer) {
+	return encode(versionOf(c), func(w *mls.Writer) {
 		w.Uint16(uint16(c.kind()))
 		c.appendTo(w)
 	})
@@ -81,14 +81,17 @@ func EncodeCommand(c Command) []byte {
 // that a newer program gave out, an *UnknownCommandError.
 func DecodeCommand(b []byte) (Command, error) {
 	r := mls.NewReader("Command", b)
-	readVersion(r, commandVersion)
+	version := readVersion(r, commandVersion)
 	kind := CommandKind(r.Uint16("kind"))
 	if r.Failed() {
 		return nil, r.Err()
 	}
-	read := commandReader(kind)
+	read := commandReader(kind, version)
 	if read == nil {
 		return nil, &UnknownCommandError{Kind: kind}
+	}
+	if version > 1 && kind != KindEnterSettings {
+		r.Fail("version", "the command has no second layout")
 	}
 	c := read(r)
 	if err := r.Close(); err != nil {
@@ -97,15 +100,23 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
+// versionOf is the layout that a command is written in.
+func versionOf(c Command) uint8 {
+	if c, yes := c.(EnterSettings); yes {
+		return c.Settings.version()
+	}
+	return 1
+}
+
 // commandReader is the one place that lists how each number is read; nil for a number that is not given out.
-func commandReader(kind CommandKind) func(*mls.Reader) Command {
+func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	switch kind {
 	case KindFence:
 		return func(*mls.Reader) Command { return Fence{} }
 	case KindOwnSlots:
 		return as(readOwnSlots)
 	case KindEnterSettings:
-		return as(readEnterSettings)
+		return as(func(r *mls.Reader) EnterSettings { return readEnterSettings(r, version) })
 	case KindSweep:
 		return as(readSweep)
 	case KindCreateRoom:
@@ -128,6 +139,14 @@ func commandReader(kind CommandKind) func(*mls.Reader) Command {
 		return as(readReceiveFanout)
 	case KindAcknowledge:
 		return as(readAcknowledge)
+	case KindPutPiece:
+		return as(readPutPiece)
+	case KindApplyPieces:
+		return as(readApplyPieces)
+	case KindReceiveInternal:
+		return as(readReceiveInternal)
+	case KindDropInternal:
+		return as(readDropInternal)
 	default:
 		return nil
 	}

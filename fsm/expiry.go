@@ -127,6 +127,8 @@ func (t *tx) expire(note key) {
 		if found && millisAfter(route.NotAfter) <= t.now {
 			t.delete(target)
 		}
+	case keyPiece:
+		t.expirePiece(SlotID(binary.BigEndian.Uint16(target)), target)
 	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage:
 		t.expireTimed(target)
 	default:

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 
 	"parley/mimi"
 	"parley/mls"
@@ -14,6 +15,7 @@ func VerifyState(r Reader) error {
 	v := verifier{
 		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
+		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -31,6 +33,13 @@ func VerifyState(r Reader) error {
 		}
 		delete(v.packages, k)
 	}
+	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
+	if !maps.Equal(v.effects, v.queues) {
+		return fmt.Errorf("internal queues say that %v wait, and %v do", v.queues, v.effects)
+	}
+	if !maps.Equal(v.pieces, v.pieceBytes) {
+		return fmt.Errorf("the slots count %v bytes of pieces and hold %v", v.pieceBytes, v.pieces)
+	}
 	if len(v.items)+len(v.packages) > 0 {
 		return fmt.Errorf("%d outboxes and %d inventories belong to nobody", len(v.items), len(v.packages))
 	}
@@ -41,6 +50,9 @@ type verifier struct {
 	r                 Reader
 	waiting, items    map[string]uint64    // by slot and destination
 	packages, counted map[string][2]uint32 // by user and position: single-use, last-resort
+
+	pieces, pieceBytes map[string]uint64 // by slot
+	effects, queues    map[string]uint64 // by slot and destination
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -77,15 +89,31 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		}
 		v.packages[slot+string(rest[:len(rest)-8])] = n
 		return true, err
+	case keyInternalQueue:
+		q, err := decode("queue", value, readInternalQueue)
+		v.queues[slot+string(rest)] = q.Waiting
+		return true, err
+	case keyInternalItem:
+		_, err := decode("effect", bytes.Clone(value), readEffect)
+		v.effects[slot+string(rest[:2])]++
+		return true, err
+	case keyPiece:
+		p, err := decode("piece", value, readPieceRecord)
+		v.pieces[slot] += uint64(len(p.bytes))
+		return true, err
+	case keyPieceBytes:
+		n, err := decode("bytes of pieces", value, func(r *mls.Reader) uint64 { return r.Uint64("bytes") })
+		v.pieceBytes[slot] = n
+		return true, err
 	case keyExpiry:
 		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)
 		if err == nil && (!noted || due > numberOf(rest[:8])) {
 			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
 		}
 		return true, err
-	case keyClock, keySettings, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
+	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyUser, keyClientPosition,
-		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage:
+		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)

@@ -78,6 +78,10 @@ func (c *clientRecord) count(lastResort bool) *uint32 {
 //	    opaque provider<V>;
 //	    opaque requester<V>;
 //	    opaque room<V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint64 consumed_millis; // when the slot heard that a Welcome has named it; its reservation is over then
+//	    };
 //	} RefRecord;
 type refRecord struct {
 	notAfter      uint64
@@ -89,6 +93,18 @@ type refRecord struct {
 	provider      mimi.Provider
 	requester     mimi.UserURI
 	room          mimi.RoomURI
+
+	consumedMillis uint64 // 0: no Welcome has named it
+}
+
+// refVersion is the last layout of a refRecord.
+const refVersion = 2
+
+func (c refRecord) record() []byte {
+	if c.consumedMillis != 0 {
+		return encode(2, c.appendTo)
+	}
+	return encode(1, c.appendTo)
 }
 
 func (c refRecord) appendTo(w *mls.Writer) {
@@ -101,10 +117,13 @@ func (c refRecord) appendTo(w *mls.Writer) {
 	c.provider.AppendTo(w)
 	c.requester.AppendTo(w)
 	c.room.AppendTo(w)
+	if c.consumedMillis != 0 {
+		w.Uint64(c.consumedMillis)
+	}
 }
 
-func readRefRecord(r *mls.Reader) refRecord {
-	return refRecord{
+func readRefRecord(r *mls.Reader, version uint8) refRecord {
+	c := refRecord{
 		notAfter:      r.Uint64("not_after"),
 		user:          mimi.ReadUserURI(r, "user"),
 		position:      r.Uint32("position"),
@@ -115,6 +134,10 @@ func readRefRecord(r *mls.Reader) refRecord {
 		requester:     mimi.ReadOptionalUserURI(r, "requester"),
 		room:          mimi.ReadOptionalRoomURI(r, "room"),
 	}
+	if version >= 2 {
+		c.consumedMillis = r.Uint64("consumed_millis")
+	}
+	return c
 }
 
 // ClientInventory tells how many KeyPackages of a client are in store, expired ones that no sweep has met included.
@@ -158,7 +181,11 @@ func readClient(r Reader, user mimi.UserURI, position uint32) (clientRecord, boo
 }
 
 func readRef(r Reader, user mimi.UserURI, ref mls.KeyPackageRef) (refRecord, bool, error) {
-	return readRecord(r, refKey(user, ref), "KeyPackage reference", readRefRecord)
+	return readRefAt(r, refKey(user, ref))
+}
+
+func readRefAt(r Reader, k key) (refRecord, bool, error) {
+	return readRecordUpTo(r, k, "KeyPackage reference", refVersion, readRefRecord)
 }
 
 func visitClients(r Reader, user mimi.UserURI, visit func(position uint32, c clientRecord) (bool, error)) error {

@@ -19,6 +19,7 @@ import (
 //	0x03  -                       which shard this is                           ownership.go
 //	0x04  slot(2)                 whose the slot is                             ownership.go
 //	0x05  slot(2)                 when the slot has something to expire         expiry.go
+//	0x06  -                       the shard's format                            format.go
 //	---- of a slot: rooms ----
 //	0x10  R                       roomHead                                      room.go
 //	0x11  R                       roomGroup: GroupContext, GroupInfo            room.go
@@ -45,7 +46,12 @@ import (
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
 //	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
 //	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
+//	0x34  to(2)                   what is on its way to another slot            internal.go
+//	0x35  to(2) ‖ sequence(8)     an effect for another slot                    internal.go
+//	0x36  from(2)                 how far another slot's effects have happened  internal.go
 //	---- of a slot: housekeeping ----
+//	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
+//	0x39  -                       how many bytes of pieces wait                 piece.go
 //	0x40  millis(8) ‖ kind ‖ rest a record of this slot to look at then         expiry.go
 type keyKind uint8
 
@@ -55,6 +61,7 @@ const (
 	keyShard     keyKind = 0x03
 	keyOwnership keyKind = 0x04
 	keySlotDue   keyKind = 0x05
+	keyFormat    keyKind = 0x06
 
 	keyRoom           keyKind = 0x10
 	keyGroup          keyKind = 0x11
@@ -79,6 +86,11 @@ const (
 	keyOutboxItem     keyKind = 0x31
 	keyFanoutBody     keyKind = 0x32
 	keyFanoutMessage  keyKind = 0x33
+	keyInternalQueue  keyKind = 0x34
+	keyInternalItem   keyKind = 0x35
+	keyReceived       keyKind = 0x36
+	keyPiece          keyKind = 0x38
+	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40
 
 	keyKindEnd keyKind = 0xff // above every kind, never one

@@ -30,6 +30,10 @@ const (
 	OutcomeClaimed
 	OutcomeDisclosed
 	OutcomeRoomDescribed
+	OutcomeFormatNotReached
+	OutcomeMissingPieces
+	OutcomeSlotFull
+	OutcomeReceived
 )
 
 // Done answers commands whose result is only that they were applied.
@@ -130,18 +134,37 @@ type RoomDescribed struct {
 	Pending      uint32 // Proposals that wait for a Commit
 }
 
-func (Done) outcomeKind() OutcomeKind            { return OutcomeDone }
-func (Accepted) outcomeKind() OutcomeKind        { return OutcomeAccepted }
-func (WrongEpoch) outcomeKind() OutcomeKind      { return OutcomeWrongEpoch }
-func (EpochTooOld) outcomeKind() OutcomeKind     { return OutcomeEpochTooOld }
-func (NotAllowed) outcomeKind() OutcomeKind      { return OutcomeNotAllowed }
-func (InvalidProposal) outcomeKind() OutcomeKind { return OutcomeInvalidProposal }
-func (NoSuchRoom) outcomeKind() OutcomeKind      { return OutcomeNoSuchRoom }
-func (ReadSetChanged) outcomeKind() OutcomeKind  { return OutcomeReadSetChanged }
-func (MovedTo) outcomeKind() OutcomeKind         { return OutcomeMovedTo }
-func (LeaseGranted) outcomeKind() OutcomeKind    { return OutcomeLeaseGranted }
-func (LeaseHeld) outcomeKind() OutcomeKind       { return OutcomeLeaseHeld }
-func (Uploaded) outcomeKind() OutcomeKind        { return OutcomeUploaded }
-func (Claimed) outcomeKind() OutcomeKind         { return OutcomeClaimed }
-func (Disclosed) outcomeKind() OutcomeKind       { return OutcomeDisclosed }
-func (RoomDescribed) outcomeKind() OutcomeKind   { return OutcomeRoomDescribed }
+// FormatNotReached: the shard has to be raised to another format before it may decide on such a command. Nothing was written.
+type FormatNotReached struct {
+	Needs Format
+	Has   Format
+}
+
+// MissingPieces: a command came to be decided on whose pieces are not all here. Nothing was decided; put these and name it again.
+type MissingPieces struct{ Indexes []uint16 }
+
+// SlotFull: so many pieces wait in the slot that it takes no more until some are named or dropped.
+type SlotFull struct{}
+
+// Received tells which effect of the source the slot awaits next: all before it have happened.
+type Received struct{ Next uint64 }
+
+func (Done) outcomeKind() OutcomeKind             { return OutcomeDone }
+func (Accepted) outcomeKind() OutcomeKind         { return OutcomeAccepted }
+func (WrongEpoch) outcomeKind() OutcomeKind       { return OutcomeWrongEpoch }
+func (EpochTooOld) outcomeKind() OutcomeKind      { return OutcomeEpochTooOld }
+func (NotAllowed) outcomeKind() OutcomeKind       { return OutcomeNotAllowed }
+func (InvalidProposal) outcomeKind() OutcomeKind  { return OutcomeInvalidProposal }
+func (NoSuchRoom) outcomeKind() OutcomeKind       { return OutcomeNoSuchRoom }
+func (ReadSetChanged) outcomeKind() OutcomeKind   { return OutcomeReadSetChanged }
+func (MovedTo) outcomeKind() OutcomeKind          { return OutcomeMovedTo }
+func (LeaseGranted) outcomeKind() OutcomeKind     { return OutcomeLeaseGranted }
+func (LeaseHeld) outcomeKind() OutcomeKind        { return OutcomeLeaseHeld }
+func (Uploaded) outcomeKind() OutcomeKind         { return OutcomeUploaded }
+func (Claimed) outcomeKind() OutcomeKind          { return OutcomeClaimed }
+func (Disclosed) outcomeKind() OutcomeKind        { return OutcomeDisclosed }
+func (RoomDescribed) outcomeKind() OutcomeKind    { return OutcomeRoomDescribed }
+func (FormatNotReached) outcomeKind() OutcomeKind { return OutcomeFormatNotReached }
+func (MissingPieces) outcomeKind() OutcomeKind    { return OutcomeMissingPieces }
+func (SlotFull) outcomeKind() OutcomeKind         { return OutcomeSlotFull }
+func (Received) outcomeKind() OutcomeKind         { return OutcomeReceived }

@@ -67,6 +67,14 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readDisclosed(r)
 	case OutcomeRoomDescribed:
 		return readRoomDescribed(r)
+	case OutcomeFormatNotReached:
+		return FormatNotReached{Needs: Format(r.Uint32("needs")), Has: Format(r.Uint32("has"))}
+	case OutcomeMissingPieces:
+		return MissingPieces{Indexes: readCodes[uint16](r, "indexes")}
+	case OutcomeSlotFull:
+		return SlotFull{}
+	case OutcomeReceived:
+		return Received{Next: r.Uint64("next")}
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil
@@ -270,3 +278,20 @@ func readRoomDescribed(r *mls.Reader) RoomDescribed {
 		Pending:      r.Uint32("pending"),
 	}
 }
+
+//	struct {
+//	    uint32 needs;
+//	    uint32 has;
+//	} FormatNotReached;
+func (o FormatNotReached) appendTo(w *mls.Writer) {
+	w.Uint32(uint32(o.Needs))
+	w.Uint32(uint32(o.Has))
+}
+
+// struct { uint16 indexes<V>; } MissingPieces;
+func (o MissingPieces) appendTo(w *mls.Writer) { appendCodes(w, o.Indexes) }
+
+func (SlotFull) appendTo(*mls.Writer) {}
+
+// struct { uint64 next; } Received;
+func (o Received) appendTo(w *mls.Writer) { w.Uint64(o.Next) }

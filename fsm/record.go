@@ -6,7 +6,7 @@ import (
 	"parley/mls"
 )
 
-// Every record in the state begins with a version, as commands do. All layouts are at their first.
+// Every record in the state begins with a version, as commands do. Layouts are at their first where nothing else is said.
 const recordVersion = 1
 
 // record writes a record's value.
@@ -15,6 +15,11 @@ func record(write func(*mls.Writer)) []byte { return encode(recordVersion, write
 // readRecord gets and decodes a record. The decoder's error is kept as text only: what is malformed here is the state, not a request. A record that cannot be decoded is an error that names its kind: the state was
 // damaged, or written by a newer program.
 func readRecord[T any](r Reader, k key, name string, read func(*mls.Reader) T) (v T, found bool, err error) {
+	return readRecordUpTo(r, k, name, recordVersion, func(r *mls.Reader, _ uint8) T { return read(r) })
+}
+
+// readRecordUpTo is readRecord for a record of which there are several layouts.
+func readRecordUpTo[T any](r Reader, k key, name string, last uint8, read func(r *mls.Reader, version uint8) T) (v T, found bool, err error) {
 	value, err := r.Get(k)
 	if err != nil {
 		return v, false, fmt.Errorf("reading %s: %w", name, err)
@@ -22,7 +27,7 @@ func readRecord[T any](r Reader, k key, name string, read func(*mls.Reader) T) (
 	if value == nil {
 		return v, false, nil
 	}
-	v, err = decode(name, value, read)
+	v, err = decodeUpTo(name, value, last, read)
 	if err != nil {
 		return v, false, fmt.Errorf("the state is damaged: %v", err)
 	}

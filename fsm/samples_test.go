@@ -36,7 +36,7 @@ func sampleCommands() []named[fsm.Command] {
 	return []named[fsm.Command]{
 		{"Fence", fsm.Fence{}},
 		{"OwnSlots", fsm.OwnSlots{Shard: 2, Generation: 3, First: 683, Last: 1365}},
-		{"EnterSettings", fsm.EnterSettings{Version: 4, Settings: fsm.DefaultSettings(hub, provider("a2.example"))}},
+		{"EnterSettings", fsm.EnterSettings{Version: 4, Settings: firstSettings(hub, provider("a2.example"))}},
 		{"Sweep", fsm.Sweep{Max: 500}},
 		{"CreateRoom", fsm.CreateRoom{
 			Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(),
@@ -68,7 +68,27 @@ func sampleCommands() []named[fsm.Command] {
 		}}},
 		{"ReceiveFanout", fsm.ReceiveFanout{Room: club, Hub: peer, BodyHash: hash, Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: []byte("fanout")}}}},
 		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
+		{"PutPiece", fsm.PutPiece{At: 129, Object: hash, Index: 3, Bytes: []byte("piece")}},
+		{"ApplyPieces", fsm.ApplyPieces{At: 129, Object: hash, Count: 4, Bytes: 1 << 20, Kind: fsm.KindAcceptCommit}},
+		{"ReceiveInternal", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.KeyPackagesConsumed{User: bob, Refs: []mls.KeyPackageRef{"ref", "ref2"}},
+		}}},
+		{"DropInternal", fsm.DropInternal{At: 129, To: 130, Next: 8}},
+		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 	}
+}
+
+// firstSettings are such as a cluster of the first format has, secondSettings such as raise a shard.
+func firstSettings(domains ...mimi.Provider) fsm.Settings {
+	s := fsm.DefaultSettings(domains...)
+	s.Format = fsm.FormatFirst
+	return s
+}
+
+func secondSettings(domains ...mimi.Provider) fsm.Settings {
+	s := fsm.DefaultSettings(domains...)
+	s.Format = fsm.FormatQueues
+	return s
 }
 
 func samplePackage() fsm.KeyPackageFacts {
@@ -106,6 +126,10 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash"), Participants: sampleFacts().Participants,
 			Destinations: sampleFacts().Destinations, Pending: 3,
 		}},
+		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
+		{"SlotFull", fsm.SlotFull{}},
+		{"Received", fsm.Received{Next: 8}},
+		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
 	}
 }
 

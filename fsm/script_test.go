@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,10 +18,11 @@ import (
 type script struct {
 	rooms   map[string]*fsmtest.Room
 	commits map[string]fsm.AcceptCommit // by label; the same label again is a retry
+	objects map[[32]byte]fsm.Command    // that came in pieces, by hash
 }
 
 func newScript() *script {
-	return &script{rooms: map[string]*fsmtest.Room{}, commits: map[string]fsm.AcceptCommit{}}
+	return &script{rooms: map[string]*fsmtest.Room{}, commits: map[string]fsm.AcceptCommit{}, objects: map[[32]byte]fsm.Command{}}
 }
 
 // line is one line of a transcript taken apart. A read of something that is not there panics: the transcript is wrong.
@@ -124,6 +126,16 @@ func (s *script) command(text string) fsm.Command {
 				return fsm.FanoutItem{Hash: hashOf(w), Bytes: fanoutOf(w)}
 			}),
 		}
+	case "carry":
+		return s.carry(l)
+	case "drop":
+		return fsm.DropInternal{At: slotOf(l.words[0]), To: slotOfUser(l.words[1]), Next: atoi(l.words[2])}
+	case "put", "spoil", "name":
+		return s.pieceCommand(text)
+	case "local-routes":
+		return fsm.RecordKeyPackageRefs{Room: room(l.words[0]), Refs: mapped(l.words[2:], func(w string) fsm.KeyPackageRoute {
+			return fsm.KeyPackageRoute{Ref: ref(w), Provider: provider("a.example"), User: user(l.words[1]), NotAfter: l.number("until", 5000)}
+		})}
 	case "ack":
 		return fsm.Acknowledge{At: slotOf(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi)}
 	default:
@@ -163,6 +175,7 @@ func (s *script) roomCommand(l line) fsm.Command {
 
 func (s *script) settings(l line) fsm.Command {
 	c := fsm.EnterSettings{Version: atoi(l.words[0]), Settings: fsm.DefaultSettings(mapped(l.list("domains"), provider)...)}
+	c.Settings.Format = fsm.Format(l.number("format", uint64(fsm.FormatFirst)))
 	c.Settings.EpochWindow = uint32(l.number("window", uint64(c.Settings.EpochWindow)))
 	c.Settings.KeyPackagesPerClientMax = uint32(l.number("packages", uint64(c.Settings.KeyPackagesPerClientMax)))
 	return c
@@ -223,8 +236,52 @@ func (s *script) commit(r *fsmtest.Room, l line) fsm.Command {
 	return c
 }
 
+// carry reads "carry ROOM USER FIRST REFS...", with the references of one effect between commas.
+func (s *script) carry(l line) fsm.Command {
+	c := fsm.ReceiveInternal{At: slotOfUser(l.words[1]), From: slotOf(l.words[0]), First: atoi(l.words[2])}
+	for _, refs := range l.words[3:] {
+		c.Effects = append(c.Effects, fsm.KeyPackagesConsumed{User: user(l.words[1]), Refs: mapped(strings.Split(refs, ","), ref)})
+	}
+	return c
+}
+
+func slotOfUser(name string) fsm.SlotID { return fsm.SlotOfUser(user(name)) }
+
+// pieceCommand reads "put I N command", for piece I when the command is cut into N; "spoil I N command", the same with other bytes;
+// and "name N command".
+func (s *script) pieceCommand(text string) fsm.Command {
+	verb, rest, _ := strings.Cut(text, " ")
+	index := uint64(0)
+	if verb != "name" {
+		first, behind, _ := strings.Cut(rest, " ")
+		index, rest = atoi(first), behind
+	}
+	count, inner, _ := strings.Cut(rest, " ")
+	command := s.command(inner)
+	encoded := fsm.EncodeCommand(command)
+	object := sha256.Sum256(encoded)
+	s.objects[object] = command
+	if verb == "name" {
+		return fsm.ApplyPieces{At: command.Slot(), Object: object, Count: uint16(atoi(count)), Bytes: uint32(len(encoded)), Kind: kindOf(encoded)}
+	}
+	size := len(encoded)/int(atoi(count)) + 1
+	piece := slices.Clone(encoded[int(index)*size : min(len(encoded), int(index+1)*size)])
+	if verb == "spoil" {
+		piece[0] ^= 1
+	}
+	return fsm.PutPiece{At: command.Slot(), Object: object, Index: uint16(index), Bytes: piece}
+}
+
+// kindOf is the number of an encoded command.
+func kindOf(encoded []byte) fsm.CommandKind {
+	return fsm.CommandKind(encoded[1])<<8 | fsm.CommandKind(encoded[2])
+}
+
 // adopt lets the rooms follow what was accepted.
 func (s *script) adopt(index uint64, c fsm.Command, o fsm.Outcome) {
+	if named, yes := c.(fsm.ApplyPieces); yes {
+		c = s.objects[named.Object]
+	}
 	accepted, ok := o.(fsm.Accepted)
 	if !ok {
 		return

@@ -14,6 +14,7 @@ type Settings struct {
 	KeyPackageLifetimeMax   uint64          // seconds; default 92 days; for uploads
 	HubKeys                 [][]byte        // public keys under which the hub signs as an external sender; a room lists one of them
 	RetentionMillis         uint64          // duplicate records of notify bodies are kept this long; default 24 h
+	Format                  Format          // to which the shards are raised, at least; the newest in a new cluster
 }
 
 // DefaultSettings are the documented limits for a provider with the given domains.
@@ -28,5 +29,6 @@ func DefaultSettings(domains ...mimi.Provider) Settings {
 		KeyPackagesPerClientMax: 200,
 		KeyPackageLifetimeMax:   92 * day,
 		RetentionMillis:         day * 1000,
+		Format:                  FormatNewest,
 	}
 }

@@ -33,15 +33,15 @@ func readOwnSlots(r *mls.Reader) OwnSlots {
 
 //	struct {
 //	    uint64 version;
-//	    Settings settings;
+//	    Settings settings; // of the command's version
 //	} EnterSettings;
 func (c EnterSettings) appendTo(w *mls.Writer) {
 	w.Uint64(c.Version)
 	c.Settings.appendTo(w)
 }
 
-func readEnterSettings(r *mls.Reader) EnterSettings {
-	return EnterSettings{Version: r.Uint64("version"), Settings: readSettings(r)}
+func readEnterSettings(r *mls.Reader, version uint8) EnterSettings {
+	return EnterSettings{Version: r.Uint64("version"), Settings: readSettings(r, version)}
 }
 
 // struct { uint32 max; } Sweep;
@@ -50,10 +50,23 @@ func (c Sweep) appendTo(w *mls.Writer) { w.Uint32(c.Max) }
 func readSweep(r *mls.Reader) Sweep { return Sweep{Max: r.Uint32("max")} }
 
 // EncodeSettings writes settings with a version before them, for other records than a shard's.
-func EncodeSettings(s Settings) []byte { return encode(1, s.appendTo) }
+func EncodeSettings(s Settings) []byte { return encode(s.version(), s.appendTo) }
 
 // DecodeSettings reads what EncodeSettings wrote. The error is a *mls.MalformedError.
-func DecodeSettings(b []byte) (Settings, error) { return decode("Settings", b, readSettings) }
+func DecodeSettings(b []byte) (Settings, error) {
+	return decodeUpTo("Settings", b, settingsVersion, readSettings)
+}
+
+// settingsVersion is the last layout of settings. The first has no format.
+const settingsVersion = 2
+
+// version is the layout that the settings need, so that programs which know only the first can read what does not raise the format.
+func (s Settings) version() uint8 {
+	if s.Format > FormatFirst {
+		return 2
+	}
+	return 1
+}
 
 //	struct {
 //	    opaque domains<V><V>;
@@ -65,6 +78,10 @@ func DecodeSettings(b []byte) (Settings, error) { return decode("Settings", b, r
 //	    uint64 key_package_lifetime_max;
 //	    uint64 retention_millis;
 //	    opaque hub_keys<V><V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint32 format;
+//	    };
 //	} Settings;
 func (s Settings) appendTo(w *mls.Writer) {
 	appendProviders(w, s.Domains)
@@ -76,10 +93,13 @@ func (s Settings) appendTo(w *mls.Writer) {
 	w.Uint64(s.KeyPackageLifetimeMax)
 	w.Uint64(s.RetentionMillis)
 	appendList(w, s.HubKeys, func(w *mls.Writer, key []byte) { w.Opaque(key) })
+	if s.version() >= 2 {
+		w.Uint32(uint32(s.Format))
+	}
 }
 
-func readSettings(r *mls.Reader) Settings {
-	return Settings{
+func readSettings(r *mls.Reader, version uint8) Settings {
+	s := Settings{
 		Domains:                 readProviders(r, "domains"),
 		EpochWindow:             r.Uint32("epoch_window"),
 		LeaseDefaultMillis:      r.Uint64("lease_default_millis"),
@@ -89,7 +109,12 @@ func readSettings(r *mls.Reader) Settings {
 		KeyPackageLifetimeMax:   r.Uint64("key_package_lifetime_max"),
 		RetentionMillis:         r.Uint64("retention_millis"),
 		HubKeys:                 readList(r, "hub_keys", func(r *mls.Reader) []byte { return r.Opaque("") }),
+		Format:                  FormatFirst,
 	}
+	if version >= 2 {
+		s.Format = Format(r.Uint32("format"))
+	}
+	return s
 }
 
 //	struct {

@@ -70,7 +70,7 @@ func WriteSnapshot(w io.Writer, r Reader) error {
 
 // ReadSnapshot reads a stream to its end and hands each record to put, whose slices are put's to keep. Only when it returns nil
 // were the records the whole of what was written: after an error, which wraps ErrSnapshot, the reader's error or put's, all
-// that was put has to be dropped.
+// that was put has to be dropped. A snapshot of a format that this program does not know is an *UnknownFormatError.
 func ReadSnapshot(rd io.Reader, put func(key, value []byte) error) error {
 	in := snapshotReader{in: bufio.NewReader(rd)}
 	head, err := in.bytes(len(snapshotMagic) + 2)
@@ -82,19 +82,23 @@ func ReadSnapshot(rd io.Reader, put func(key, value []byte) error) error {
 	}
 	d := newDigester()
 	var count uint64
+	var format []byte // its record
 	for last := []byte(nil); ; count++ {
 		key, value, end, err := in.record()
 		if err != nil {
 			return err
 		}
 		if end {
-			return in.close(count, d.sum())
+			return errors.Join(in.close(count, d.sum()), checkFormat(format))
 		}
 		if bytes.Compare(last, key) >= 0 {
 			return fmt.Errorf("%w: its keys are out of order", ErrSnapshot)
 		}
 		d.add(key, value)
 		last = key
+		if bytes.Equal(key, shardKey(keyFormat)) {
+			format = value
+		}
 		if err := put(key, value); err != nil {
 			return fmt.Errorf("restoring a snapshot: %w", err)
 		}

@@ -191,6 +191,19 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 			}
 			return true, err
 		}))
+	case "internal":
+		check(t, fsm.InternalQueues(r, slotOf(l.words[0]), func(q fsm.InternalQueue) (bool, error) {
+			fmt.Fprintf(&out, "%d to %d: next %d waiting %d\n", q.From, q.To, q.Next, q.Waiting)
+			return true, fsm.ReadInternal(r, q.From, q.To, func(item fsm.InternalItem) (bool, error) {
+				fmt.Fprintf(&out, "  %d %+v\n", item.Sequence, item.Effect)
+				return true, nil
+			})
+		}))
+		fmt.Fprintln(&out, "end")
+	case "pieces":
+		n, err := fsm.ReadPieceBytes(r, slotOf(l.words[0]))
+		check(t, err)
+		fmt.Fprintf(&out, "%d bytes\n", n)
 	case "inventory":
 		clients, found, err := fsm.ReadInventory(r, user(l.words[0]))
 		check(t, err)

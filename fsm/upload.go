@@ -67,14 +67,14 @@ func (t *tx) storeKeyPackage(user mimi.UserURI, position uint32, c *clientRecord
 	*c.count(p.LastResort)++
 	t.set(packageKey(user, position, number), record(func(w *mls.Writer) { appendKeyPackage(w, p) }))
 	k := refKey(user, p.Ref)
-	t.set(k, record(refRecord{notAfter: p.NotAfter, user: user, position: position, number: number}.appendTo))
+	t.set(k, refRecord{notAfter: p.NotAfter, user: user, position: position, number: number}.record())
 	t.expireAt(k, millisAfter(p.NotAfter))
 }
 
 // expireKeyPackage removes a KeyPackage that has expired with its reference, or what a claim left of it.
 func (t *tx) expireKeyPackage(target key) {
 	ref, found := get(t, func(r Reader) (refRecord, bool, error) {
-		return readRecord(r, target, "KeyPackage reference", readRefRecord)
+		return readRefAt(r, target)
 	})
 	if !found || millisAfter(ref.notAfter) > t.now {
 		return

@@ -12,11 +12,17 @@ import (
 // bornRoom is a store with one room in it, made by entry 1.
 func bornRoom(tb testing.TB) (*fsmtest.Store, *fsmtest.Room) {
 	tb.Helper()
+	return bornRoomOf(tb, firstSettings(hub))
+}
+
+// bornRoomOf is bornRoom under given settings.
+func bornRoomOf(tb testing.TB, settings fsm.Settings) (*fsmtest.Store, *fsmtest.Room) {
+	tb.Helper()
 	store := fsmtest.NewStore()
 	r := fsmtest.NewRoom(club, 0, []mimi.UserURI{alice, bob}, []mimi.Provider{hub, peer})
 	slot := fsm.SlotOfRoom(club)
 	applyTo(tb, store, 1, 1000, fsm.OwnSlots{Shard: 1, Generation: 1, First: slot, Last: slot},
-		fsm.EnterSettings{Version: 1, Settings: fsm.DefaultSettings(hub)}, r.Create())
+		fsm.EnterSettings{Version: 1, Settings: settings}, r.Create())
 	r.Incarnation = 1
 	return store, r
 }

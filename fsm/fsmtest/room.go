@@ -1,6 +1,7 @@
 package fsmtest
 
 import (
+	"bytes"
 	"crypto/sha256"
 
 	"parley/fsm"
@@ -115,6 +116,17 @@ func (r *Room) Commit(n Next) fsm.AcceptCommit {
 		Welcomes: n.Welcomes, ValidFrom: n.ValidFrom, ValidUntil: n.ValidUntil,
 		Notified: union(r.Destinations, destinations),
 	}
+}
+
+// Grown is a Commit after which the room's tree has so many leaves, and each of its nodes that many bytes: what one changes that
+// brings thousands of clients.
+func Grown(c fsm.AcceptCommit, leaves, nodeBytes int) fsm.AcceptCommit {
+	c.Facts.TreeWidth = uint32(2*leaves - 1)
+	c.Facts.TreeChanges = nil
+	for i := range c.Facts.TreeWidth {
+		c.Facts.TreeChanges = append(c.Facts.TreeChanges, fsm.TreeChange{Index: i, Node: bytes.Repeat([]byte{byte(i)}, nodeBytes)})
+	}
+	return c
 }
 
 // Advance takes an accepted Commit into the room.

@@ -1,0 +1,79 @@
+package fsm
+
+import (
+	"fmt"
+
+	"parley/mls"
+)
+
+// Format is the version of what a shard's log and state may hold. A program reads its own format and all before it. A shard is
+// raised to a format by a command, once every node runs a program that knows it, and never goes back; what is new in a format,
+// a command as well as another rule for an old one, counts only from there on. So programs of two versions that apply the same
+// log hold the same state.
+type Format uint32
+
+const (
+	// FormatFirst is that of a shard which nothing has raised.
+	FormatFirst Format = 1
+	// FormatQueues brings pieces of large commands, the internal queues between slots, and a bound on pending Proposals.
+	FormatQueues Format = 2
+
+	// FormatNewest is the last one that this program knows. New clusters begin with it.
+	FormatNewest = FormatQueues
+)
+
+// UnknownFormatError stops a replica: a newer program has raised its shard to a format that this one cannot read.
+type UnknownFormatError struct{ Format Format }
+
+func (e *UnknownFormatError) Error() string {
+	return fmt.Sprintf("the shard is of format %d, and this program knows formats up to %d: a newer program is needed", e.Format, FormatNewest)
+}
+
+// FormatOf is the format from which on a command may be in a shard's log. Whoever proposes it has to know that the shard is
+// there: a program of an older format stops at a command that it does not know, and apply can only protect the others.
+func FormatOf(c Command) Format {
+	switch c.(type) {
+	case PutPiece, ApplyPieces, ReceiveInternal, DropInternal:
+		return FormatQueues
+	default:
+		return FormatFirst
+	}
+}
+
+// ReadFormat returns the format of a shard. The error is an *UnknownFormatError where this program is too old for it.
+func ReadFormat(r Reader) (Format, error) {
+	format, raised, err := readRecord(r, shardKey(keyFormat), "format", readFormat)
+	switch {
+	case err != nil:
+		return 0, err
+	case !raised:
+		return FormatFirst, nil
+	case format > FormatNewest:
+		return 0, &UnknownFormatError{format}
+	default:
+		return format, nil
+	}
+}
+
+func readFormat(r *mls.Reader) Format { return Format(r.Uint32("format")) }
+
+// checkFormat refuses the format in a record, or nil where there is none. What cannot be read is not refused for its format.
+func checkFormat(value []byte) error {
+	format, err := decode("format", value, readFormat)
+	if err == nil && format > FormatNewest {
+		return &UnknownFormatError{format}
+	}
+	return nil
+}
+
+// raiseFormat takes a format that is above the shard's. An older program stops here, before it meets what it cannot read.
+func (t *tx) raiseFormat(format Format) {
+	if format <= t.format {
+		return
+	}
+	if format > FormatNewest {
+		t.check(&UnknownFormatError{format})
+	}
+	t.format = format
+	t.set(shardKey(keyFormat), record(func(w *mls.Writer) { w.Uint32(uint32(format)) }))
+}
