@@ -207,6 +207,9 @@ func (c *client) want(s *scene) fsm.AcceptCommit {
 	defer s.mu.Unlock()
 	s.counter++
 	wanted := s.room.Commit(fsmtest.Next{Label: fmt.Sprintf("client %d, %d", c.number, s.counter)})
+	if c.random.IntN(50) == 0 { // more than an entry can hold
+		wanted = fsmtest.Grown(wanted, 300, 1000)
+	}
 	s.wanted[wanted.CommitHash] = wanted
 	return wanted
 }

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -31,9 +32,11 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	for _, seed := range seeds {
-		start := time.Now()
-		synctest.Test(t, func(t *testing.T) { runSeed(t, seed) })
-		t.Logf("seed %d: %v of real time", seed, time.Since(start).Round(time.Millisecond))
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			start := time.Now()
+			synctest.Test(t, func(t *testing.T) { runSeed(t, seed) })
+			t.Logf("%v of real time", time.Since(start).Round(time.Millisecond))
+		})
 	}
 }
 

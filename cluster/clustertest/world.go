@@ -37,6 +37,7 @@ type World struct {
 	lives    map[string]*life // the newest life of each node
 	clocks   map[string]time.Duration
 	faults   map[string]int
+	said     map[string]bool
 	failures []string
 	ending   sync.WaitGroup // lives that are being closed
 }
@@ -80,7 +81,7 @@ func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (
 	}
 	w := &World{
 		seed: seed, log: log, raft: raft, network: NewNetwork(), ca: ca, entries: newLedger(),
-		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int),
+		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int), said: make(map[string]bool),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -169,7 +170,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 		return l, fmt.Errorf("open %s: %w", id, err)
 	}
 	for _, r := range l.node.View().Replicas {
-		if r.Quarantined != "" {
+		if r.Quarantined != "" && w.first(fmt.Sprintf("quarantine of %s %d", id, r.Shard)) {
 			w.violated("%s: replica of shard %d quarantined without damage: %s", id, r.Shard, r.Quarantined)
 		}
 	}
@@ -303,6 +304,15 @@ func (w *World) setClock(id string, offset time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.clocks[id] = offset
+}
+
+// first reports whether something is said for the first time.
+func (w *World) first(what string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.said[what]
+	w.said[what] = true
+	return !before
 }
 
 // count notes that a fault was done.
