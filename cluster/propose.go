@@ -149,10 +149,17 @@ func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.C
 	if !replica.leads() {
 		return answer{code: answerNotLeader, leader: replica.leader()}
 	}
-	if refusal := replica.formatFault(command); refusal != nil {
-		return answer{code: answerOutcome, outcome: *refusal, index: replica.machine.applied.current()}
+	if replica.formatFault(command) != nil {
+		if reply, refused := replica.denyFormat(ctx, command); refused {
+			return reply
+		}
 	}
-	decided, err := replica.proposer.propose(command)
+	return replica.decide(ctx, command)
+}
+
+// decide puts a command into the shard's log and waits for what becomes of it.
+func (r *replica) decide(ctx context.Context, command fsm.Command) answer {
+	decided, err := r.proposer.propose(command)
 	if err != nil {
 		return answerOf(err)
 	}

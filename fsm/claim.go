@@ -73,11 +73,21 @@ func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
 	claimed.Code = claimCode(taken, len(claimed.Clients))
 	if taken > 0 {
 		k := replayKeyOf(c.User, c.ReplayKey)
-		until := addMillis(t.now, c.ReplayMillis)
+		until := addUpTo(t.now, t.replayMillis(c))
 		t.set(k, record(replayRecord{until, claimed}.appendTo))
 		t.expireAt(k, until)
 	}
 	return claimed
+}
+
+// claimReplayMillisMax is the longest that a claim is known, from FormatQueues on, whatever it asks for.
+const claimReplayMillisMax = 24 * 60 * 60 * 1000
+
+func (t *tx) replayMillis(c ClaimKeyPackages) uint64 {
+	if t.format < FormatQueues {
+		return c.ReplayMillis
+	}
+	return min(c.ReplayMillis, claimReplayMillisMax)
 }
 
 // claimCode is the user's code; a user without a client to claim from has given what there is.

@@ -19,10 +19,15 @@ func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {
 }
 
 // mapClient remembers whose client a client is. The first mapping stands, so that a later claim cannot make one user's client
-// another's.
-func (t *tx) mapClient(room mimi.RoomURI, client mimi.ClientURI, user mimi.UserURI) {
+// another's. false where the room has known as many clients as it may.
+func (t *tx) mapClient(room mimi.RoomURI, client mimi.ClientURI, user mimi.UserURI) bool {
 	k := clientUserKey(room, client)
-	if !t.has(k) {
-		t.set(k, record(user.AppendTo))
+	if t.has(k) {
+		return true
 	}
+	if !t.changeLoad(room, func(l *roomLoad) { l.clients++ }) {
+		return false
+	}
+	t.set(k, record(user.AppendTo))
+	return true
 }

@@ -11,12 +11,14 @@ import (
 // consumed.
 func (t *tx) useRoutes(room mimi.RoomURI, welcomed []mls.KeyPackageRef) {
 	var consumed []KeyPackagesConsumed
+	var ended uint32
 	for _, ref := range welcomed {
 		route, found := get(t, func(r Reader) (KeyPackageRoute, bool, error) { return ReadRoute(r, room, ref) })
 		if !found {
 			continue
 		}
 		t.delete(routeKey(room, ref))
+		ended++
 		if route.User.IsZero() || !t.isLocal(route.User.Provider()) {
 			continue
 		}
@@ -29,6 +31,9 @@ func (t *tx) useRoutes(room mimi.RoomURI, welcomed []mls.KeyPackageRef) {
 	}
 	if t.format < FormatQueues {
 		return
+	}
+	if ended > 0 {
+		t.relieve(roomKey(keyRoomLoad, room), func(l *roomLoad) { l.routes -= ended })
 	}
 	for _, c := range consumed {
 		t.post(SlotOfRoom(room), c)

@@ -126,6 +126,7 @@ func (t *tx) expire(note key) {
 		})
 		if found && millisAfter(route.NotAfter) <= t.now {
 			t.delete(target)
+			t.relieve(loadKeyBeside(target), func(l *roomLoad) { l.routes-- })
 		}
 	case keyPiece:
 		t.expirePiece(SlotID(binary.BigEndian.Uint16(target)), target)
@@ -154,8 +155,8 @@ func millisAfter(seconds uint64) uint64 {
 	return (seconds + 1) * 1000
 }
 
-// addMillis adds durations to hub time, at most up to the last moment there is.
-func addMillis(millis, duration uint64) uint64 {
+// addUpTo adds a duration to a time of the same unit, at most up to the last moment there is.
+func addUpTo(millis, duration uint64) uint64 {
 	if sum := millis + duration; sum >= millis {
 		return sum
 	}

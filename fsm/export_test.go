@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 
 	"parley/mimi"
 	"parley/mls"
@@ -16,6 +17,7 @@ func VerifyState(r Reader) error {
 		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
 		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
+		loads: map[string]roomLoad{}, piled: map[string]roomLoad{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -32,6 +34,11 @@ func VerifyState(r Reader) error {
 			return fmt.Errorf("a client counts %d KeyPackages and has %d", n, v.packages[k])
 		}
 		delete(v.packages, k)
+	}
+	for room, load := range v.loads {
+		if v.piled[room] != load {
+			return fmt.Errorf("a room counts %+v and has %+v", load, v.piled[room])
+		}
 	}
 	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
 	if !maps.Equal(v.effects, v.queues) {
@@ -53,11 +60,19 @@ type verifier struct {
 
 	pieces, pieceBytes map[string]uint64 // by slot
 	effects, queues    map[string]uint64 // by slot and destination
+
+	loads, piled map[string]roomLoad // by slot and room; a room without a load was never counted
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
 	slot, rest := string(k[:2]), k[keyPrefixBytes:]
 	switch kind := keyKind(k[2]); kind {
+	case keyRoomLoad:
+		load, err := decode("load", value, readRoomLoad)
+		v.loads[slot+string(rest)] = load
+		return true, err
+	case keyRoute, keyClientUser, keyPending:
+		return true, v.count(slot, keyKind(k[2]), rest, value)
 	case keyRoom:
 		head, err := decode("room", value, readRoomHead)
 		if err != nil {
@@ -111,13 +126,33 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
 		}
 		return true, err
-	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending,
-		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyUser, keyClientPosition,
+	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
+		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)
 	}
+}
+
+// count counts what is piled up at a room.
+func (v verifier) count(slot string, kind keyKind, rest, value []byte) error {
+	room := slot + string(rest[:hashBytes])
+	load := v.piled[room]
+	switch kind {
+	case keyRoute:
+		load.routes++
+	case keyClientUser:
+		load.clients++
+	case keyPending:
+		p, err := decode("pending", bytes.Clone(value), readPendingRecord)
+		if err != nil {
+			return err
+		}
+		load.addPending([]PendingProposal{p.proposal})
+	}
+	v.piled[room] = load
+	return nil
 }
 
 // room checks what a room's parts say of each other.
@@ -144,4 +179,29 @@ func (v verifier) room(head roomHead) error {
 		}
 	}
 	return nil
+}
+
+// SetRoomLoad pretends that so much is piled up at a room.
+func SetRoomLoad(store Store, room mimi.RoomURI, routes, clients uint32) error {
+	return store.Set(roomKey(keyRoomLoad, room), record(roomLoad{routes: routes, clients: clients}.appendTo))
+}
+
+// Timed are the kinds of records that end by hub time, and what belongs to them; of which kinds there are any in a state.
+func Timed(r Reader) (kinds map[uint8]bool, err error) {
+	kinds = make(map[uint8]bool)
+	timed := []keyKind{
+		keyLeaseTurns, keyRoute, keyKeyPackage, keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyPiece, keyPieceBytes, keyExpiry,
+		keySlotDue,
+	}
+	lower, upper := wholeRange()
+	err = r.Scan(lower, upper, func(k, _ []byte) (bool, error) {
+		if kind := keyKind(k[2]); slices.Contains(timed, kind) {
+			kinds[uint8(kind)] = true
+		}
+		return true, nil
+	})
+	if len(kinds) == len(timed) {
+		kinds[0] = true // all of them
+	}
+	return kinds, err
 }

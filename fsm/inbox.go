@@ -39,7 +39,7 @@ func (t *tx) receiveFanout(c ReceiveFanout) Outcome {
 	if found {
 		return known
 	}
-	taken := takenRecord{forgetMillis: addMillis(t.now, t.settings.RetentionMillis), accepted: Accepted{Millis: t.now}}
+	taken := takenRecord{forgetMillis: addUpTo(t.now, t.settings.RetentionMillis), accepted: Accepted{Millis: t.now}}
 	t.remember(fanoutKey(keyFanoutBody, c.Room, c.Hub, c.BodyHash), taken)
 	for _, m := range c.Messages {
 		k := fanoutKey(keyFanoutMessage, c.Room, c.Hub, m.Hash)

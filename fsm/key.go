@@ -34,6 +34,7 @@ import (
 //	0x1a  R ‖ hash                how often a client leased in this epoch       lease.go
 //	0x1b  R ‖ ref                 where a claimed KeyPackage went               route.go
 //	0x1c  R ‖ C                   whose client a client is                      clientuser.go
+//	0x1d  R                       what others have piled up at the room         roomload.go
 //	---- of a slot: users ----
 //	0x20  U                       that the user exists                          inventory.go
 //	0x21  U ‖ position(4)         a client, in order of appearance              inventory.go
@@ -76,6 +77,7 @@ const (
 	keyLeaseTurns     keyKind = 0x1a
 	keyRoute          keyKind = 0x1b
 	keyClientUser     keyKind = 0x1c
+	keyRoomLoad       keyKind = 0x1d
 	keyUser           keyKind = 0x20
 	keyClient         keyKind = 0x21
 	keyClientPosition keyKind = 0x22

@@ -125,7 +125,7 @@ func (t *tx) putPiece(c PutPiece) Outcome {
 		return SlotFull{}
 	}
 	t.setPieceBytes(c.At, bytes)
-	piece := pieceRecord{addMillis(t.now, pieceMillis), c.Bytes}
+	piece := pieceRecord{addUpTo(t.now, pieceMillis), c.Bytes}
 	t.set(k, record(piece.appendTo))
 	t.expireAt(k, piece.forgetMillis)
 	return Done{}

@@ -114,6 +114,9 @@ func (t *tx) submitProposals(c SubmitProposals) Outcome {
 	if c.Epoch != head.epoch {
 		return t.wrongEpoch(head, c.Epoch)
 	}
+	if !t.changeLoad(c.Room, func(l *roomLoad) { l.addPending(fresh) }) {
+		return NotAllowed{Reason: "too many Proposals wait for a Commit"}
+	}
 	for _, p := range fresh {
 		p.AcceptedMillis = t.now
 		t.set(pendingKey(c.Room, p.Ref), record(pendingRecord{head.proposals, p}.appendTo))
@@ -163,5 +166,6 @@ func (t *tx) settleProposals(head roomHead, committed []mls.ProposalRef) {
 	}
 	if len(pending) > 0 {
 		t.deletePrefix(roomKey(keyPending, head.room))
+		t.relieve(roomKey(keyRoomLoad, head.room), func(l *roomLoad) { l.pending, l.pendingBytes = 0, 0 })
 	}
 }

@@ -184,7 +184,9 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 		status: RoomOpen, groupID: c.GroupID, suite: c.Suite, firstEpoch: c.Facts.Epoch, floor: c.Facts.Epoch,
 	}
 	for _, m := range c.Clients {
-		t.mapClient(c.Room, m.Client, m.User)
+		if !t.mapClient(c.Room, m.Client, m.User) {
+			return NotAllowed{Reason: tooManyClients}
+		}
 	}
 	t.setFacts(head, c.Facts)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}

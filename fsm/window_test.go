@@ -7,6 +7,7 @@ import (
 	"parley/fsm"
 	"parley/fsm/fsmtest"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // bornRoom is a store with one room in it, made by entry 1.
@@ -38,7 +39,13 @@ func applyTo(tb testing.TB, store fsm.Store, index, stamp uint64, commands ...fs
 
 // A Commit is known for 64 epochs after the one that it ended, and the records do not grow beyond that.
 func TestWinnersAreKept(t *testing.T) {
-	store, r := bornRoom(t)
+	for _, settings := range []fsm.Settings{firstSettings(hub), secondSettings(hub)} {
+		t.Run(fmt.Sprint("format ", settings.Format), func(t *testing.T) { winnersAreKept(t, settings) })
+	}
+}
+
+func winnersAreKept(t *testing.T, settings fsm.Settings) {
+	store, r := bornRoomOf(t, settings)
 	var commits []fsm.AcceptCommit
 	var size int
 	for i := range 140 {
@@ -122,4 +129,40 @@ func BenchmarkMessages(b *testing.B) {
 		applyTo(b, store, index, 2000, commands...)
 	}
 	b.ReportMetric(float64(b.N*100)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// What is kept for a time is gone after it: sweeps leave nothing of a kind that ends by hub time, and a sweep does no more than it
+// was told to.
+func TestWindowsEnd(t *testing.T) {
+	store := fsmtest.NewStore()
+	r := fsmtest.NewRoom(club, 0, []mimi.UserURI{alice, bob}, []mimi.Provider{hub, peer})
+	applyTo(t, store, 1, 1000, fsm.OwnSlots{Shard: 1, Generation: 1, Last: fsm.SlotCount - 1},
+		fsm.EnterSettings{Version: 1, Settings: secondSettings(hub)}, r.Create())
+	r.Incarnation = 1
+	upload := fsm.UploadKeyPackages{User: alice, Client: client("alice1")}
+	for i := range 20 {
+		upload.Packages = append(upload.Packages, fsm.KeyPackageFacts{Ref: refNumber(i), Suite: 1, NotAfter: 90_000})
+	}
+	applyTo(t, store, 2, 2000, upload,
+		fsm.ClaimKeyPackages{User: alice, Requester: bob, Provider: peer, Suites: []mls.CipherSuite{1}, ReplayMillis: 1 << 60},
+		fsm.RecordKeyPackageRefs{Room: club, Refs: []fsm.KeyPackageRoute{{Ref: "for ever", Provider: peer, NotAfter: 1 << 60}}},
+		fsm.TakeLease{Room: club, Requester: bob, Client: "bob1"},
+		fsm.ReceiveFanout{Room: room("far@b.example"), Hub: peer, BodyHash: hashOf("body"), Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: fanoutOf("m")}}},
+		fsm.PutPiece{At: fsm.SlotOfRoom(club), Object: hashOf("object"), Bytes: []byte("piece")})
+	if kinds, err := fsm.Timed(store); err != nil || !kinds[0] {
+		t.Fatalf("only the kinds %v are there, %v", kinds, err)
+	}
+	const later = 93 * 24 * 60 * 60 * 1000
+	before := store.Len()
+	applyTo(t, store, 3, later, fsm.Sweep{Max: 5})
+	if after := store.Len(); before-after > 3*5 {
+		t.Errorf("a sweep of 5 records removed %d keys", before-after)
+	}
+	for i := range 10 {
+		applyTo(t, store, uint64(4+i), later, fsm.Sweep{Max: 5})
+	}
+	if kinds, err := fsm.Timed(store); err != nil || len(kinds) > 0 {
+		t.Errorf("the kinds %v are left, %v", kinds, err)
+	}
+	check(t, fsm.VerifyState(store))
 }
