@@ -116,13 +116,8 @@ func (h *history) lease(room mimi.RoomURI, token uint64, g granted) (other grant
 	return granted{}, false
 }
 
-// epochs is the state of the model: which Commit has won each epoch. It is never changed in place.
-type epochs []winner
-
-type winner struct {
-	epoch mls.Epoch
-	hash  [32]byte
-}
+// epochs is the state of the model: the attempt that has won each epoch. It is never changed in place.
+type epochs []attempt
 
 func (e epochs) current() mls.Epoch { return mls.Epoch(len(e)) }
 
@@ -133,7 +128,7 @@ var register = porcupine.Model{
 	Step: func(state, input, output any) (bool, any) {
 		e, a := state.(epochs), input.(attempt)
 		wins := a.epoch == e.current()
-		taken := func() epochs { return append(slices.Clip(e), winner{a.epoch, a.hash}) }
+		taken := func() epochs { return append(slices.Clip(e), a) }
 		won := a.epoch < e.current() && e[a.epoch].hash == a.hash
 		switch o := output.(type) {
 		case nil: // it may have been accepted

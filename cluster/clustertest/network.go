@@ -312,7 +312,7 @@ func wait(moved, changed <-chan struct{}, moments ...time.Time) {
 func (h *half) read(b []byte) (int, error) {
 	for {
 		state, changed := h.network.state(h.link)
-		n, err, next, moved := h.take(b, state)
+		n, next, moved, err := h.take(b, state)
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -321,26 +321,26 @@ func (h *half) read(b []byte) (int, error) {
 }
 
 // take reads what is there, or says when to look again.
-func (h *half) take(b []byte, state linkState) (n int, err error, next []time.Time, moved <-chan struct{}) {
+func (h *half) take(b []byte, state linkState) (n int, next []time.Time, moved <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	switch {
 	case h.gone:
-		return 0, net.ErrClosed, nil, nil
+		return 0, nil, nil, net.ErrClosed
 	case h.err != nil:
-		return 0, h.err, nil, nil
+		return 0, nil, nil, h.err
 	case !h.readBy.IsZero() && !now.Before(h.readBy):
-		return 0, os.ErrDeadlineExceeded, nil, nil
+		return 0, nil, nil, os.ErrDeadlineExceeded
 	}
 	next = []time.Time{h.readBy}
 	if state.cut {
 		if now.Sub(state.since) >= deadAfter {
 			h.err = syscall.ETIMEDOUT
 			h.move()
-			return 0, h.err, nil, nil
+			return 0, nil, nil, h.err
 		}
-		return 0, nil, append(next, state.since.Add(deadAfter)), h.moved
+		return 0, append(next, state.since.Add(deadAfter)), h.moved, nil
 	}
 	switch {
 	case len(h.chunks) > 0 && !now.Before(h.chunks[0].at):
@@ -354,15 +354,15 @@ func (h *half) take(b []byte, state linkState) (n int, err error, next []time.Ti
 	case len(h.chunks) > 0:
 		next = append(next, h.chunks[0].at)
 	case h.finished:
-		return 0, io.EOF, nil, nil
+		return 0, nil, nil, io.EOF
 	}
-	return 0, nil, next, h.moved
+	return 0, next, h.moved, nil
 }
 
 func (h *half) write(b []byte) (written int, err error) {
 	for {
 		state, changed := h.network.state(h.link)
-		n, err, next, moved := h.put(b, state)
+		n, next, moved, err := h.put(b, state)
 		written += n
 		if b = b[n:]; err != nil || len(b) == 0 {
 			return written, err
@@ -371,19 +371,19 @@ func (h *half) write(b []byte) (written int, err error) {
 	}
 }
 
-func (h *half) put(b []byte, state linkState) (n int, err error, next time.Time, moved <-chan struct{}) {
+func (h *half) put(b []byte, state linkState) (n int, next time.Time, moved <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	switch {
 	case h.finished:
-		return 0, net.ErrClosed, next, nil
+		return 0, next, nil, net.ErrClosed
 	case h.err != nil:
-		return 0, h.err, next, nil
+		return 0, next, nil, h.err
 	case h.gone:
-		return 0, os.NewSyscallError("write", syscall.EPIPE), next, nil
+		return 0, next, nil, os.NewSyscallError("write", syscall.EPIPE)
 	case !h.writeBy.IsZero() && !now.Before(h.writeBy):
-		return 0, os.ErrDeadlineExceeded, next, nil
+		return 0, next, nil, os.ErrDeadlineExceeded
 	}
 	if n = min(len(b), linkBytesMax-h.bytes); n > 0 {
 		at := now.Add(latency + state.delay)
@@ -394,5 +394,5 @@ func (h *half) put(b []byte, state linkState) (n int, err error, next time.Time,
 		h.bytes += n
 		h.move()
 	}
-	return n, nil, h.writeBy, h.moved
+	return n, h.writeBy, h.moved, nil
 }
