@@ -53,9 +53,9 @@ func (c *carrier) wake() {
 }
 
 // recall finds the slots that have something to carry.
-func (c *carrier) recall(view fsm.Reader) error {
+func (c *carrier) recall(view fsm.Reader, owned []fsm.SlotID) error {
 	var slots []fsm.SlotID
-	for slot := range fsm.SlotID(fsm.SlotCount) {
+	for _, slot := range owned {
 		err := fsm.InternalQueues(view, slot, func(q fsm.InternalQueue) (bool, error) {
 			if q.Waiting > 0 {
 				slots = append(slots, slot)

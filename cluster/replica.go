@@ -84,8 +84,12 @@ func (r *replica) recall(m *machine) (err error) {
 	if err := r.recallFormat(view); err != nil {
 		return err
 	}
+	owned, err := ownedSlots(view)
+	if err != nil {
+		return err
+	}
 	var refs []fsm.OutboxRef
-	for slot := range fsm.SlotID(fsm.SlotCount) {
+	for _, slot := range owned {
 		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
 			if p.Waiting > 0 {
 				refs = append(refs, fsm.OutboxRef{Slot: slot, Destination: p.Destination})
@@ -97,7 +101,17 @@ func (r *replica) recall(m *machine) (err error) {
 		}
 	}
 	r.outbox.add(refs)
-	return r.carrier.recall(view)
+	return r.carrier.recall(view, owned)
+}
+
+// ownedSlots are those of the shard, in order. Only they are looked through: a node may have replicas of many shards, and all slots
+// for each of them would be the most of its start.
+func ownedSlots(view fsm.Reader) (slots []fsm.SlotID, err error) {
+	err = fsm.VisitOwnedSlots(view, func(slot fsm.SlotID, _ fsm.Ownership) (bool, error) {
+		slots = append(slots, slot)
+		return true, nil
+	})
+	return slots, err
 }
 
 // recallFormat quarantines a state that a newer program has to read.
