@@ -18,6 +18,7 @@ type proposal struct {
 	bytes   int           // of the encoded command
 	share   int           // of an entry: what apply gets to do for it, with the pieces that it names
 	decided chan decision // capacity 1; gets exactly one
+	at      int           // which command of its entry is this one's; set when the entry is sent
 }
 
 // decision is what became of a proposal: an outcome at an index, or an error of the unavailable family.

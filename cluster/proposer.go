@@ -153,30 +153,46 @@ func (p *proposer) due(lane fsm.Lane) (wait time.Duration, due bool) {
 func (p *proposer) send(lane fsm.Lane) {
 	batch := p.gathered[lane]
 	p.gathered[lane], p.room[lane] = nil, gatherBytesMax
-	commands := make([]fsm.Command, len(batch))
-	for i, proposal := range batch {
-		commands[i] = proposal.command
-	}
+	commands := together(batch)
 	entry := fsm.EncodeEntry(fsm.Entry{StampMillis: p.time.stamp(), Commands: commands})
 	p.inFlight[lane]++
 	future := p.raft.Apply(entry, enqueueTimeout)
 	p.flights.Go(func() {
-		settle(batch, future)
+		settle(batch, len(commands), future)
 		p.landed <- lane
 	})
 }
 
-// settle waits for an entry's fate and tells each of its commands.
-func settle(batch []*proposal, future raft.ApplyFuture) {
-	result, err := entryResult(future)
-	if err == nil && len(result.outcomes) != len(batch) {
-		err = fmt.Errorf("%w: %d outcomes for %d commands", fsm.ErrUnknownOutcome, len(result.outcomes), len(batch))
+// together are the commands of a batch in order, but of all its fences only the first: one serves everybody who waits for one.
+// It notes at each proposal which command is its own.
+func together(batch []*proposal) []fsm.Command {
+	commands := make([]fsm.Command, 0, len(batch))
+	fence := -1
+	for _, proposal := range batch {
+		_, fences := proposal.command.(fsm.Fence)
+		if fences && fence >= 0 {
+			proposal.at = fence
+			continue
+		}
+		if proposal.at = len(commands); fences {
+			fence = proposal.at
+		}
+		commands = append(commands, proposal.command)
 	}
-	for i, proposal := range batch {
+	return commands
+}
+
+// settle waits for an entry's fate and tells each of its proposals.
+func settle(batch []*proposal, commands int, future raft.ApplyFuture) {
+	result, err := entryResult(future)
+	if err == nil && len(result.outcomes) != commands {
+		err = fmt.Errorf("%w: %d outcomes for %d commands", fsm.ErrUnknownOutcome, len(result.outcomes), commands)
+	}
+	for _, proposal := range batch {
 		if err != nil {
 			proposal.decided <- decision{err: err}
 		} else {
-			proposal.decided <- decision{outcome: result.outcomes[i], index: result.index}
+			proposal.decided <- decision{outcome: result.outcomes[proposal.at], index: result.index}
 		}
 	}
 }

@@ -89,7 +89,7 @@ func TestProposerGathersWhileAnEntryIsInFlight(t *testing.T) {
 		}
 		var rest []<-chan decision
 		for range 5 {
-			rest = append(rest, mustPropose(t, p, fsm.Fence{}))
+			rest = append(rest, mustPropose(t, p, fsm.OwnSlots{}))
 		}
 		synctest.Wait()
 		if len(log.sent()) != 1 {
@@ -261,4 +261,26 @@ func TestAppliedIndexWakesWaiters(t *testing.T) {
 			t.Errorf("a wait without an end: %v", err)
 		}
 	})
+}
+
+// However many readers wait for a fence, the log gets one for an entry, and each command still gets its own outcome.
+func TestFencesOfAnEntryAreOne(t *testing.T) {
+	sweep := fsm.Acknowledge{At: 1}
+	var batch []*proposal
+	for _, command := range []fsm.Command{fsm.Fence{}, sweep, fsm.Fence{}, fsm.Fence{}, sweep} {
+		batch = append(batch, &proposal{command: command, decided: make(chan decision, 1)})
+	}
+	commands := together(batch)
+	if len(commands) != 3 {
+		t.Fatalf("%d commands, want a fence and two others: %+v", len(commands), commands)
+	}
+	landed := make(chan struct{})
+	close(landed)
+	outcomes := []fsm.Outcome{fsm.Done{}, fsm.NoSuchRoom{}, fsm.EpochTooOld{}}
+	settle(batch, len(commands), &fakeFuture{landed: landed, response: applyResult{index: 9, outcomes: outcomes}})
+	for i, want := range []fsm.Outcome{fsm.Done{}, fsm.NoSuchRoom{}, fsm.Done{}, fsm.Done{}, fsm.EpochTooOld{}} {
+		if d := <-batch[i].decided; d.err != nil || d.outcome != want || d.index != 9 {
+			t.Errorf("proposal %d: %+v, want %T", i, d, want)
+		}
+	}
 }
