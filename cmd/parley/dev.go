@@ -24,6 +24,9 @@ func newDev() *cobra.Command {
 			if !slices.Contains(dev.Scenarios(), options.Scenario) {
 				return &codedError{exitUsage, fmt.Errorf("--scenario: there are %s", strings.Join(dev.Scenarios(), ", "))}
 			}
+			if options.Kills < 1 {
+				return &codedError{exitUsage, fmt.Errorf("--kills: at least 1, not %d", options.Kills)}
+			}
 			executable, err := os.Executable()
 			if err != nil {
 				return err
@@ -35,5 +38,6 @@ func newDev() *cobra.Command {
 	command.Flags().StringVar(&options.Folder, "dir", ".parley", "folder for certificates, configurations and data; emptied at the start")
 	command.Flags().BoolVar(&options.Once, "once", false, "end after the scenario")
 	command.Flags().StringVar(&options.Scenario, "scenario", dev.Scenarios()[0], "what to play: "+strings.Join(dev.Scenarios(), ", "))
+	command.Flags().IntVar(&options.Kills, "kills", dev.KillsDefault, "how often the scenario failover kills a leader after the conversation has done so once")
 	return command
 }

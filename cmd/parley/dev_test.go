@@ -21,7 +21,7 @@ func runDev(t *testing.T, scenario string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	err = dev.Run(ctx, dev.Options{Folder: t.TempDir() + "/dev", Executable: executable, Scenario: scenario, Once: true, Out: &out})
+	err = dev.Run(ctx, dev.Options{Folder: t.TempDir() + "/dev", Executable: executable, Scenario: scenario, Kills: dev.KillsDefault, Once: true, Out: &out})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}

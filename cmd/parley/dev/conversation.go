@@ -28,6 +28,9 @@ type conversation struct {
 	hubNodes  *operator // kills and restarts nodes of the hub, and asks who leads
 	failover  time.Duration
 	tail      []recordedStep // what the scenario has not played
+	kills     int            // how often the scenario failover kills a leader in the tail
+	// rival is a Commit for an epoch that won has taken; set once both have been played.
+	won, rival recordedStep
 }
 
 func (c *conversation) room() mimi.RoomURI { return c.recording.Room.URI }

@@ -27,11 +27,12 @@ type Options struct {
 	Folder     string // made with mode 0700; emptied at the start if an earlier run made it
 	Executable string // of parley itself
 	Scenario   string // one of Scenarios
+	Kills      int    // of leaders, in the scenario failover, beyond the conversation's own; at least 1
 	Once       bool   // end after the scenario
 	Out        io.Writer
 }
 
-// scenarioFailover goes on after the conversation: its leader is killed ten times more.
+// scenarioFailover goes on after the conversation: its leader is killed Options.Kills times more.
 const scenarioFailover = "failover"
 
 // Scenarios are the names that Options.Scenario may have; the first is the default.
@@ -43,6 +44,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if !slices.Contains(Scenarios(), o.Scenario) {
 		return fmt.Errorf("no scenario %q; there are: %v", o.Scenario, Scenarios())
 	}
+	if o.Kills < 1 {
+		return fmt.Errorf("%d kills; at least 1", o.Kills)
+	}
 	recording, err := loadRecording()
 	if err != nil {
 		return err
@@ -51,7 +55,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: o.Scenario}
+	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: o.Scenario, kills: o.Kills}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.start(ctx); err != nil {
 		return err
@@ -76,6 +80,7 @@ type run struct {
 	show      *show
 	out       io.Writer
 	scenario  string
+	kills     int
 }
 
 func (r *run) hub() *provider      { return r.layout.providers[0] }
@@ -192,6 +197,7 @@ func (r *run) converse(ctx context.Context) error {
 	c := &conversation{
 		recording: r.recording, hub: hub, follower: follower, door: door,
 		ledger: newLedger(), show: r.show, hubNodes: &operator{r.hub()},
+		kills: r.kills,
 	}
 	readers := startReaders(ctx, c.ledger, hub, follower)
 	played := c.play(ctx)

@@ -11,20 +11,21 @@ import (
 	"parley/fsm"
 )
 
-// killsMore is how often the scenario failover kills the leader after the conversation has done so once.
-const killsMore = 10
+// KillsDefault is how often the scenario failover kills the leader after the conversation has done so once.
+const KillsDefault = 10
 
-// endure plays the tail of the recording. Before each of the first killsMore Commits the leader of the room's shard dies; after each
-// the Commit is asked for again through every node that is left. Last, the whole hub is stopped and started.
+// endure plays the tail of the recording. Before each of its first Commits the leader of the room's shard dies; after each the Commit
+// is asked for again through every node that is left. Where there are more kills than recorded Commits, the rest are each followed by a
+// Commit that comes too late: its refusal is decided by the new leader's log as well. Last, the whole hub is stopped and started.
 func (c *conversation) endure(ctx context.Context) error {
-	c.show.heading("The leader is killed %d times more", killsMore)
+	c.show.heading("The leader is killed %d times more", c.kills)
 	if err := c.timed(ctx, "the killed node starts again and catches up", c.revive); err != nil {
 		return err
 	}
-	failovers := []time.Duration{c.failover}
+	accepted := []time.Duration{c.failover}
 	var commits []recordedStep
 	for _, step := range c.tail {
-		if step.Kind != kindCommit || len(commits) == killsMore {
+		if step.Kind != kindCommit || len(commits) == c.kills {
 			if err := c.deliverTimed(ctx, step); err != nil {
 				return err
 			}
@@ -33,7 +34,7 @@ func (c *conversation) endure(ctx context.Context) error {
 		if err := c.killAndCommit(ctx, step); err != nil {
 			return err
 		}
-		failovers = append(failovers, c.failover)
+		accepted = append(accepted, c.failover)
 		commits = append(commits, step)
 		if err := c.askAgain(ctx, step); err != nil {
 			return err
@@ -42,11 +43,43 @@ func (c *conversation) endure(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.Sort(failovers)
-	c.show.note("a Commit was accepted after a kill within: median %s, least %s, most %s, of %d kills",
-		failovers[len(failovers)/2].Round(time.Millisecond), failovers[0].Round(time.Millisecond),
-		failovers[len(failovers)-1].Round(time.Millisecond), len(failovers))
+	refused, err := c.killAndRefuse(ctx, c.kills-len(commits))
+	if err != nil {
+		return err
+	}
+	c.show.note("a Commit was accepted after a kill within: %s", spread(accepted))
+	if len(refused) > 0 {
+		c.show.note("a late Commit was refused after a kill within: %s", spread(refused))
+		c.show.note("both together: %s", spread(append(accepted, refused...)))
+	}
 	return c.restart(ctx, commits)
+}
+
+// killAndRefuse kills the leader so many times, each time asks at once for a Commit whose epoch another one has taken, and returns how
+// long each refusal took. A refusal needs a fence in the log, so it needs the new leader as an acceptance does.
+func (c *conversation) killAndRefuse(ctx context.Context, kills int) ([]time.Duration, error) {
+	var took []time.Duration
+	for range kills {
+		if err := c.kill(ctx); err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		if err := c.askRival(ctx, c.won, c.rival); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(start))
+		if err := c.timed(ctx, "the killed node starts again", c.revive); err != nil {
+			return nil, err
+		}
+	}
+	return took, nil
+}
+
+// spread describes some durations.
+func spread(all []time.Duration) string {
+	all = slices.Sorted(slices.Values(all))
+	rank := func(percent int) time.Duration { return all[(len(all)*percent+99)/100-1].Round(time.Millisecond) }
+	return fmt.Sprintf("median %s, p99 %s, least %s, most %s, of %d kills", rank(50), rank(99), rank(1), rank(100), len(all))
 }
 
 func (c *conversation) deliverTimed(ctx context.Context, step recordedStep) error {

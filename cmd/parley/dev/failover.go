@@ -37,16 +37,24 @@ func (c *conversation) afterRace(ctx context.Context, steps []recordedStep) erro
 
 // killAndCommit kills the leader and commits at once; the time until the Commit is accepted is the failover as a client sees it.
 func (c *conversation) killAndCommit(ctx context.Context, step recordedStep) error {
-	killed, err := c.hubNodes.killLeader(ctx, c.room())
-	if err != nil {
+	if err := c.kill(ctx); err != nil {
 		return err
 	}
-	c.show.note("kill -9 %s, the leader of the room's shard", killed.ID)
 	start := time.Now()
 	if err := c.send(ctx, step, describe(step)+", while nobody leads", c.both()...); err != nil {
 		return err
 	}
 	c.failover = time.Since(start)
+	return nil
+}
+
+// kill ends the process that leads the room's shard.
+func (c *conversation) kill(ctx context.Context) error {
+	killed, err := c.hubNodes.killLeader(ctx, c.room())
+	if err != nil {
+		return err
+	}
+	c.show.note("kill -9 %s, the leader of the room's shard", killed.ID)
 	return nil
 }
 
@@ -70,13 +78,23 @@ func (c *conversation) retryAndRival(ctx context.Context, accepted, rival record
 			return err
 		}
 	}
+	c.won, c.rival = accepted, rival
+	return c.askRival(ctx, accepted, rival)
+}
+
+// askRival asks for a Commit in an epoch that another Commit has taken.
+func (c *conversation) askRival(ctx context.Context, accepted, rival recordedStep) error {
 	text := fmt.Sprintf("a different Commit of %s for epoch %d", shortName(rival.From), rival.Epoch)
 	return c.timed(ctx, text, func(ctx context.Context) ([]string, error) {
 		lost, err := c.handshake(ctx, nil, rival)
 		if err != nil {
 			return nil, err
 		}
-		return []string{fmt.Sprintf("wrongEpoch: the room is in epoch %d", accepted.Epoch+1)}, checkLost(lost, accepted)
+		wrong, ok := lost.Result.(mimi.UpdateWrongEpoch)
+		if !ok {
+			return nil, fmt.Errorf("%s: %s", lost.Result.Code(), lost.Description)
+		}
+		return []string{fmt.Sprintf("wrongEpoch: the room is in epoch %d", wrong.Current)}, checkLost(lost, accepted)
 	})
 }
 
