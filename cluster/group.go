@@ -40,6 +40,9 @@ type group struct {
 	callsMu sync.Mutex // guards closing, and calls.Add against calls.Wait
 	closing bool
 
+	leadership leadership
+	candidacy  candidacy
+
 	snapshotting atomic.Bool
 	grown        atomic.Uint64 // bytes of log applied since the last snapshot that was asked for
 	bytesMax     uint64
@@ -68,7 +71,9 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 		return nil, err
 	}
 	m.running = true
-	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{Stage: n.stageInto(m, stores.staged)})
+	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
+		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +88,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("group %d: %w", m.group, err), tr.Close())
 	}
+	g.leadership.observe(g.raft)
 	close(g.ready)
 	return g, nil
 }
@@ -124,6 +130,7 @@ func (g *group) close() error {
 	g.calls.Wait()
 	stopped := g.raft.Shutdown()
 	err := g.transport.Close()
+	g.candidacy.close()
 	err = errors.Join(err, stopped.Error())
 	g.background.Wait()
 	return errors.Join(err, g.stores.close())
@@ -144,15 +151,6 @@ func (g *group) apply(entry []byte) (response any, err error) {
 		return nil, err
 	}
 	return future.Response(), nil
-}
-
-// leads reports whether this replica takes itself for the leader. Only the log knows for certain.
-func (g *group) leads() bool { return g.raft.State() == raft.Leader }
-
-// leader is the node that this replica takes for the leader, or none.
-func (g *group) leader() string {
-	_, id := g.raft.LeaderWithID()
-	return string(id)
 }
 
 // grew asks for a snapshot when enough log has been applied; Raft itself counts entries only.

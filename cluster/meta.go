@@ -166,6 +166,7 @@ func (n *Node) change(ctx context.Context, command meta.Command) error {
 	t := &tries{node: n}
 	var pause backoff
 	for {
+		before := n.leadOf(metaGroup)
 		reply := n.askMeta(ctx, n.metaTarget(t), command)
 		switch reply.code {
 		case answerOutcome:
@@ -179,7 +180,7 @@ func (n *Node) change(ctx context.Context, command meta.Command) error {
 		case answerUnknown:
 			t.open = true
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := n.retry(ctx, &pause, metaGroup, before); err != nil {
 			return t.unavailable(err)
 		}
 	}
@@ -226,6 +227,8 @@ func (n *Node) askMeta(ctx context.Context, target string, command meta.Command)
 	if target == n.id {
 		return n.changeHere(encoded)
 	}
+	ctx, done := n.whileLeads(ctx, metaGroup, target, activeNodes(n.Map()))
+	defer done()
 	raw, sent, err := n.call(ctx, target, methodMeta, encoded)
 	if err == nil {
 		r := mls.NewReader("MetaAnswer", raw)

@@ -29,6 +29,9 @@ type Node struct {
 	gossip Gossip
 	meta   *metaReplica
 
+	deaths *deathWatch
+	rounds rounds
+
 	outboxChanged chan struct{} // capacity 1
 
 	life       context.Context // ends when Close begins
@@ -61,6 +64,7 @@ func Open(config Config) (_ *Node, err error) {
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
 	n.life, n.end = context.WithCancel(context.Background())
+	n.deaths = newDeathWatch(n)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.shut())
@@ -114,7 +118,7 @@ func (n *Node) openPorts() error {
 func (n *Node) serve() {
 	for method, handler := range map[string]transport.Handler{
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
-		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
+		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest, methodGone: n.serveGone, methodLead: n.serveLead,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -189,6 +193,7 @@ func (n *Node) shut() error {
 	if n.meta != nil {
 		err = errors.Join(err, n.meta.close())
 	}
+	n.deaths.close()
 	if n.port != nil {
 		err = errors.Join(err, n.port.Close())
 	}

@@ -76,6 +76,7 @@ func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command
 	var pause backoff
 	var target, was string
 	for {
+		before := t.node.leadOf(uint32(shard.ID))
 		if target == "" {
 			target = t.node.leaderOf(shard.ID)
 		}
@@ -83,7 +84,7 @@ func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command
 			target = shard.Replicas[t.next%len(shard.Replicas)]
 			t.next++
 		}
-		reply := t.ask(ctx, target, shard.ID, command)
+		reply := t.ask(ctx, target, shard, command)
 		switch reply.code {
 		case answerOutcome:
 			t.node.noteLeader(shard.ID, target)
@@ -99,28 +100,35 @@ func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command
 		}
 		was = target
 		t.node.forgetLeader(shard.ID, was)
-		target = reply.leader // none but from a follower that knows it
-		if reply.code == answerNotLeader && target != "" && target != was && pause.next == 0 {
+		target = reply.leader // none but from one who knows it
+		if target != "" && target != was && pause.next == 0 {
 			pause.next = backoffFirst // the first redirection costs no wait
 			continue
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := t.node.retry(ctx, &pause, uint32(shard.ID), before); err != nil {
 			return decision{}, t.unavailable(err)
 		}
 	}
 }
 
-// ask proposes at one node. It answers in the words of the wire also where the node is this one.
-func (t *tries) ask(ctx context.Context, target string, shard fsm.ShardID, command fsm.Command) answer {
+// ask proposes at one node, as long as no other is known to lead. It answers in the words of the wire also where the node is this one.
+func (t *tries) ask(ctx context.Context, target string, shard meta.Shard, command fsm.Command) answer {
+	ctx, done := t.node.whileLeads(ctx, uint32(shard.ID), target, shard.Replicas)
+	defer done()
+	var reply answer
 	if target == t.node.id {
-		return t.node.proposeHere(ctx, shard, command)
+		reply = t.node.proposeHere(ctx, shard.ID, command)
+	} else {
+		var w mls.Writer
+		w.Uint8(answerVersion)
+		w.Uint32(uint32(shard.ID))
+		w.Opaque(fsm.EncodeCommand(command))
+		reply = received(t.node.call(ctx, target, methodPropose, w.Bytes()))
 	}
-	var w mls.Writer
-	w.Uint8(answerVersion)
-	w.Uint32(uint32(shard))
-	w.Opaque(fsm.EncodeCommand(command))
-	raw, sent, err := t.node.call(ctx, target, methodPropose, w.Bytes())
-	return received(raw, sent, err)
+	if by := supersededBy(ctx); by != "" && reply.code != answerOutcome {
+		reply.leader = by
+	}
+	return reply
 }
 
 // received reads another node's answer. Where a call broke off after it was sent, nothing is known.

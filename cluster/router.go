@@ -48,7 +48,10 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 	q := &query{tries: tries{node: n}, request: request}
 	var pause backoff
 	for {
+		wait := pause.wait
 		if shard, ok := n.servingSlot(request.Slot()); ok {
+			before := n.leadOf(uint32(shard.ID))
+			wait = func(ctx context.Context) error { return n.retry(ctx, &pause, uint32(shard.ID), before) }
 			outcome, err := q.decide(ctx, shard)
 			_, moved := outcome.(fsm.MovedTo)
 			switch {
@@ -60,7 +63,7 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 				return nil, q.final(err)
 			}
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := wait(ctx); err != nil {
 			return nil, q.unavailable(err)
 		}
 	}
@@ -214,8 +217,9 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	w.Uint32(uint32(shard.ID))
 	w.Uint64(q.floor)
 	w.Opaque(judge.EncodeRequest(q.request))
-	raw, sent, err := q.node.call(ctx, target, methodDo, w.Bytes())
-	switch reply := received(raw, sent, err); reply.code {
+	ctx, done := q.node.whileLeads(ctx, uint32(shard.ID), target, shard.Replicas)
+	defer done()
+	switch reply := received(q.node.call(ctx, target, methodDo, w.Bytes())); reply.code {
 	case answerOutcome:
 		return q.known(reply.outcome)
 	case answerMalformed:
@@ -228,6 +232,9 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 		}
 	}
 	q.node.forgetLeader(shard.ID, target)
+	if by := supersededBy(ctx); by != "" {
+		q.node.noteLeader(shard.ID, by)
+	}
 	return nil, errElsewhere
 }
 

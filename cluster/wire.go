@@ -18,6 +18,8 @@ const (
 	methodStatus   = "status"   // a node's own view
 	methodDigest   = "digest"   // a replica's digest at an index
 	methodSnapshot = "snapshot" // a stream of one group's state
+	methodLead     = "lead"     // whom a replica takes for its group's leader, and in which term
+	methodGone     = "gone"     // whether a node's port refuses a dial of the node that is asked
 )
 
 // answerCode begins the answer to propose and do.

@@ -25,6 +25,10 @@ type GroupOptions struct {
 	Timeout      time.Duration // of an RPC's writing and of its answer; default 10 s
 	StageTimeout time.Duration // of a whole InstallSnapshot, staging included, at both ends; default 10 min
 	RPCsInFlight int           // AppendEntries on their way to one peer; default 2
+
+	// Lost is told of a peer whose last stream to this node's replica has ended, as all do when its process dies. It must not block,
+	// and is not called once Close has returned. nil for nobody.
+	Lost func(peer string)
 }
 
 func (o GroupOptions) withDefaults() GroupOptions {
@@ -96,7 +100,7 @@ func (p *Port) Group(id uint32, generation uint64, addresses raft.ServerAddressP
 	life, end := context.WithCancel(context.Background())
 	g := &GroupTransport{
 		port: p, id: id, generation: generation, opts: opts.withDefaults(),
-		stream: newStreamLayer(p, id, generation, addresses),
+		stream: newStreamLayer(p, id, generation, addresses, opts.Lost),
 		rpcs:   make(chan raft.RPC), life: life, end: end,
 	}
 	logger := storage.RaftLogger(p.log.With("group", id))

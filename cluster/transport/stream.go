@@ -24,6 +24,8 @@ type streamLayer struct {
 	gen       uint64
 	addresses raft.ServerAddressProvider
 
+	lost func(peer string) // called when a peer's last inbound stream has ended; nil for nobody
+
 	inbound chan net.Conn
 	life    context.Context // ended by Close
 	end     context.CancelFunc
@@ -39,11 +41,11 @@ type streamLayer struct {
 
 var _ raft.StreamLayer = (*streamLayer)(nil)
 
-func newStreamLayer(p *Port, group uint32, generation uint64, addresses raft.ServerAddressProvider) *streamLayer {
+func newStreamLayer(p *Port, group uint32, generation uint64, addresses raft.ServerAddressProvider, lost func(string)) *streamLayer {
 	life, end := context.WithCancel(context.Background())
 	return &streamLayer{
 		life: life, end: end,
-		port: p, group: group, gen: generation, addresses: addresses,
+		port: p, group: group, gen: generation, addresses: addresses, lost: lost,
 		inbound: make(chan net.Conn),
 		conns:   make(map[*streamConn]struct{}), in: make(map[string]int), out: make(map[string]int),
 	}
@@ -153,12 +155,15 @@ func (s *streamLayer) take(count map[string]int, peer string) error {
 	return nil
 }
 
-func (s *streamLayer) give(count map[string]int, peer string) {
+// give takes back what take counted, and reports whether it was the last of an open layer.
+func (s *streamLayer) give(count map[string]int, peer string) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if count[peer]--; count[peer] == 0 {
-		delete(count, peer)
+	if count[peer]--; count[peer] > 0 {
+		return false
 	}
+	delete(count, peer)
+	return !s.closed
 }
 
 func (s *streamLayer) hold(conn *streamConn) error {
@@ -193,8 +198,10 @@ func (c *streamConn) Close() error {
 		delete(s.conns, c)
 		s.mu.Unlock()
 		if c.inbound {
-			s.give(s.in, c.peer)
-			s.wait.Done()
+			if s.give(s.in, c.peer) && s.lost != nil {
+				s.lost(c.peer)
+			}
+			s.wait.Done() // after lost, so that nobody is told of anything once Close has returned
 		} else {
 			s.give(s.out, c.peer)
 		}
