@@ -26,6 +26,9 @@ type Config struct {
 	GossipSeeds  []string // gossip addresses of other nodes; may be empty
 	GossipQuick  bool     // short intervals, for nodes on one machine
 
+	// StateRate bounds the bytes a second that this node reads and sends for replicas elsewhere that lack a state; 0: 64 MiB.
+	StateRate uint64
+
 	LogStore LogStore          // what keeps the shards' logs
 	Disk     Disk              // the machine's own outside tests
 	Network  transport.Network // nil: the machine's own
@@ -58,6 +61,8 @@ type Gossip interface {
 	Join(seeds []string) (met int, err error)
 	Close() error
 }
+
+const defaultStateRate = 64 << 20
 
 // LogStore selects the store behind the shards' Raft logs. The meta group always uses bolt.
 type LogStore string

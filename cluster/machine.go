@@ -39,7 +39,8 @@ type machine struct {
 	// grown is told how many bytes of log were applied.
 	grown func(bytes uint64)
 
-	applied appliedIndex
+	applied  appliedIndex
+	fetching fetchProgress
 	// configured is the index of the last change of the group's members that was delivered, 0 where none has been since the start.
 	configured atomic.Uint64
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"log/slog"
@@ -125,14 +126,26 @@ func TestMachineRestoreNeedsTheState(t *testing.T) {
 func TestRestoreIsFinishedAfterACrash(t *testing.T) {
 	source, _ := countingMachine(t)
 	source.ApplyBatch(entries(1, 9))
-	staged := filepath.Join(t.TempDir(), "00000007.state")
-	writeState(t, source, staged)
+	staged := filepath.Join(t.TempDir(), "00000007")
+	fetchAll(t, source, staged)
 	m, fatal := countingMachine(t)
 	m.ApplyBatch(entries(1, 2))
-	if err := m.state.Restore(t.Context(), 9, func(func(key, value []byte) error) error { return errTest }); !errors.Is(err, errTest) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	replacement, err := m.state.Prepare(t.Context(), 9, func(func(key, value []byte) error) error { return nil })
+	if err != nil {
 		t.Fatal(err)
 	}
+	cancel()
+	if err := replacement.Install(cancelled); err == nil || m.state.Restoring() {
+		t.Fatalf("an exchange whose context has ended: %v", err)
+	}
 	m.running = false
+	if err := m.finishRestore(vfs.Default, staged); err != nil || m.applied.current() != 2 {
+		t.Errorf("where nothing was cut off: at %d, %v", m.applied.current(), err)
+	}
+	if err := m.state.MarkRestoring(); err != nil {
+		t.Fatal(err)
+	}
 	if err := m.finishRestore(vfs.Default, staged+".missing"); err != nil || !m.state.Restoring() {
 		t.Errorf("without the staged state: %v", err)
 	}
@@ -144,23 +157,5 @@ func TestRestoreIsFinishedAfterACrash(t *testing.T) {
 	}
 	if _, err := os.Stat(staged); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the staged state is still there: %v", err)
-	}
-}
-
-func writeState(t *testing.T, m *machine, path string) {
-	t.Helper()
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := file.Write(binary.BigEndian.AppendUint64(nil, m.applied.current())); err != nil {
-		t.Fatal(err)
-	}
-	view, err := m.state.View()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(fsm.WriteSnapshot(file, view), view.Close(), file.Close()); err != nil {
-		t.Fatal(err)
 	}
 }

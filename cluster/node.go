@@ -3,12 +3,15 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"parley/cluster/gossip"
 	"parley/cluster/transport"
@@ -29,8 +32,9 @@ type Node struct {
 	gossip Gossip
 	meta   *metaReplica
 
-	deaths *deathWatch
-	rounds rounds
+	deaths    *deathWatch
+	statePace *rate.Limiter // of what is read and sent for others' states
+	rounds    rounds
 
 	outboxChanged chan struct{} // capacity 1
 
@@ -65,6 +69,7 @@ func Open(config Config) (_ *Node, err error) {
 	}
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
+	n.statePace = newPace(cmp.Or(config.StateRate, defaultStateRate))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.shut())
@@ -129,7 +134,7 @@ func (n *Node) serve() {
 			return handler(ctx, from, payload)
 		})
 	}
-	n.port.HandleStream(methodSnapshot, n.streamState)
+	n.port.HandleStream(methodState, n.streamState)
 }
 
 // ID is the node's ID.

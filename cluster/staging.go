@@ -1,23 +1,27 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"parley/cluster/transport"
-	"parley/fsm"
-	"parley/mls"
 )
 
-// streamBuffer is the size of the pieces in which a state travels.
-const streamBuffer = 256 << 10
+const (
+	// stallMax is how long a source may send nothing before the attempt is given up and another one begins.
+	stallMax = 30 * time.Second
+
+	// fetchPause is between two attempts, and fetchIdleMax how many in a row may bring nothing before the snapshot is refused; its
+	// leader offers it again.
+	fetchPause   = 250 * time.Millisecond
+	fetchIdleMax = 8
+)
 
 // stageInto fetches a snapshot's state before Raft hears of the snapshot, unless this replica has it already.
 func (n *Node) stageInto(m *machine, staged string) transport.Stage {
@@ -32,146 +36,152 @@ func (n *Node) stageInto(m *machine, staged string) transport.Stage {
 		if m.applied.current() >= named.index {
 			return nil
 		}
-		if sender := string(request.ID); sender != "" {
-			named.source = sender // the leader has at least what its snapshot names, and is there
+		sources := []string{named.source}
+		if sender := string(request.ID); sender != "" && sender != named.source {
+			sources = []string{sender, named.source} // the leader has at least what its snapshot names, and is there
 		}
-		return n.fetchState(ctx, m, staged, named)
+		return n.fetchState(ctx, m, staged, named, sources)
 	}
 }
 
-// fetchState replaces the replica's state by the source's present one. It is first brought onto this disk as a whole: a source
-// that dies in the middle must not leave half a state, and a crash in the middle of the exchange is mended from it.
-func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named manifest) error {
-	if err := n.download(ctx, staged+".part", named); err != nil {
-		return fmt.Errorf("fetch the state of group %d from %s: %w", m.group, named.source, err)
-	}
+// fetchState replaces the replica's state by a source's present one. It is first brought onto this disk as a whole, in chunks: a
+// source that dies in the middle, or a crash of this node, costs the chunk that was under way. What has come is offered to whichever
+// source is asked next, and what is equal there is not sent again.
+func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named manifest, sources []string) error {
 	fs := n.stores.dir.FS()
-	if err := fs.Rename(staged+".part", staged); err != nil {
-		return err
+	s, err := openStage(fs, staged, m.group)
+	if err != nil {
+		return fmt.Errorf("stage the state of group %d: %w", m.group, err)
 	}
-	if err := m.replaceFrom(ctx, fs, staged, named.index); err != nil {
-		return err
+	defer m.fetching.estimate.Store(0)
+	for idle := 0; ; {
+		before := m.fetching.fetched.Load()
+		as, err := n.fetchFrom(ctx, m, s, named, sources[idle%len(sources)])
+		if err == nil {
+			if err = m.replaceFrom(ctx, s, as, named.index); err == nil {
+				return removeStage(fs, staged)
+			}
+			var damaged *damagedChunk
+			if errors.As(err, &damaged) { // it rotted on this disk: fetch it again
+				err = errors.Join(s.reopen(), s.drop(damaged.chunk))
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return errors.Join(context.Cause(ctx), err)
+		case m.applied.current() >= named.index:
+			return nil // it has caught up by itself
+		case m.fetching.fetched.Load() > before:
+			idle = 0
+		case idle >= fetchIdleMax:
+			return fmt.Errorf("fetch the state of group %d from %s: %w", m.group, named.source, err)
+		}
+		idle++
+		n.log.Info("a state that is being fetched was cut off; it goes on from there", "group", m.group,
+			"fetched", m.fetching.fetched.Load(), "of", m.fetching.estimate.Load(), "error", err)
+		select {
+		case <-time.After(fetchPause):
+		case <-ctx.Done():
+		}
 	}
-	return fs.Remove(staged)
 }
 
-// finishRestore goes on with an exchange of the state that a crash cut off. Without the staged state the mark stays, and the
-// replica is quarantined for it.
-func (m *machine) finishRestore(fs vfs.FS, staged string) error {
-	if !m.state.Restoring() {
-		return nil
+// fetchFrom makes one attempt at one source.
+func (n *Node) fetchFrom(ctx context.Context, m *machine, s *stage, named manifest, source string) (_ stageSeal, err error) {
+	if err := s.reopen(); err != nil {
+		return stageSeal{}, err
 	}
+	f := &fetch{stage: s, progress: &m.fetching}
+	if view, err := m.state.View(); err == nil { // where it is being replaced, there is none to offer
+		f.own = view
+		defer func() { err = errors.Join(err, view.Close()) }()
+	}
+	estimate, err := m.state.EstimateBytes()
+	if err != nil {
+		return stageSeal{}, err
+	}
+	if err := f.offer(ctx, estimate); err != nil {
+		return stageSeal{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(stallMax, func() { cancel(fmt.Errorf("nothing has come for %v", stallMax)) })
+	defer stalled.Stop()
+	f.step = func() { stalled.Reset(stallMax) }
+	request := stateRequest{group: m.group, atLeast: named.index, held: f.held()}
+	answer, err := n.stateOf(ctx, source, request)
+	if err != nil {
+		return stageSeal{}, err
+	}
+	defer func() { err = errors.Join(err, answer.Close()) }()
+	return f.receive(answer)
+}
+
+func (n *Node) stateOf(ctx context.Context, source string, request stateRequest) (io.ReadCloser, error) {
+	address, known := n.addressOf(source)
+	if !known {
+		return nil, fmt.Errorf("no address of node %s is known", source)
+	}
+	return n.port.Stream(ctx, source, address, methodState, request.encode())
+}
+
+// finishRestore goes on with an exchange of the state that a crash cut off, and drops what was fetched for one that is not needed any
+// more. Without the staged state the mark stays, and the replica is quarantined for it.
+func (m *machine) finishRestore(fs vfs.FS, staged string) error {
 	if _, err := fs.Stat(staged); err != nil {
 		return nil
 	}
-	if err := m.replaceFrom(context.Background(), fs, staged, 0); err != nil {
+	s, err := openStage(fs, staged, m.group)
+	if err != nil {
+		return err
+	}
+	if !m.state.Restoring() {
+		applied, err := m.state.Applied()
+		if err != nil || applied < s.newest() {
+			return err
+		}
+		return removeStage(fs, staged)
+	}
+	as, sealed, err := s.sealed()
+	if err != nil || !sealed {
+		return err
+	}
+	if err := m.replaceFrom(context.Background(), s, as, 0); err != nil {
 		m.log.Error("a state that was fetched before a crash cannot be used", "group", m.group, "error", err)
 		return nil
 	}
-	return fs.Remove(staged)
+	return removeStage(fs, staged)
 }
 
-func (n *Node) download(ctx context.Context, path string, named manifest) (err error) {
-	file, err := n.stores.dir.FS().Create(path, vfs.WriteCategoryUnspecified)
+// replaceFrom puts a fetched state in the place of this replica's, unless that has caught up by itself meanwhile. The new state is
+// written beside the old one first; Raft's entries wait only while the two are exchanged.
+func (m *machine) replaceFrom(ctx context.Context, s *stage, as stageSeal, atLeast uint64) error {
+	if as.applied < atLeast {
+		return fmt.Errorf("the source is at %d, not at %d", as.applied, atLeast)
+	}
+	replacement, err := m.state.Prepare(ctx, as.applied, func(put func(key, value []byte) error) error { return s.read(as, put) })
 	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := n.receiveState(ctx, file, named); err != nil {
-		return err
-	}
-	return file.Sync()
-}
-
-func (n *Node) receiveState(ctx context.Context, to io.Writer, named manifest) (err error) {
-	address, known := n.addressOf(named.source)
-	if !known {
-		return fmt.Errorf("no address of node %s is known", named.source)
-	}
-	var w mls.Writer
-	w.Uint32(named.group)
-	w.Uint64(named.index)
-	stream, err := n.port.Stream(ctx, named.source, address, methodSnapshot, w.Bytes())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stream.Close()) }()
-	_, err = io.Copy(to, stream)
-	return err
-}
-
-// replaceFrom puts a fetched state in the place of this replica's, unless that has caught up by itself meanwhile.
-func (m *machine) replaceFrom(ctx context.Context, fs vfs.FS, path string, atLeast uint64) (err error) {
-	file, err := fs.Open(path, vfs.SequentialReadsOption)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	var head [8]byte
-	if _, err := io.ReadFull(file, head[:]); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch applied := binary.BigEndian.Uint64(head[:]); {
+	switch {
 	case m.failed:
-		return errStopped
-	case applied < atLeast:
-		return fmt.Errorf("the source is at %d, not at %d", applied, atLeast)
+		return errors.Join(errStopped, replacement.Discard())
 	case atLeast > 0 && m.applied.current() >= atLeast:
-		return nil
-	default:
-		return m.replace(ctx, applied, file)
+		return replacement.Discard()
 	}
-}
-
-// replace exchanges the whole state. Once it has begun there is no way back: a running replica that fails here ends the node.
-func (m *machine) replace(ctx context.Context, applied uint64, from io.Reader) error {
-	err := m.state.Restore(context.WithoutCancel(ctx), applied, func(put func(key, value []byte) error) error {
-		return fsm.ReadSnapshot(from, put)
-	})
+	err = replacement.Install(context.WithoutCancel(ctx))
 	if err == nil {
 		err = m.restored()
 	}
 	if err != nil {
-		err = fmt.Errorf("group %d: restore to %d: %w", m.group, applied, err)
-		if m.running {
+		err = fmt.Errorf("group %d: restore to %d: %w", m.group, as.applied, err)
+		if m.running { // once it has begun there is no way back
 			m.fail(err)
 		}
 		return err
 	}
-	m.applied.advance(applied)
+	m.applied.advance(as.applied)
 	return nil
-}
-
-// streamState answers methodSnapshot with a group's present state behind the index that it is of:
-//
-//	struct { uint32 group; uint64 at_least; } SnapshotRequest;
-//	struct { uint64 applied; opaque state[...]; } SnapshotAnswer;
-func (n *Node) streamState(ctx context.Context, _ string, payload []byte, w io.Writer) (err error) {
-	r := mls.NewReader("SnapshotRequest", payload)
-	id, atLeast := r.Uint32("group"), r.Uint64("at_least")
-	if err := r.Close(); err != nil {
-		return err
-	}
-	m := n.machineOf(id)
-	if m == nil {
-		return &transport.RemoteError{Code: "no_replica", Message: fmt.Sprintf("group %d is not here", id)}
-	}
-	if err := m.applied.wait(ctx, atLeast); err != nil {
-		return err
-	}
-	view, err := m.state.View()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	buffered := bufio.NewWriterSize(w, streamBuffer)
-	if _, err := buffered.Write(binary.BigEndian.AppendUint64(nil, view.Applied())); err != nil {
-		return err
-	}
-	if err := fsm.WriteSnapshot(buffered, view); err != nil {
-		return err
-	}
-	return buffered.Flush()
 }

@@ -61,7 +61,7 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 	if err := s.identify(config.Credentials); err != nil {
 		return nil, err
 	}
-	if err := s.dir.FS().MkdirAll(s.staging(), 0o700); err != nil {
+	if err := s.dir.MakeDir(stagingName); err != nil {
 		return nil, err
 	}
 	state := storage.StateOptions{OnFatal: fatal, Logger: quiet(config.Log), FS: config.Disk.FS}
@@ -92,7 +92,9 @@ func (s *stores) identify(credentials pki.Credentials) (err error) {
 }
 
 // staging holds states that are being fetched from other nodes.
-func (s *stores) staging() string { return filepath.Join(s.dir.Path(), "staging") }
+func (s *stores) staging() string { return filepath.Join(s.dir.Path(), stagingName) }
+
+const stagingName = "staging"
 
 // corrupt ends the node because a log record is not what was written, and keeps the group from starting again: to truncate
 // its log and rejoin would break the promises that its votes made.
@@ -128,7 +130,7 @@ type groupStores struct {
 	log       raft.LogStore
 	stable    raft.StableStore
 	snapshots *storage.Snapshots
-	staged    string // a fetched state that is complete
+	staged    string // the directory of a state that is being fetched
 	closing   func() error
 }
 
@@ -136,7 +138,7 @@ type groupStores struct {
 func (s *stores) group(id uint32) (groupStores, error) {
 	g := groupStores{
 		id: id, dir: s.dir, state: s.state.Group(id), closing: func() error { return nil },
-		staged: filepath.Join(s.staging(), fmt.Sprintf("%08x.state", id)),
+		staged: filepath.Join(s.staging(), fmt.Sprintf("%08x", id)),
 	}
 	if err := s.dir.MakeGroup(id); err != nil {
 		return g, err

@@ -128,6 +128,9 @@ func (d *Dir) MakeGroup(group uint32) error {
 	return nil
 }
 
+// MakeDir makes a directory below the node's, durably.
+func (d *Dir) MakeDir(name string) error { return makePrivateDir(d.fs, filepath.Join(d.path, name)) }
+
 // RemoveGroup removes a group's directory with all in it, durably. What the engines hold of the group is not touched.
 func (d *Dir) RemoveGroup(group uint32) error {
 	path := d.GroupPath(group)

@@ -20,29 +20,63 @@ const restoreTableBytes = 32 << 20
 const restoreCheckKeys = 1024
 
 // Restore replaces the whole state of the group by the pairs that fill puts, in ascending order of keys, and sets the
-// applied index. Keys and values are copied.
-//
-// First a mark is set and synced: from then on every read and write of the group answers ErrRestoring, after a restart too.
-// The new state, its applied index and the removal of the mark become durable in one step, so a crash leaves either the mark
-// or the complete new state. After an error the mark stands; Restore may be tried again. One at a time: a second concurrent
-// call answers ErrRestoring.
-func (g *GroupState) Restore(ctx context.Context, applied uint64, fill func(put func(key, value []byte) error) error) (err error) {
-	if !g.replacing.TryLock() {
-		return fmt.Errorf("group %d: %w", g.id, ErrRestoring)
-	}
-	defer g.replacing.Unlock()
-	if err := g.mark(); err != nil {
+// applied index: Prepare and Install in one.
+func (g *GroupState) Restore(ctx context.Context, applied uint64, fill func(put func(key, value []byte) error) error) error {
+	r, err := g.Prepare(ctx, applied, fill)
+	if err != nil {
 		return err
 	}
-	tables := &tableWriter{fs: g.engine.fs, dir: filepath.Join(g.engine.ingestDir, fmt.Sprintf("%08x", g.id)),
-		options: tableOptions(g.engine.db)}
-	defer func() { err = errors.Join(err, tables.abandon()) }()
-	if err := g.writeTables(ctx, tables, applied, fill); err != nil {
+	return r.Install(ctx)
+}
+
+// Replacement is a new state of a group, on the disk and not yet in use. One of Install and Discard ends it. It belongs to one
+// goroutine.
+type Replacement struct {
+	group   *GroupState
+	applied uint64
+	tables  *tableWriter
+}
+
+// Prepare writes a new state beside the group's, which stays as it is and in use: the pairs that fill puts, in ascending order
+// of keys, and the applied index. Keys and values are copied. After an error nothing of it is left. One at a time: while a
+// Replacement is open, a second call answers ErrRestoring.
+func (g *GroupState) Prepare(ctx context.Context, applied uint64, fill func(put func(key, value []byte) error) error) (_ *Replacement, err error) {
+	if !g.replacing.TryLock() {
+		return nil, fmt.Errorf("group %d: %w", g.id, ErrRestoring)
+	}
+	if err := g.engine.usable(); err != nil {
+		g.replacing.Unlock()
+		return nil, err
+	}
+	r := &Replacement{group: g, applied: applied, tables: &tableWriter{
+		fs: g.engine.fs, dir: filepath.Join(g.engine.ingestDir, fmt.Sprintf("%08x", g.id)), options: tableOptions(g.engine.db),
+	}}
+	if err := g.writeTables(ctx, r.tables, applied, fill); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore group %d: %w", g.id, err), r.Discard())
+	}
+	return r, nil
+}
+
+// Applied is the index that the new state is of.
+func (r *Replacement) Applied() uint64 { return r.applied }
+
+// Install puts the new state in the old one's place.
+//
+// First a mark is set and synced: from then on every read and write of the group answers ErrRestoring, after a restart too.
+// The new state, its applied index and the removal of the mark become durable in one step, so a crash leaves the old state, the
+// mark, or the complete new state. After an error the mark may stand; a Restore takes it away.
+func (r *Replacement) Install(ctx context.Context) (err error) {
+	g := r.group
+	defer func() { err = errors.Join(err, r.Discard()) }()
+	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("restore group %d: %w", g.id, err)
+	}
+	if err := g.MarkRestoring(); err != nil {
+		return err
 	}
 	err = g.engine.stop.do(fmt.Sprintf("restore group %d", g.id), 0, func() error {
 		// The mark lies inside the range, so the same step that brings the new keys takes it away.
-		_, err := g.engine.db.IngestAndExcise(ctx, tables.paths, nil, nil,
+		_, err := g.engine.db.IngestAndExcise(ctx, r.tables.paths, nil, nil,
 			pebble.KeyRange{Start: groupPrefix(g.id), End: groupEnd(g.id)})
 		return err
 	})
@@ -54,8 +88,20 @@ func (g *GroupState) Restore(ctx context.Context, applied uint64, fill func(put 
 	return nil
 }
 
-// mark refuses all use of the group, first in memory, then durably.
-func (g *GroupState) mark() error {
+// Discard drops a new state that is not to be installed. Calling it again is harmless.
+func (r *Replacement) Discard() error {
+	if r.tables == nil {
+		return nil
+	}
+	err := r.tables.abandon()
+	r.tables = nil
+	r.group.replacing.Unlock()
+	return err
+}
+
+// MarkRestoring refuses all use of the group, first in memory, then durably, until a Restore has succeeded. Install does it by itself;
+// called alone, it stands for a crash in the middle of one.
+func (g *GroupState) MarkRestoring() error {
 	g.commits.Lock()
 	defer g.commits.Unlock()
 	if err := g.engine.usable(); err != nil {
@@ -161,4 +207,13 @@ func (w *tableWriter) abandon() error {
 		err = errors.Join(err, fmt.Errorf("remove %s: %w", w.dir, removed))
 	}
 	return err
+}
+
+// EstimateBytes is about how much disk the group's state takes, without what was written last.
+func (g *GroupState) EstimateBytes() (uint64, error) {
+	if err := g.engine.usable(); err != nil {
+		return 0, err
+	}
+	size, err := g.engine.db.EstimateDiskUsage(groupPrefix(g.id), groupEnd(g.id))
+	return size, wrap("estimate", err)
 }

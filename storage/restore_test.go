@@ -121,7 +121,8 @@ func TestRestoreOfManyTables(t *testing.T) {
 	}
 }
 
-func TestFailedRestoreLeavesTheMark(t *testing.T) {
+// What cannot be prepared leaves the state as it was and in use.
+func TestFailedRestoreLeavesTheOldState(t *testing.T) {
 	errFill := errors.New("the source went away")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -142,12 +143,20 @@ func TestFailedRestoreLeavesTheMark(t *testing.T) {
 			if err := engine.Group(1).Restore(test.ctx, 9, test.fill); !errors.Is(err, test.want) {
 				t.Errorf("restore: %v, want %v", err, test.want)
 			}
-			checkRefused(t, engine.Group(1))
+			apply(t, engine.Group(1), 6, "b", "later")
+			if all, applied := contentsNow(t, engine.Group(1)); applied != 6 || !slices.Equal(all, []string{"a=old", "b=later"}) {
+				t.Errorf("left: %q at %d", all, applied)
+			}
+			if err := engine.Sync(); err != nil {
+				t.Fatal(err)
+			}
 			crashed := fs.CrashClone(vfs.CrashCloneCfg{})
 			closeNow(t, engine)
 			engine = openTestState(t, crashed)
 			defer closeNow(t, engine)
-			checkRefused(t, engine.Group(1))
+			if engine.Group(1).Restoring() {
+				t.Error("a mark was set")
+			}
 			if err := engine.Group(1).Restore(t.Context(), 9, fillOf("a", "new")); err != nil {
 				t.Fatal(err)
 			}
@@ -176,13 +185,14 @@ func checkRefused(t *testing.T, group *GroupState) {
 	}
 }
 
-func TestRestoreRefusesReadersAndASecondRestore(t *testing.T) {
+// While a new state is prepared the old one goes on, and there is one at a time.
+func TestPrepareBesideTheOldState(t *testing.T) {
 	engine := openTestState(t, vfs.NewMem())
 	defer closeNow(t, engine)
 	group := engine.Group(1)
 	apply(t, group, 5, "a", "old")
 	err := group.Restore(t.Context(), 9, func(put func(key, value []byte) error) error {
-		checkRefused(t, group)
+		apply(t, group, 6, "b", "meanwhile")
 		if err := group.Restore(t.Context(), 10, fillOf()); !errors.Is(err, ErrRestoring) {
 			t.Errorf("a second restore: %v", err)
 		}
@@ -192,6 +202,22 @@ func TestRestoreRefusesReadersAndASecondRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkRestored(t, group, 9, "a=new")
+
+	dropped, err := group.Prepare(t.Context(), 20, fillOf("a", "dropped"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := group.Prepare(t.Context(), 21, fillOf()); !errors.Is(err, ErrRestoring) {
+		t.Errorf("a second replacement: %v", err)
+	}
+	if err := errors.Join(dropped.Discard(), dropped.Discard()); err != nil {
+		t.Fatal(err)
+	}
+	checkRestored(t, group, 9, "a=new")
+	if err := group.Restore(t.Context(), 22, fillOf("a", "next")); err != nil {
+		t.Fatal(err)
+	}
+	checkRestored(t, group, 22, "a=next")
 }
 
 // The machine stops before each single operation on the disk, once losing all that is not synced and once nothing. What is

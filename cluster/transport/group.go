@@ -23,7 +23,7 @@ type Stage func(ctx context.Context, req *raft.InstallSnapshotRequest, manifest 
 type GroupOptions struct {
 	Stage        Stage         // nil: snapshots go to raft as they come
 	Timeout      time.Duration // of an RPC's writing and of its answer; default 10 s
-	StageTimeout time.Duration // of a whole InstallSnapshot, staging included, at both ends; default 10 min
+	StageTimeout time.Duration // of a whole InstallSnapshot, staging included, at both ends; default 24 h: a Stage ends by itself when nothing comes
 	RPCsInFlight int           // AppendEntries on their way to one peer; default 2
 
 	// Lost is told of a peer whose last stream to this node's replica has ended, as all do when its process dies. It must not block,
@@ -36,7 +36,7 @@ func (o GroupOptions) withDefaults() GroupOptions {
 		o.Timeout = 10 * time.Second
 	}
 	if o.StageTimeout <= 0 {
-		o.StageTimeout = 10 * time.Minute
+		o.StageTimeout = 24 * time.Hour
 	}
 	if o.RPCsInFlight <= 0 {
 		o.RPCsInFlight = raft.DefaultMaxRPCsInFlight

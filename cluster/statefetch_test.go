@@ -1,0 +1,254 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"parley/fsm"
+	"parley/storage"
+)
+
+// answerFrom is what a source streams to a request.
+func answerFrom(t *testing.T, state fsm.Reader, applied uint64, held []heldRange) []byte {
+	t.Helper()
+	var answer bytes.Buffer
+	s := &stateSource{ctx: t.Context(), state: state, out: newStateWriter(&answer), pace: newPace(1 << 40), total: fsm.NewSummer()}
+	if err := s.send(applied, 1, held); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Bytes()
+}
+
+// fetchAll brings a machine's state into a stage, sealed.
+func fetchAll(t *testing.T, source *machine, dir string) {
+	t.Helper()
+	view, err := source.state.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStage(vfs.Default, dir, source.group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fetch{stage: s, progress: new(fetchProgress), step: func() {}}
+	_, err = f.receive(bytes.NewReader(answerFrom(t, view, view.Applied(), nil)))
+	if err := errors.Join(err, view.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stateOfPairs is a group's state of some keys, each with a value of so many bytes.
+func stateOfPairs(t *testing.T, keys []int, valueBytes int, version byte) (*storage.GroupState, map[int]byte) {
+	t.Helper()
+	engine, err := storage.OpenState(t.TempDir(), storage.StateOptions{OnFatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g := engine.Group(1)
+	content := make(map[int]byte)
+	for _, k := range keys {
+		content[k] = version
+	}
+	putPairs(t, g, content, valueBytes, 1)
+	return g, content
+}
+
+func putPairs(t *testing.T, g *storage.GroupState, content map[int]byte, valueBytes int, applied uint64) {
+	t.Helper()
+	batch := g.NewBatch()
+	for k, version := range content {
+		if err := batch.Set(pairKey(k), bytes.Repeat([]byte{version}, valueBytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(batch.SetApplied(applied), batch.Commit(), batch.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pairKey(k int) []byte { return fmt.Appendf(nil, "%08d", k) }
+
+// A state of 40 MiB is fetched over a stream that is cut at random places, from a source whose state changes between two attempts, into
+// a stage that a crash makes anew from its files. What comes over the network is little more than what is needed, and the result is the
+// source's state at one index, whatever was here before.
+func TestFetchGoesOnWhereItWasCut(t *testing.T) {
+	const pairs, valueBytes = 5000, 8 << 10
+	var keys []int
+	for k := range pairs {
+		keys = append(keys, k)
+	}
+	source, content := stateOfPairs(t, keys, valueBytes, 1)
+	dir := filepath.Join(t.TempDir(), "stage")
+	random := rand.New(rand.NewPCG(7, 7))
+	var progress fetchProgress
+	cuts := 0
+	for applied := uint64(2); ; applied++ {
+		content[random.IntN(pairs)] = byte(applied)
+		delete(content, random.IntN(pairs))
+		batch := source.NewBatch()
+		if err := batch.DeleteRange(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(batch.Commit(), batch.Close()); err != nil {
+			t.Fatal(err)
+		}
+		putPairs(t, source, content, valueBytes, applied)
+		s, err := openStage(vfs.Default, dir, 1) // as after a crash
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fetch{stage: s, progress: &progress, step: func() {}}
+		if err := f.offer(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		view, err := source.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := answerFrom(t, view, applied, f.held())
+		var in io.Reader = bytes.NewReader(answer)
+		if cuts < 3 {
+			cuts++
+			in = io.LimitReader(in, int64(9<<20+random.IntN(1<<20)))
+		}
+		as, err := f.receive(in)
+		if err == nil {
+			checkStage(t, s, as, view)
+			if err := view.Close(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatal(err)
+		}
+		if err := view.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	needed := uint64(len(content) * (valueBytes + 8))
+	if cuts != 3 || progress.fetched.Load() > needed+needed/2 {
+		t.Errorf("%d cuts; %d bytes came for a state of %d", cuts, progress.fetched.Load(), needed)
+	}
+	t.Logf("%d cuts; %d bytes came for a state of %d", cuts, progress.fetched.Load(), needed)
+}
+
+// checkStage compares a sealed stage with the state that it was taken from.
+func checkStage(t *testing.T, s *stage, as stageSeal, view *storage.View) {
+	t.Helper()
+	var staged, there [][]byte
+	if err := s.read(as, func(key, value []byte) error {
+		staged = append(staged, slices.Concat(key, value))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	err := view.Scan(nil, nil, func(key, value []byte) (bool, error) {
+		there = append(there, slices.Concat(key, value))
+		return true, nil
+	})
+	if err != nil || as.applied != view.Applied() || !slices.EqualFunc(staged, there, bytes.Equal) {
+		t.Fatalf("the stage has %d records at %d, the source %d at %d; %v", len(staged), as.applied, len(there), view.Applied(), err)
+	}
+}
+
+// A replica that is merely behind gets what differs.
+func TestFetchTakesWhatTheReplicaHas(t *testing.T) {
+	const pairs, valueBytes = 2000, 4 << 10
+	var keys []int
+	for k := range pairs {
+		keys = append(keys, k)
+	}
+	source, _ := stateOfPairs(t, keys, valueBytes, 1)
+	behind, _ := stateOfPairs(t, keys, valueBytes, 1)
+	putPairs(t, source, map[int]byte{700: 9, 5000: 9}, valueBytes, 30)
+	view, err := source.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := behind.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStage(vfs.Default, t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var progress fetchProgress
+	f := &fetch{stage: s, own: own, progress: &progress, step: func() {}}
+	if err := f.offer(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	as, err := f.receive(bytes.NewReader(answerFrom(t, view, 30, f.held())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkStage(t, s, as, view)
+	if progress.fetched.Load() > 3*ownRangeBytes {
+		t.Errorf("%d bytes came for two changes", progress.fetched.Load())
+	}
+	if err := errors.Join(view.Close(), own.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A flipped byte in a chunk is noticed before its records can be used.
+func TestDamagedChunkIsFetchedAgain(t *testing.T) {
+	source, _ := countingMachine(t)
+	source.ApplyBatch(entries(1, 50))
+	dir := filepath.Join(t.TempDir(), "stage")
+	fetchAll(t, source, dir)
+	s, err := openStage(vfs.Default, dir, source.group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as, sealed, err := s.sealed()
+	if err != nil || !sealed {
+		t.Fatalf("sealed %v, %v", sealed, err)
+	}
+	flipByte(t, chunkPath(dir, s.chunks[0].number), 60)
+	var damaged *damagedChunk
+	if err := s.read(as, func(_, _ []byte) error { return nil }); !errors.As(err, &damaged) {
+		t.Errorf("a flipped byte: %v", err)
+	}
+	fetchAll(t, source, dir) // offers nothing, and replaces what is there
+	s, err = openStage(vfs.Default, dir, source.group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if as, sealed, err = s.sealed(); err != nil || !sealed {
+		t.Fatalf("sealed %v, %v", sealed, err)
+	}
+	if err := s.read(as, func(_, _ []byte) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func flipByte(t *testing.T, path string, at int64) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [1]byte
+	_, err = file.ReadAt(b[:], at)
+	b[0] ^= 1
+	_, err2 := file.WriteAt(b[:], at)
+	if err := errors.Join(err, err2, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
