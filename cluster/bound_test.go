@@ -49,6 +49,13 @@ func TestChangedSettingsAreNoRefusal(t *testing.T) {
 	if outcome, err := attempt(false); outcome != (fsm.NotAllowed{Reason: "revoked"}) || err != nil {
 		t.Errorf("a first attempt got %+v, %v", outcome, err)
 	}
+	elsewhere := &query{tries: tries{node: n, open: true}, unsettled: true}
+	if outcome, err := elsewhere.elsewhere(fsm.NotAllowed{}); !errors.Is(err, fsm.ErrUnknownOutcome) {
+		t.Errorf("a refusal of another node's came to %+v, %v", outcome, err)
+	}
+	if outcome, err := elsewhere.elsewhere(fsm.Done{}); outcome != (fsm.Done{}) || err != nil {
+		t.Errorf("a success at another node came to %+v, %v", outcome, err)
+	}
 	if outcome, err := attempt(true); !errors.Is(err, fsm.ErrUnknownOutcome) {
 		t.Errorf("after an attempt that may have been accepted it got %+v, %v", outcome, err)
 	}

@@ -166,6 +166,14 @@ func (q *query) refused(outcome fsm.Outcome) (fsm.Outcome, error) {
 	return q.known(outcome)
 }
 
+// elsewhere is the outcome that another node has come to, which does not know what this one has attempted.
+func (q *query) elsewhere(outcome fsm.Outcome) (fsm.Outcome, error) {
+	if _, no := outcome.(fsm.NotAllowed); no {
+		return q.refused(outcome) // it may be its verdict
+	}
+	return q.known(outcome)
+}
+
 // known is the outcome, unless it could be the answer to a retry of something that an earlier attempt of this request got accepted.
 func (q *query) known(outcome fsm.Outcome) (fsm.Outcome, error) {
 	if q.open && forgotten(outcome) {
@@ -230,7 +238,7 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	raw, sent, err := q.node.call(ctx, target, methodDo, w.Bytes())
 	switch reply := received(raw, sent, err); reply.code {
 	case answerOutcome:
-		return q.known(reply.outcome)
+		return q.elsewhere(reply.outcome)
 	case answerMalformed:
 		return nil, &reply.fault
 	case answerUnknown:
