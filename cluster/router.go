@@ -92,6 +92,8 @@ type query struct {
 	request judge.Request
 	// floor is an index that was committed after the request came: a replica that has applied it may say no. 0 for none yet.
 	floor uint64
+	// unsettled: an attempt may have been accepted under settings that have changed since, and the request has to be judged anew.
+	unsettled bool
 }
 
 // decide makes one attempt: here if there is a replica, and at the leader's node where there is none or it is behind.
@@ -124,7 +126,7 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			return v.Outcome, 0, nil
 		case judge.Refuse:
 			if q.floor > 0 {
-				outcome, err := q.known(v.Outcome)
+				outcome, err := q.refused(v.Outcome)
 				return outcome, 0, err
 			}
 			fence, err := q.propose(ctx, shard, fsm.Fence{})
@@ -142,6 +144,8 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			}
 			if changed, yes := decided.outcome.(fsm.ReadSetChanged); yes {
 				q.floor = max(q.floor, changed.Index)
+				_, bound := v.Command.(fsm.Judged)
+				q.unsettled = q.unsettled || bound && q.open
 				if changes++; changes >= changesMax && !replica.leads() {
 					return nil, 0, errBehind
 				}
@@ -154,6 +158,23 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			return nil, 0, fmt.Errorf("judge: a verdict of type %T", verdict)
 		}
 	}
+}
+
+// refused is the refusal of a verdict. Such a one looks at no record of what was accepted, so after a change of settings it would deny
+// what an earlier attempt may have got.
+func (q *query) refused(outcome fsm.Outcome) (fsm.Outcome, error) {
+	if q.unsettled {
+		return nil, q.unavailable(errors.New("an earlier attempt may have been accepted, under settings that have changed since"))
+	}
+	return q.known(outcome)
+}
+
+// elsewhere is the outcome that another node has come to, which does not know what this one has attempted.
+func (q *query) elsewhere(outcome fsm.Outcome) (fsm.Outcome, error) {
+	if _, no := outcome.(fsm.NotAllowed); no {
+		return q.refused(outcome) // it may be its verdict
+	}
+	return q.known(outcome)
 }
 
 // known is the outcome, unless it could be the answer to a retry of something that an earlier attempt of this request got accepted.
@@ -182,7 +203,7 @@ func judgeOn(replica *replica, request judge.Request) (judge.Verdict, error) {
 	if err != nil {
 		return nil, behindIfReplaced(err)
 	}
-	verdict, err := request.Judge(view)
+	verdict, err := judge.On(view, request)
 	return verdict, behindIfReplaced(errors.Join(err, view.Close()))
 }
 
@@ -221,7 +242,7 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	defer done()
 	switch reply := received(q.node.call(ctx, target, methodDo, w.Bytes())); reply.code {
 	case answerOutcome:
-		return q.known(reply.outcome)
+		return q.elsewhere(reply.outcome)
 	case answerMalformed:
 		return nil, &reply.fault
 	case answerUnknown:

@@ -97,6 +97,8 @@ func (t *tx) apply(c Command) Outcome {
 		return t.receiveInternal(c)
 	case DropInternal:
 		return t.dropInternal(c)
+	case Judged:
+		return t.judged(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}

@@ -38,8 +38,8 @@ func TestCommandsRoundTrip(t *testing.T) {
 		}
 		refusesDamage(t, sample.name, encoded, func(b []byte) error { _, err := fsm.DecodeCommand(b); return err })
 	}
-	if len(kinds) != int(fsm.KindDropInternal) {
-		t.Errorf("%d of %d commands are sampled", len(kinds), fsm.KindDropInternal)
+	if len(kinds) != int(fsm.KindJudged) {
+		t.Errorf("%d of %d commands are sampled", len(kinds), fsm.KindJudged)
 	}
 	back, err := fsm.DecodeEntry(fsm.EncodeEntry(entry))
 	if diff := cmp.Diff(entry, back, equalValues); err != nil || diff != "" {

@@ -48,6 +48,7 @@ const (
 	KindApplyPieces
 	KindReceiveInternal
 	KindDropInternal
+	KindJudged
 )
 
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
@@ -287,6 +288,12 @@ type DropInternal struct {
 	Next uint64
 }
 
+// Judged is a command with the version of the shard's settings that its request was judged with, see Bind.
+type Judged struct {
+	Settings uint64
+	Command  Command
+}
+
 func (Fence) Slot() SlotID                  { return ShardLevel }
 func (OwnSlots) Slot() SlotID               { return ShardLevel }
 func (EnterSettings) Slot() SlotID          { return ShardLevel }
@@ -305,6 +312,7 @@ func (c PutPiece) Slot() SlotID             { return c.At }
 func (c ApplyPieces) Slot() SlotID          { return c.At }
 func (c ReceiveInternal) Slot() SlotID      { return c.At }
 func (c DropInternal) Slot() SlotID         { return c.At }
+func (c Judged) Slot() SlotID               { return c.Command.Slot() }
 
 func (Fence) Lane() Lane                { return Exclusive }
 func (OwnSlots) Lane() Lane             { return Exclusive }
@@ -323,6 +331,7 @@ func (Acknowledge) Lane() Lane          { return Bulk }
 func (PutPiece) Lane() Lane             { return Bulk }
 func (ReceiveInternal) Lane() Lane      { return Bulk }
 func (DropInternal) Lane() Lane         { return Bulk }
+func (c Judged) Lane() Lane             { return c.Command.Lane() }
 
 func (c ApplyPieces) Lane() Lane {
 	lane, _ := carriedLane(c.Kind)
@@ -347,3 +356,4 @@ func (PutPiece) kind() CommandKind             { return KindPutPiece }
 func (ApplyPieces) kind() CommandKind          { return KindApplyPieces }
 func (ReceiveInternal) kind() CommandKind      { return KindReceiveInternal }
 func (DropInternal) kind() CommandKind         { return KindDropInternal }
+func (Judged) kind() CommandKind               { return KindJudged }

@@ -147,6 +147,8 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readReceiveInternal)
 	case KindDropInternal:
 		return as(readDropInternal)
+	case KindJudged:
+		return as(readJudged)
 	default:
 		return nil
 	}

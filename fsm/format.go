@@ -33,7 +33,7 @@ func (e *UnknownFormatError) Error() string {
 // there: a program of an older format stops at a command that it does not know, and apply can only protect the others.
 func FormatOf(c Command) Format {
 	switch c.(type) {
-	case PutPiece, ApplyPieces, ReceiveInternal, DropInternal:
+	case PutPiece, ApplyPieces, ReceiveInternal, DropInternal, Judged:
 		return FormatQueues
 	default:
 		return FormatFirst

@@ -74,6 +74,7 @@ func sampleCommands() []named[fsm.Command] {
 			fsm.KeyPackagesConsumed{User: bob, Refs: []mls.KeyPackageRef{"ref", "ref2"}},
 		}}},
 		{"DropInternal", fsm.DropInternal{At: 129, To: 130, Next: 8}},
+		{"Judged", fsm.Judged{Settings: 4, Command: fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 	}
 }

@@ -130,6 +130,9 @@ func (s *script) command(text string) fsm.Command {
 		return s.carry(l)
 	case "drop":
 		return fsm.DropInternal{At: slotOf(l.words[0]), To: slotOfUser(l.words[1]), Next: atoi(l.words[2])}
+	case "judged":
+		version, inner, _ := strings.Cut(strings.TrimPrefix(text, "judged "), " ")
+		return fsm.Judged{Settings: atoi(version), Command: s.command(inner)}
 	case "put", "spoil", "name":
 		return s.pieceCommand(text)
 	case "local-routes":
@@ -281,6 +284,9 @@ func kindOf(encoded []byte) fsm.CommandKind {
 func (s *script) adopt(index uint64, c fsm.Command, o fsm.Outcome) {
 	if named, yes := c.(fsm.ApplyPieces); yes {
 		c = s.objects[named.Object]
+	}
+	if judged, yes := c.(fsm.Judged); yes {
+		c = judged.Command
 	}
 	accepted, ok := o.(fsm.Accepted)
 	if !ok {

@@ -70,7 +70,10 @@ type hub struct {
 	frozen    bool // the clock stands, so that a refusal by apply leaves no trace at all
 }
 
-func newHub(t testing.TB) *hub {
+func newHub(t testing.TB) *hub { return newHubOf(t, fsm.FormatNewest) }
+
+// newHubOf is a hub whose shard is of a format.
+func newHubOf(t testing.TB, format fsm.Format) *hub {
 	t.Helper()
 	text, err := os.ReadFile(recordingFile)
 	if err != nil {
@@ -87,6 +90,7 @@ func newHub(t testing.TB) *hub {
 	}
 	settings := fsm.DefaultSettings(h.recording.Room.URI.Provider())
 	settings.HubKeys = [][]byte{key}
+	settings.Format = format
 	settings.KeyPackageLifetimeMax = 1 << 40 // the recorded KeyPackages are meant to last
 	h.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: 0, Last: fsm.SlotCount - 1})
 	h.apply(fsm.EnterSettings{Version: 1, Settings: settings})
@@ -116,7 +120,7 @@ func (h *hub) do(r Request, err error) fsm.Outcome {
 	if err != nil {
 		h.t.Fatalf("carried to another node: %v", err)
 	}
-	verdict, err := carried.Judge(h.store)
+	verdict, err := On(h.store, carried)
 	if err != nil {
 		h.t.Fatal(err)
 	}

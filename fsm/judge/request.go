@@ -12,7 +12,7 @@ type Request interface {
 	// Slot tells which shard decides.
 	Slot() fsm.SlotID
 
-	// Judge reads the replica and says what to do. An error is a *mls.MalformedError, or the replica's own.
+	// Judge reads the replica and says what to do; call On, which binds that to what it rests on. An error is a *mls.MalformedError, or the replica's own.
 	Judge(replica fsm.Reader) (Verdict, error)
 
 	// Complete adds to the outcome what can be read from a replica that has applied the command. Most requests return the
@@ -21,6 +21,22 @@ type Request interface {
 
 	kind() requestKind
 	appendArguments(w *mls.Writer)
+}
+
+// On judges a request against a replica. What it proposes is bound to the settings there, from the format on that knows it, so that
+// the log decides on it only while they are in force.
+func On(replica fsm.Reader, r Request) (Verdict, error) {
+	verdict, err := r.Judge(replica)
+	proposed, ok := verdict.(Propose)
+	if err != nil || !ok {
+		return verdict, err
+	}
+	format, err := fsm.ReadFormat(replica)
+	if err != nil || format < fsm.FormatQueues {
+		return verdict, err
+	}
+	_, version, err := fsm.ReadSettings(replica)
+	return Propose{fsm.Bind(proposed.Command, version)}, err
 }
 
 // Verdict is what Judge found: Propose, Answer or Refuse.
