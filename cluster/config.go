@@ -15,6 +15,8 @@ type Config struct {
 	DataDir string // made with mode 0700
 	// Credentials name the cluster and this node. A node ID is used once: a node that lost its disk comes back under a new one.
 	Credentials pki.Credentials
+	// CredentialsDir is the folder that they came from, where renewed ones are kept. Empty: they are not renewed.
+	CredentialsDir string
 
 	ClusterListen    string // host:port for Raft and RPC; port 0 takes a free one
 	ClusterAdvertise string // host:port under which other nodes reach it; the bound address where empty
@@ -26,6 +28,8 @@ type Config struct {
 
 	LogStore LogStore // what keeps the shards' logs
 	SealKey  [32]byte // seals the hub's keys in the replicated state; the same on every node
+	// OldSealKeys open what was sealed before SealKey was the key, until Reseal has sealed all of it anew.
+	OldSealKeys [][32]byte
 
 	Log   *slog.Logger
 	Clock Clock // SystemClock outside tests

@@ -67,6 +67,14 @@ func (n *Node) Init(ctx context.Context, options InitOptions) error {
 			return fmt.Errorf("init: %w", err)
 		}
 	}
+	if err := n.takeUpFounded(ctx); err != nil {
+		return fmt.Errorf("init: the CA: %w", err)
+	}
+	if len(n.Map().GossipKeys()) == 0 {
+		if err := n.putGossipKey(ctx, n.config.GossipKey[:]); err != nil {
+			return fmt.Errorf("init: the gossip key: %w", err)
+		}
+	}
 	return n.ensureHubKeys(ctx, options.HubKeys)
 }
 

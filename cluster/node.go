@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parley/cluster/gossip"
+	"parley/cluster/pki"
 	"parley/cluster/transport"
 	"parley/fsm"
 	"parley/fsm/meta"
@@ -28,6 +30,9 @@ type Node struct {
 	port   *transport.Port
 	gossip *gossip.Gossip
 	meta   *metaReplica
+
+	credentials atomic.Pointer[pki.Credentials] // the present ones
+	heeded      atomic.Pointer[meta.Map]        // the map that heed was told of last; nil before the first
 
 	outboxChanged chan struct{} // capacity 1
 
@@ -60,6 +65,7 @@ func Open(config Config) (_ *Node, err error) {
 		replicas:      make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
+	n.credentials.Store(&config.Credentials)
 	n.life, n.end = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -75,6 +81,7 @@ func Open(config Config) (_ *Node, err error) {
 	if n.meta, err = n.openMeta(); err != nil {
 		return nil, err
 	}
+	n.heed(n.Map()) // before anybody is called
 	if err := n.startMeta(nil); err != nil {
 		return nil, err
 	}
@@ -82,13 +89,15 @@ func Open(config Config) (_ *Node, err error) {
 	n.startReplicas(n.Map())
 	n.background.Go(n.supervise)
 	n.background.Go(n.tend)
+	n.background.Go(n.heedMap)
+	n.background.Go(n.tendTrust)
 	n.background.Go(n.meetGossip)
 	return n, nil
 }
 
 func (n *Node) openPorts() error {
 	var err error
-	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.config.Log)}); err != nil {
+	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{Logger: quiet(n.config.Log), Barred: n.barred}); err != nil {
 		return err
 	}
 	if n.advertise = n.config.ClusterAdvertise; n.advertise == "" {
@@ -106,6 +115,7 @@ func (n *Node) serve() {
 	for method, handler := range map[string]transport.Handler{
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
+		methodRenew: n.serveRenew,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -117,6 +127,7 @@ func (n *Node) serve() {
 		})
 	}
 	n.port.HandleStream(methodSnapshot, n.streamState)
+	n.port.HandleNewcomers(n.serveNewcomer)
 }
 
 // ID is the node's ID.

@@ -45,6 +45,8 @@ type NodeView struct {
 	MapVersion uint64
 	Meta       ReplicaStatus
 	Replicas   []ReplicaStatus // by shard
+	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
+	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
 }
 
 // ReplicaStatus is one node's copy of one group.
@@ -146,7 +148,9 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 }
 
 func (n *Node) view() NodeView {
-	view := NodeView{MapVersion: n.Map().Version(), Meta: n.meta.status(n.id)}
+	view := NodeView{
+		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))
 	for shard, reason := range n.quarantined {

@@ -18,6 +18,7 @@ const (
 	methodStatus   = "status"   // a node's own view
 	methodDigest   = "digest"   // a replica's digest at an index
 	methodSnapshot = "snapshot" // a stream of one group's state
+	methodRenew    = "renew"    // another certificate for the node that asks
 )
 
 // answerCode begins the answer to propose and do.

@@ -418,6 +418,11 @@ func (m *Map) JoinToken(id string) (JoinToken, bool) {
 // Certificates are those on record, by serial number.
 func (m *Map) Certificates() []Certificate { return m.certificates }
 
+// Certificate finds the one with a serial number.
+func (m *Map) Certificate(serial []byte) (Certificate, bool) {
+	return find(m.certificates, func(c Certificate) int { return bytes.Compare(c.Serial, serial) })
+}
+
 // Barred says why a node with a certificate of this serial number (big-endian, without leading zeros) must not be talked to, or
 // nothing. A node that the map does not have is not barred: it may be about to join.
 func (m *Map) Barred(node string, serial []byte) string {
