@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"parley/cluster/transport"
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
@@ -140,11 +141,17 @@ func (n *Node) Join(ctx context.Context, address string) error {
 	}
 	defer done()
 	var pause backoff
+	began := n.config.Clock.Monotonic()
 	for {
 		err := n.joinOnce(ctx, address)
 		var refused *RefusedError
-		if err == nil || errors.As(err, &refused) {
+		switch {
+		case err == nil || errors.As(err, &refused):
 			return err
+		case transport.Refutes(err):
+			return &RefusedError{fmt.Sprintf("the node at %s is none that this one can join: %v", address, err)}
+		case errors.Is(err, transport.ErrNotSent) && n.config.Clock.Monotonic()-began > enrolPatience:
+			return &UnreachableError{fmt.Errorf("%s: %w", address, err)}
 		}
 		if pause.wait(ctx) != nil {
 			return fmt.Errorf("join through %s: %w", address, err)
@@ -221,7 +228,7 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 		return nil, err
 	}
 	if !n.Map().Initialised() {
-		return nil, ErrNotInitialised
+		return n.joinAnswer(fmt.Sprintf("node %s belongs to no cluster yet itself: run 'parley cluster init' there, or name another node", n.id)), nil
 	}
 	node := meta.Node{ID: from, Incarnation: incarnation, ClusterAddr: address, State: meta.NodeActive}
 	var command meta.Command = meta.AddNode{Node: node}
@@ -232,20 +239,23 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 	if err := n.change(ctx, command); err != nil && !errors.As(err, &refused) {
 		return nil, err
 	}
+	if refused != nil {
+		return n.joinAnswer(refused.Reason), nil
+	}
+	return n.joinAnswer(""), nil
+}
+
+func (n *Node) joinAnswer(refusal string) []byte {
 	var w mls.Writer
 	w.Uint8(joinVersion)
-	if refused != nil {
-		w.Opaque([]byte(refused.Reason))
-	} else {
-		w.Opaque(nil)
-	}
+	w.Opaque([]byte(refusal))
 	w.Vector(func(w *mls.Writer) {
 		for _, node := range n.Map().Nodes() {
 			w.Opaque([]byte(node.ID))
 			w.Opaque([]byte(node.ClusterAddr))
 		}
 	})
-	return w.Bytes(), nil
+	return w.Bytes()
 }
 
 // tend keeps the map true about this node and, where it leads the meta group, the cluster as the map wants it. It takes one

@@ -160,6 +160,9 @@ func (n *Node) Change(ctx context.Context, command meta.Command) error {
 		return err
 	}
 	defer done()
+	if _, first := command.(meta.InitCluster); !first && !n.Map().Initialised() {
+		return ErrNotInitialised // nobody could be asked
+	}
 	return n.change(ctx, command)
 }
 

@@ -115,7 +115,7 @@ func (n *Node) serve() {
 	for method, handler := range map[string]transport.Handler{
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
-		methodRenew: n.serveRenew,
+		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

@@ -180,24 +180,6 @@ func (g *group) status(node string) ReplicaStatus {
 	return status
 }
 
-// TransferLeadership asks a shard's leader to hand over to another of its replicas, which takes about as long as an election.
-// It works at the node that leads.
-func (n *Node) TransferLeadership(ctx context.Context, shard fsm.ShardID, to string) error {
-	_, done, err := n.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	r := n.replica(shard)
-	if r == nil || !r.leads() {
-		return &RefusedError{fmt.Sprintf("this node does not lead shard %d; its leader is %q", shard, n.leaderOf(shard))}
-	}
-	if err := r.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to)).Error(); err != nil {
-		return fmt.Errorf("transfer shard %d to %s: %w", shard, to, err)
-	}
-	return nil
-}
-
 // ReplicaDigest is the digest of one replica's state at an index, or why there is none.
 type ReplicaDigest struct {
 	Node    string

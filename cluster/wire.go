@@ -18,6 +18,7 @@ const (
 	methodStatus   = "status"   // a node's own view
 	methodDigest   = "digest"   // a replica's digest at an index
 	methodSnapshot = "snapshot" // a stream of one group's state
+	methodTransfer = "transfer" // a shard's leader is to hand over
 	methodRenew    = "renew"    // another certificate for the node that asks
 )
 
