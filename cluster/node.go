@@ -133,6 +133,9 @@ func (n *Node) serve() {
 // ID is the node's ID.
 func (n *Node) ID() string { return n.id }
 
+// ClusterID is the cluster that the node's certificate names; the node need not be in it yet.
+func (n *Node) ClusterID() string { return n.config.Credentials.ClusterID() }
+
 // ClusterAddr is where other nodes reach this one.
 func (n *Node) ClusterAddr() string { return n.advertise }
 

@@ -26,13 +26,19 @@ const secondsPerDay = 24 * 60 * 60
 // refusal puts the cluster's own errors into the operator's words.
 func refusal(err error) error {
 	var refused *cluster.RefusedError
+	var unreachable *cluster.UnreachableError
 	switch {
+	case errors.As(err, &unreachable):
+		return &httpapi.RefusedError{
+			Reason: "No member of the cluster could be reached: " + unreachable.Cause.Error(), Blocker: "the addresses, or a firewall between",
+			See: "parley cluster status, at a member", Clear: "the same command with --seed and the cluster address of a member that runs",
+		}
 	case errors.As(err, &refused):
 		return &httpapi.RefusedError{Reason: refused.Reason}
 	case errors.Is(err, cluster.ErrNotInitialised):
 		return &httpapi.RefusedError{
 			Reason: "The node belongs to no cluster yet.", Blocker: "it was neither initialised nor joined",
-			See: "parley cluster status", Clear: "parley cluster init, or parley node join",
+			See: "parley cluster status", Clear: "parley cluster init, or parley node join --token",
 		}
 	default:
 		return err
@@ -79,9 +85,9 @@ func (o *operations) Join(ctx context.Context, r httpapi.JoinRequest) (httpapi.C
 		if err == nil {
 			return o.identity(), nil
 		}
-		wrong = append(wrong, refusal(err))
+		wrong = append(wrong, err)
 	}
-	return httpapi.ClusterIdentity{}, errors.Join(wrong...)
+	return httpapi.ClusterIdentity{}, refusal(errors.Join(wrong...))
 }
 
 func (o *operations) Ready(context.Context) httpapi.Readiness {
