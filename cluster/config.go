@@ -34,6 +34,8 @@ type Config struct {
 	Log   *slog.Logger
 	Clock Clock // SystemClock outside tests
 
+	MetaVoterPatience time.Duration // after which a silent voter of the meta group is replaced; 0 means a minute
+
 	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that
 	// could not be applied. It is expected to end the process; if it returns, the node serves nothing more.
 	OnFatal func(error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -328,47 +327,4 @@ func activeNodes(current *meta.Map) []string {
 		}
 	}
 	return active
-}
-
-// reconcileMeta makes one change that brings the meta group's members nearer to what the map wants: every active node has a
-// copy, a few vote, and only a node that answers is given a vote.
-func (n *Node) reconcileMeta(ctx context.Context, g *group, current *meta.Map) error {
-	index := g.machine.configured.Load() // before the members are read: a change since then is refused by Raft
-	future := g.raft.GetConfiguration()
-	if err := future.Error(); err != nil {
-		return err
-	}
-	suffrage := make(map[string]raft.ServerSuffrage)
-	voters := 0
-	for _, server := range future.Configuration().Servers {
-		suffrage[string(server.ID)] = server.Suffrage
-		if server.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	active := activeNodes(current)
-	for id := range suffrage {
-		if !slices.Contains(active, id) && id != n.id {
-			return g.raft.RemoveServer(raft.ServerID(id), index, membershipWait).Error()
-		}
-	}
-	for _, id := range active {
-		has, member := suffrage[id]
-		server := serverOf(id, raft.Nonvoter)
-		switch {
-		case !member:
-			return g.raft.AddNonvoter(server.ID, server.Address, index, membershipWait).Error()
-		case has != raft.Voter && voters < metaVoters(len(active)) && n.hasMap(ctx, id, current.Version()):
-			return g.raft.AddVoter(server.ID, server.Address, index, membershipWait).Error()
-		}
-	}
-	return nil
-}
-
-// hasMap asks a node whether its copy of the map is at least of a version.
-func (n *Node) hasMap(ctx context.Context, id string, version uint64) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	status, err := n.statusOf(ctx, id)
-	return err == nil && status.MapVersion >= version
 }

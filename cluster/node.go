@@ -34,6 +34,8 @@ type Node struct {
 	credentials atomic.Pointer[pki.Credentials] // the present ones
 	heeded      atomic.Pointer[meta.Map]        // the map that heed was told of last; nil before the first
 
+	metaWatch metaWatch // of tend's goroutine
+
 	outboxChanged chan struct{} // capacity 1
 
 	life       context.Context // ends when Close begins
