@@ -24,6 +24,7 @@ type Node struct {
 	config    Config
 	id        string
 	advertise string
+	opened    time.Time
 	log       *slog.Logger
 
 	stores *stores
@@ -63,8 +64,8 @@ func Open(config Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
-		outboxChanged: make(chan struct{}, 1),
-		replicas:      make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
+		outboxChanged: make(chan struct{}, 1), opened: time.Now(),
+		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
 	n.credentials.Store(&config.Credentials)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"parley/cluster"
 	"parley/fsm"
@@ -116,6 +117,10 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 		default:
 			readiness.Running++
 		}
+	}
+	if !o.node.TakesPeers() {
+		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf(
+			"the node has had no contact with the meta group's leader for %s: it takes no new sessions of peers", o.node.MetaSilence().Round(time.Second)))
 	}
 	if len(current.Shards()) == 0 {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the shards are not placed yet: that waits for %d nodes", current.ReplicationFactor()))

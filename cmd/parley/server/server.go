@@ -104,7 +104,7 @@ func (s *Server) openDoors() error {
 	s.client = httpapi.NewClient(httpapi.ClientLimits{}, s.node, s.node, peerCertificates)
 	pulse := httpapi.NewPulse(s.node.OutboxChanged())
 	desk := httpapi.NewDesk(s.node, s.node, s.node, s.client)
-	peer, err := httpapi.NewPeerServer(httpapi.PeerConfig{PublicURL: s.config.Peer.PublicURL}, desk, s.node, peerCertificates, s.requests, s.log)
+	peer, err := httpapi.NewPeerServer(httpapi.PeerConfig{PublicURL: s.config.Peer.PublicURL}, desk, s.node, s.node, peerCertificates, s.requests, s.log)
 	if err != nil {
 		return err
 	}
