@@ -17,6 +17,8 @@ type Config struct {
 	DataDir string // made with mode 0700
 	// Credentials name the cluster and this node. A node ID is used once: a node that lost its disk comes back under a new one.
 	Credentials pki.Credentials
+	// CredentialsDir is the folder that they came from, where renewed ones are kept. Empty: they are not renewed.
+	CredentialsDir string
 
 	ClusterListen    string // host:port for Raft and RPC; port 0 takes a free one
 	ClusterAdvertise string // host:port under which other nodes reach it; the bound address where empty
@@ -37,6 +39,8 @@ type Config struct {
 	Gossip func(gossip.Config) (Gossip, error)
 
 	SealKey [32]byte // seals the hub's keys in the replicated state; the same on every node
+	// OldSealKeys open what was sealed before SealKey was the key, until Reseal has sealed all of it anew.
+	OldSealKeys [][32]byte
 
 	Log   *slog.Logger
 	Clock Clock // SystemClock outside tests
@@ -44,6 +48,8 @@ type Config struct {
 	// Applied sees each entry that a group of this node applies, in order, before anybody is told of its outcome; again after a
 	// restart where the state was behind. nil outside tests.
 	Applied func(group uint32, index uint64, entry []byte)
+
+	MetaVoterPatience time.Duration // after which a silent voter of the meta group is replaced; 0 means a minute
 
 	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that
 	// could not be applied. It is expected to end the process; if it returns, the node serves nothing more.
@@ -59,6 +65,8 @@ type Gossip interface {
 	Members() []gossip.Member // that are believed to be up, this node too
 	Lookup(node string) (clusterAddr string, found bool)
 	Join(seeds []string) (met int, err error)
+	SetKeys(keys [][]byte) error // the first encrypts, all decrypt
+	Keys() [][]byte
 	Close() error
 }
 

@@ -26,6 +26,7 @@ type testCluster struct {
 	configs map[string]Config
 	nodes   map[string]*Node
 	fatal   sync.Map // node ID → error
+	folders map[string]string
 }
 
 func newTestCluster(t testing.TB, tune func(*Config)) *testCluster {
@@ -46,12 +47,18 @@ func (c *testCluster) add(id string) *Node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.configs[id] = c.config(id, credentials)
+	return c.start(id)
+}
+
+// config is what a node is opened with.
+func (c *testCluster) config(id string, credentials pki.Credentials) Config {
 	level := slog.LevelError
 	if os.Getenv("PARLEY_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
 	config := Config{
-		DataDir: c.t.TempDir(), Credentials: credentials,
+		DataDir: c.folder(id), Credentials: credentials,
 		ClusterListen: "127.0.0.1:0", GossipListen: "127.0.0.1:0", GossipKey: [32]byte{1}, GossipQuick: true,
 		LogStore: PebbleLogs, SealKey: [32]byte{2},
 		Log:   slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: level})),
@@ -61,8 +68,7 @@ func (c *testCluster) add(id string) *Node {
 	if c.tune != nil {
 		c.tune(&config)
 	}
-	c.configs[id] = config
-	return c.start(id)
+	return config
 }
 
 // start opens a node on what it has, at new addresses, which gossip has to tell the others.

@@ -104,9 +104,9 @@ func (n *Node) openHubKey(key meta.HubKey) (*mls.SigningKey, error) {
 	if signer := n.signers[string(key.Public)]; signer != nil {
 		return signer, nil
 	}
-	private, err := unseal(n.config.SealKey, key.Sealed, n.sealContext(key.Public))
+	private, err := unseal(n.sealKeys(), key.Sealed, n.sealContext(key.Public))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("hub key %x: %w", key.Public[:min(8, len(key.Public))], err)
 	}
 	signer, err := mls.NewSigningKey(key.Scheme, private)
 	if err != nil {

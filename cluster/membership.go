@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"parley/cluster/transport"
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
@@ -65,6 +65,14 @@ func (n *Node) Init(ctx context.Context, options InitOptions) error {
 	for _, command := range commands {
 		if err := n.change(ctx, command); err != nil {
 			return fmt.Errorf("init: %w", err)
+		}
+	}
+	if err := n.takeUpFounded(ctx); err != nil {
+		return fmt.Errorf("init: the CA: %w", err)
+	}
+	if len(n.Map().GossipKeys()) == 0 {
+		if err := n.putGossipKey(ctx, n.config.GossipKey[:]); err != nil {
+			return fmt.Errorf("init: the gossip key: %w", err)
 		}
 	}
 	return n.ensureHubKeys(ctx, options.HubKeys)
@@ -132,11 +140,17 @@ func (n *Node) Join(ctx context.Context, address string) error {
 	}
 	defer done()
 	var pause backoff
+	began := n.config.Clock.Monotonic()
 	for {
 		err := n.joinOnce(ctx, address)
 		var refused *RefusedError
-		if err == nil || errors.As(err, &refused) {
+		switch {
+		case err == nil || errors.As(err, &refused):
 			return err
+		case transport.Refutes(err):
+			return &RefusedError{fmt.Sprintf("the node at %s is none that this one can join: %v", address, err)}
+		case errors.Is(err, transport.ErrNotSent) && n.config.Clock.Monotonic()-began > enrolPatience:
+			return &UnreachableError{fmt.Errorf("%s: %w", address, err)}
 		}
 		if pause.wait(ctx) != nil {
 			return fmt.Errorf("join through %s: %w", address, err)
@@ -213,7 +227,7 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 		return nil, err
 	}
 	if !n.Map().Initialised() {
-		return nil, ErrNotInitialised
+		return n.joinAnswer(fmt.Sprintf("node %s belongs to no cluster yet itself: run 'parley cluster init' there, or name another node", n.id)), nil
 	}
 	node := meta.Node{ID: from, Incarnation: incarnation, ClusterAddr: address, State: meta.NodeActive}
 	var command meta.Command = meta.AddNode{Node: node}
@@ -224,20 +238,23 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 	if err := n.change(ctx, command); err != nil && !errors.As(err, &refused) {
 		return nil, err
 	}
+	if refused != nil {
+		return n.joinAnswer(refused.Reason), nil
+	}
+	return n.joinAnswer(""), nil
+}
+
+func (n *Node) joinAnswer(refusal string) []byte {
 	var w mls.Writer
 	w.Uint8(joinVersion)
-	if refused != nil {
-		w.Opaque([]byte(refused.Reason))
-	} else {
-		w.Opaque(nil)
-	}
+	w.Opaque([]byte(refusal))
 	w.Vector(func(w *mls.Writer) {
 		for _, node := range n.Map().Nodes() {
 			w.Opaque([]byte(node.ID))
 			w.Opaque([]byte(node.ClusterAddr))
 		}
 	})
-	return w.Bytes(), nil
+	return w.Bytes()
 }
 
 // tend keeps the map true about this node and, where it leads the meta group, the cluster as the map wants it. It takes one
@@ -310,47 +327,4 @@ func activeNodes(current *meta.Map) []string {
 		}
 	}
 	return active
-}
-
-// reconcileMeta makes one change that brings the meta group's members nearer to what the map wants: every active node has a
-// copy, a few vote, and only a node that answers is given a vote.
-func (n *Node) reconcileMeta(ctx context.Context, g *group, current *meta.Map) error {
-	index := g.machine.configured.Load() // before the members are read: a change since then is refused by Raft
-	future := g.raft.GetConfiguration()
-	if err := future.Error(); err != nil {
-		return err
-	}
-	suffrage := make(map[string]raft.ServerSuffrage)
-	voters := 0
-	for _, server := range future.Configuration().Servers {
-		suffrage[string(server.ID)] = server.Suffrage
-		if server.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	active := activeNodes(current)
-	for id := range suffrage {
-		if !slices.Contains(active, id) && id != n.id {
-			return g.raft.RemoveServer(raft.ServerID(id), index, membershipWait).Error()
-		}
-	}
-	for _, id := range active {
-		has, member := suffrage[id]
-		server := serverOf(id, raft.Nonvoter)
-		switch {
-		case !member:
-			return g.raft.AddNonvoter(server.ID, server.Address, index, membershipWait).Error()
-		case has != raft.Voter && voters < metaVoters(len(active)) && n.hasMap(ctx, id, current.Version()):
-			return g.raft.AddVoter(server.ID, server.Address, index, membershipWait).Error()
-		}
-	}
-	return nil
-}
-
-// hasMap asks a node whether its copy of the map is at least of a version.
-func (n *Node) hasMap(ctx context.Context, id string, version uint64) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	status, err := n.statusOf(ctx, id)
-	return err == nil && status.MapVersion >= version
 }

@@ -29,6 +29,7 @@ type metaReplica struct {
 	stores  groupStores
 	started atomic.Pointer[group] // nil before the node was let in
 	starts  sync.Mutex            // held while it is being started
+	time    *hubTime              // stamps the commands that are judged by time
 	settled atomic.Uint64         // the term in which this replica, as its leader, has applied a command
 
 	mu      sync.Mutex
@@ -42,7 +43,7 @@ func (n *Node) openMeta() (*metaReplica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &metaReplica{stores: stores, changed: make(chan struct{})}
+	r := &metaReplica{stores: stores, changed: make(chan struct{}), time: newHubTime(n.config.Clock)}
 	m := &machine{
 		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: func(store fsm.Store, index uint64, entry []byte) (any, error) {
@@ -128,6 +129,7 @@ func (r *metaReplica) read(m *machine) error {
 	if err := errors.Join(err, view.Close()); err != nil {
 		return err
 	}
+	r.time.observe(current.Clock())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current = current
@@ -158,6 +160,9 @@ func (n *Node) Change(ctx context.Context, command meta.Command) error {
 		return err
 	}
 	defer done()
+	if _, first := command.(meta.InitCluster); !first && !n.Map().Initialised() {
+		return ErrNotInitialised // nobody could be asked
+	}
 	return n.change(ctx, command)
 }
 
@@ -223,13 +228,12 @@ func (a metaAnswer) encode() []byte {
 }
 
 func (n *Node) askMeta(ctx context.Context, target string, command meta.Command) metaAnswer {
-	encoded := meta.EncodeCommand(command)
 	if target == n.id {
-		return n.changeHere(encoded)
+		return n.changeHere(command)
 	}
 	ctx, done := n.whileLeads(ctx, metaGroup, target, activeNodes(n.Map()))
 	defer done()
-	raw, sent, err := n.call(ctx, target, methodMeta, encoded)
+	raw, sent, err := n.call(ctx, target, methodMeta, meta.EncodeCommand(command))
 	if err == nil {
 		r := mls.NewReader("MetaAnswer", raw)
 		if version := r.Uint8("version"); version != answerVersion {
@@ -247,15 +251,19 @@ func (n *Node) askMeta(ctx context.Context, target string, command meta.Command)
 }
 
 func (n *Node) serveMeta(_ context.Context, _ string, payload []byte) ([]byte, error) {
-	if _, err := meta.DecodeCommand(payload); err != nil {
+	command, err := meta.DecodeCommand(payload)
+	if err != nil {
 		return nil, err // a node of a newer version; what it asks for must not reach the log
 	}
-	return n.changeHere(payload).encode(), nil
+	return n.changeHere(command).encode(), nil
 }
 
-// changeHere proposes an encoded command at this node's replica.
-func (n *Node) changeHere(encoded []byte) metaAnswer {
-	response, err := n.meta.apply(encoded)
+// changeHere proposes a command at this node's replica, with its time where the command is judged by time.
+func (n *Node) changeHere(command meta.Command) metaAnswer {
+	if stamped, timely := command.(meta.Stamped); timely {
+		command = stamped.WithStamp(n.meta.time.stamp())
+	}
+	response, err := n.meta.apply(meta.EncodeCommand(command))
 	switch {
 	case err == nil:
 	case errors.Is(err, raft.ErrNotLeader):

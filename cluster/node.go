@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"parley/cluster/gossip"
+	"parley/cluster/pki"
 	"parley/cluster/transport"
 	"parley/fsm"
 	"parley/fsm/meta"
@@ -25,6 +27,7 @@ type Node struct {
 	config    Config
 	id        string
 	advertise string
+	opened    time.Time
 	log       *slog.Logger
 
 	stores *stores
@@ -35,6 +38,11 @@ type Node struct {
 	deaths    *deathWatch
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
+
+	credentials atomic.Pointer[pki.Credentials] // the present ones
+	heeded      atomic.Pointer[meta.Map]        // the map that heed was told of last; nil before the first
+
+	metaWatch metaWatch // of tend's goroutine
 
 	outboxChanged chan struct{} // capacity 1
 
@@ -63,10 +71,11 @@ func Open(config Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
-		outboxChanged: make(chan struct{}, 1),
-		replicas:      make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
+		outboxChanged: make(chan struct{}, 1), opened: time.Now(),
+		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
+	n.credentials.Store(&config.Credentials)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
 	n.statePace = newPace(cmp.Or(config.StateRate, defaultStateRate))
@@ -84,6 +93,7 @@ func Open(config Config) (_ *Node, err error) {
 	if n.meta, err = n.openMeta(); err != nil {
 		return nil, err
 	}
+	n.heed(n.Map()) // before anybody is called
 	if err := n.startMeta(nil); err != nil {
 		return nil, err
 	}
@@ -91,6 +101,8 @@ func Open(config Config) (_ *Node, err error) {
 	n.startReplicas(n.Map())
 	n.background.Go(n.supervise)
 	n.background.Go(n.tend)
+	n.background.Go(n.heedMap)
+	n.background.Go(n.tendTrust)
 	n.background.Go(n.meetGossip)
 	return n, nil
 }
@@ -98,7 +110,7 @@ func Open(config Config) (_ *Node, err error) {
 func (n *Node) openPorts() error {
 	var err error
 	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{
-		Logger: quiet(n.config.Log), Network: n.config.Network,
+		Logger: quiet(n.config.Log), Network: n.config.Network, Barred: n.barred,
 	}); err != nil {
 		return err
 	}
@@ -123,7 +135,9 @@ func (n *Node) openPorts() error {
 func (n *Node) serve() {
 	for method, handler := range map[string]transport.Handler{
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
-		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest, methodGone: n.serveGone, methodLead: n.serveLead,
+		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
+		methodGone: n.serveGone, methodLead: n.serveLead,
+		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -135,10 +149,14 @@ func (n *Node) serve() {
 		})
 	}
 	n.port.HandleStream(methodState, n.streamState)
+	n.port.HandleNewcomers(n.serveNewcomer)
 }
 
 // ID is the node's ID.
 func (n *Node) ID() string { return n.id }
+
+// ClusterID is the cluster that the node's certificate names; the node need not be in it yet.
+func (n *Node) ClusterID() string { return n.config.Credentials.ClusterID() }
 
 // ClusterAddr is where other nodes reach this one.
 func (n *Node) ClusterAddr() string { return n.advertise }

@@ -272,7 +272,7 @@ func testHubKeys(t *testing.T, c *testCluster) {
 			}
 		}
 		key, _ := c.nodes["n1"].Map().HubKey(scheme)
-		if _, err := unseal([32]byte{3}, key.Sealed, c.nodes["n1"].sealContext(key.Public)); !errors.Is(err, errSealed) {
+		if _, err := unseal([][32]byte{{3}}, key.Sealed, c.nodes["n1"].sealContext(key.Public)); !errors.Is(err, errSealed) {
 			t.Errorf("another seal key: %v", err)
 		}
 	}

@@ -154,7 +154,7 @@ func TestDecodersRefuse(t *testing.T) {
 	if reply := received(nil, false, os.ErrDeadlineExceeded); reply.code != answerNotProposed {
 		t.Errorf("a call that was not sent counts as %+v", reply)
 	}
-	if _, err := unseal([32]byte{}, []byte{sealedVersion}, ""); err == nil {
+	if _, err := unseal([][32]byte{{}}, []byte{sealedVersion2}, ""); err == nil {
 		t.Error("a short secret was opened")
 	}
 }

@@ -45,6 +45,8 @@ type NodeView struct {
 	MapVersion uint64
 	Meta       ReplicaStatus
 	Replicas   []ReplicaStatus // by shard
+	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
+	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
 }
 
 // ReplicaStatus is one node's copy of one group.
@@ -146,7 +148,9 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 }
 
 func (n *Node) view() NodeView {
-	view := NodeView{MapVersion: n.Map().Version(), Meta: n.meta.status(n.id)}
+	view := NodeView{
+		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))
 	for shard, reason := range n.quarantined {
@@ -174,24 +178,6 @@ func (g *group) status(node string) ReplicaStatus {
 		})
 	}
 	return status
-}
-
-// TransferLeadership asks a shard's leader to hand over to another of its replicas, which takes about as long as an election.
-// It works at the node that leads.
-func (n *Node) TransferLeadership(ctx context.Context, shard fsm.ShardID, to string) error {
-	_, done, err := n.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	r := n.replica(shard)
-	if r == nil || !r.leads() {
-		return &RefusedError{fmt.Sprintf("this node does not lead shard %d; its leader is %q", shard, n.leaderOf(shard))}
-	}
-	if err := r.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to)).Error(); err != nil {
-		return fmt.Errorf("transfer shard %d to %s: %w", shard, to, err)
-	}
-	return nil
 }
 
 // ReplicaDigest is the digest of one replica's state at an index, or why there is none.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
 	"parley/fsm"
 	"parley/mimi"
@@ -16,6 +17,17 @@ type Admin interface {
 	Status(ctx context.Context) (ClusterStatus, error)
 	Init(ctx context.Context, r InitRequest) (ClusterIdentity, error)
 	Join(ctx context.Context, r JoinRequest) (ClusterIdentity, error)
+
+	// Invite makes a join token, which is shown this once.
+	Invite(ctx context.Context, r InviteRequest) (Invitation, error)
+	Certificates(ctx context.Context) ([]CertificateEntry, error)
+	// RevokeCertificates shuts a node out.
+	RevokeCertificates(ctx context.Context, node string) error
+	Keyring(ctx context.Context) (Keyring, error)
+	// RotateKeyring begins a change of the gossip key, which goes on by itself.
+	RotateKeyring(ctx context.Context) error
+	// Reseal seals every secret of the cluster under the node's present seal key.
+	Reseal(ctx context.Context) (ResealReport, error)
 
 	Peers(ctx context.Context) ([]PeerEntry, error)
 	PutPeer(ctx context.Context, p PeerEntry) error
@@ -71,12 +83,78 @@ type InitRequest struct {
 	// DevelopmentHubKeySeed is the hexadecimal seed of an Ed25519 hub key to use instead of a generated one. It is for
 	// development clusters, whose recorded rooms list that key; the key is marked so for ever.
 	DevelopmentHubKeySeed string `json:"developmentHubKeySeed,omitempty"`
+	// Node is the ID of this node, where it was not given credentials: it makes the cluster's CA then. Empty means n1.
+	Node string `json:"node,omitempty"`
 }
 
 // JoinRequest brings this node into a cluster.
 type JoinRequest struct {
-	Seeds []string `json:"seeds"`           // cluster addresses, host:port
+	Seeds []string `json:"seeds,omitempty"` // cluster addresses, host:port; a token has its own
 	Token string   `json:"token,omitempty"` // of `parley node invite`
+	Node  string   `json:"node,omitempty"`  // this node's ID, where the token does not say it
+}
+
+// InviteRequest asks for a join token.
+type InviteRequest struct {
+	Node       string `json:"node,omitempty"`       // the only node that may use it; empty means any new one
+	TTLSeconds int    `json:"ttlSeconds,omitempty"` // 0 means an hour
+}
+
+// Invitation is a join token. It is a secret.
+type Invitation struct {
+	Token string `json:"token"`
+}
+
+// CertificateEntry is a node's certificate on record.
+type CertificateEntry struct {
+	Serial   string    `json:"serial"` // hexadecimal
+	Node     string    `json:"node"`
+	NotAfter time.Time `json:"notAfter"`
+	Barred   string    `json:"barred,omitempty"` // why nobody talks to its bearer
+}
+
+// Keyring is what gossip is encrypted with.
+type Keyring struct {
+	Keys  []KeyringKey `json:"keys"` // oldest first
+	Waits string       `json:"waits,omitempty"`
+}
+
+// KeyringKey is one key, by its name.
+type KeyringKey struct {
+	ID      string   `json:"id"`
+	Primary bool     `json:"primary"`
+	Nodes   []string `json:"nodes"` // that go by it
+}
+
+// ResealReport counts the secrets that were sealed anew.
+type ResealReport struct {
+	Secrets int `json:"secrets"`
+}
+
+// PeerChange is what is to change of a peer, or to be said of a new one; a field that is nil stays as it is.
+type PeerChange struct {
+	Domain                *mimi.Provider   `json:"domain,omitempty"`
+	Domains               *[]mimi.Provider `json:"domains,omitempty"`
+	DirectoryURLs         *[]string        `json:"directoryUrls,omitempty"`
+	TrustPEM              *string          `json:"trustPem,omitempty"` // "" takes the pinned certificates out
+	AcceptServerAuth      *bool            `json:"acceptServerAuth,omitempty"`
+	AllowPrivateAddresses *bool            `json:"allowPrivateAddresses,omitempty"`
+}
+
+// over is the entry with the change.
+func (c PeerChange) over(p PeerEntry) PeerEntry {
+	set(&p.Domains, c.Domains)
+	set(&p.DirectoryURLs, c.DirectoryURLs)
+	set(&p.TrustPEM, c.TrustPEM)
+	set(&p.AcceptServerAuth, c.AcceptServerAuth)
+	set(&p.AllowPrivateAddresses, c.AllowPrivateAddresses)
+	return p
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // ClusterStatus is what GET /v1/cluster/status tells, as this node sees it.

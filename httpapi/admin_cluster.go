@@ -42,7 +42,7 @@ func (s *AdminServer) nodeJoin(c echo.Context) error {
 	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
 		return err
 	}
-	if len(r.Seeds) == 0 {
+	if len(r.Seeds) == 0 && r.Token == "" {
 		return missing("seeds")
 	}
 	identity, err := s.admin.Join(c.Request().Context(), r)

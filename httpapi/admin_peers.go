@@ -24,22 +24,30 @@ func (s *AdminServer) listPeers(c echo.Context) error {
 	return c.JSON(http.StatusOK, peerList{Peers: append([]PeerEntry{}, peers...)})
 }
 
-// putPeer is PUT /v1/peers/{domain}: it makes the peer, or replaces it whole.
+// putPeer is PUT /v1/peers/{domain}: it makes the peer, or changes what the body names. What it does not name stays: a body that
+// left the pinned certificates out would otherwise open the door to whoever has one of a public CA.
 func (s *AdminServer) putPeer(c echo.Context) error {
 	domain, err := mimi.ParseProvider(c.Param("domain"))
 	if err != nil {
 		return err
 	}
-	var p PeerEntry
-	if err := readJSON(c, adminBodyBytesMax, &p); err != nil {
+	var change PeerChange
+	if err := readJSON(c, adminBodyBytesMax, &change); err != nil {
 		return err
 	}
-	if p.Domain.IsZero() {
-		p.Domain = domain
-	}
-	if p.Domain != domain {
+	if change.Domain != nil && !change.Domain.IsZero() && *change.Domain != domain {
 		return &mls.MalformedError{Field: "domain", Reason: "it is not the domain that the path names"}
 	}
+	known, err := s.admin.Peers(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	p := PeerEntry{Domain: domain}
+	if i := slices.IndexFunc(known, func(o PeerEntry) bool { return o.Domain == domain }); i >= 0 {
+		p = known[i]
+		p.Domains = slices.Clone(p.Domains)
+	}
+	p = change.over(p)
 	if !slices.Contains(p.Domains, domain) {
 		p.Domains = append(p.Domains, domain)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/fsm"
@@ -20,6 +21,7 @@ type fakeAdmin struct {
 	ready Readiness
 	err   error
 	asked []any
+	peers []PeerEntry
 }
 
 func (a *fakeAdmin) note(what ...any) error {
@@ -37,7 +39,21 @@ func (a *fakeAdmin) Init(_ context.Context, r InitRequest) (ClusterIdentity, err
 func (a *fakeAdmin) Join(_ context.Context, r JoinRequest) (ClusterIdentity, error) {
 	return ClusterIdentity{ClusterID: "c1", Node: "n2"}, a.note(r)
 }
-func (a *fakeAdmin) Peers(context.Context) ([]PeerEntry, error)          { return nil, a.err }
+func (a *fakeAdmin) Invite(_ context.Context, r InviteRequest) (Invitation, error) {
+	return Invitation{Token: "t0ken"}, a.note(r)
+}
+func (a *fakeAdmin) Certificates(context.Context) ([]CertificateEntry, error) {
+	return []CertificateEntry{{Serial: "ab", Node: "n1"}}, a.err
+}
+func (a *fakeAdmin) RevokeCertificates(_ context.Context, node string) error { return a.note(node) }
+func (a *fakeAdmin) Keyring(context.Context) (Keyring, error) {
+	return Keyring{Keys: []KeyringKey{{ID: "k1", Primary: true, Nodes: []string{"n1"}}}}, a.err
+}
+func (a *fakeAdmin) RotateKeyring(context.Context) error { return a.note("rotate") }
+func (a *fakeAdmin) Reseal(context.Context) (ResealReport, error) {
+	return ResealReport{Secrets: 7}, a.note("reseal")
+}
+func (a *fakeAdmin) Peers(context.Context) ([]PeerEntry, error)          { return a.peers, a.err }
 func (a *fakeAdmin) PutPeer(_ context.Context, p PeerEntry) error        { return a.note(p) }
 func (a *fakeAdmin) RemovePeer(_ context.Context, d mimi.Provider) error { return a.note(d) }
 func (a *fakeAdmin) Tokens(context.Context) ([]TokenEntry, error)        { return nil, a.err }
@@ -97,6 +113,14 @@ func TestAdminEndpoints(t *testing.T) {
 		{"PUT", "/v1/peers/b.example", `{"directoryUrls":["http://b.example/d"]}`, 400, `"field":"directoryUrls[0]"`},
 		{"PUT", "/v1/peers/b.example", `{"trustPem":"x"}`, 400, `"field":"trustPem"`},
 		{"DELETE", "/v1/peers/b.example", "", 204, ""},
+		{"POST", "/v1/node/join", `{"token":"x"}`, 200, `"node":"n2"`},
+		{"POST", "/v1/node/invite", `{"node":"n4","ttlSeconds":60}`, 201, `{"token":"t0ken"}`},
+		{"POST", "/v1/node/invite", `{"ttlSeconds":-1}`, 400, `"field":"ttlSeconds"`},
+		{"GET", "/v1/certificates", "", 200, `"serial":"ab"`},
+		{"DELETE", "/v1/nodes/n3/certificates", "", 204, ""},
+		{"GET", "/v1/keyring", "", 200, `"id":"k1"`},
+		{"POST", "/v1/keyring/rotate", "", 202, ""},
+		{"POST", "/v1/cluster/reseal", "", 200, `{"secrets":7}`},
 		{"GET", "/v1/tokens", "", 200, `{"tokens":[]}`},
 		{"POST", "/v1/tokens", `{"name":"n","scopes":["inbox:read"]}`, 201, "s3cret"},
 		{"POST", "/v1/tokens", `{"scopes":["everything"]}`, 400, `"field":"scopes[0]"`},
@@ -119,12 +143,35 @@ func TestAdminEndpoints(t *testing.T) {
 			problemIn(t, a)
 		}
 	}
-	if len(admin.asked) != 8 {
+	if len(admin.asked) != 13 {
 		t.Errorf("asked %v", admin.asked)
 	}
 	admin.ready = Readiness{Ready: true}
 	if a := call("GET", "/readyz", ""); a.status != 200 {
 		t.Errorf("ready: %d", a.status)
+	}
+}
+
+// A change of one field must not take the pinned certificates off a peer.
+func TestPeerKeepsWhatIsNotNamed(t *testing.T) {
+	admin, call := openAdminDoor(t)
+	pinned := string(newAuthority(t, "a CA").pem)
+	admin.peers = []PeerEntry{{
+		Domain: peerDomain, Domains: []mimi.Provider{peerDomain}, DirectoryURLs: []string{"https://b.example/d"}, TrustPEM: pinned, AcceptServerAuth: true,
+	}}
+	for body, want := range map[string]PeerEntry{
+		`{}`: admin.peers[0],
+		`{"allowPrivateAddresses":true,"acceptServerAuth":false}`: {Domain: peerDomain, Domains: admin.peers[0].Domains,
+			DirectoryURLs: admin.peers[0].DirectoryURLs, TrustPEM: pinned, AllowPrivateAddresses: true},
+		`{"trustPem":"","directoryUrls":[]}`: {Domain: peerDomain, Domains: admin.peers[0].Domains, DirectoryURLs: []string{}, AcceptServerAuth: true},
+	} {
+		admin.asked = nil
+		if a := call("PUT", "/v1/peers/b.example", body); a.status != 200 || len(admin.asked) != 1 {
+			t.Fatalf("%s: %d %s", body, a.status, a.body)
+		}
+		if diff := cmp.Diff(want, admin.asked[0], cmp.Comparer(func(a, b mimi.Provider) bool { return a == b })); diff != "" {
+			t.Errorf("%s: %s", body, diff)
+		}
 	}
 }
 

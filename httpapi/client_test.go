@@ -273,7 +273,7 @@ func TestClientToPeerServer(t *testing.T) {
 	there := &fakeCluster{domains: []mimi.Provider{peerDomain}}
 	there.setPeers(meta.Peer{Domain: hubDomain, Domains: []mimi.Provider{hubDomain}, TrustPEM: ca.pem})
 	s, err := NewPeerServer(PeerConfig{PublicURL: address, PublicRoots: x509.NewCertPool()}, NewDesk(hub, there, there, &fakePoster{}),
-		there, always(ca.issue(bothUsages, "b.example")), requestMetrics(t), quiet())
+		there, there, always(ca.issue(bothUsages, "b.example")), requestMetrics(t), quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,10 @@ type Peers interface {
 	Peer(domain mimi.Provider) (meta.Peer, bool)
 }
 
+// Sessions says whether this node may take new sessions of peers: not while it is so long out of contact with its cluster that a peer
+// may have been revoked meanwhile. TakesPeers may be called by many goroutines.
+type Sessions interface{ TakesPeers() bool }
+
 // Tokens finds a bearer token by the SHA-256 of its secret.
 type Tokens interface {
 	Token(secretHash [32]byte) (meta.Token, bool)

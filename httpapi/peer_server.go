@@ -32,12 +32,13 @@ type PeerServer struct {
 	desk         *Desk
 	doorkeeper   doorkeeper
 	limits       *peerLimits
+	sessions     Sessions
 	bodyBytesMax int64
 	directory    []byte // the document, which is the same for everybody
 }
 
 // NewPeerServer makes the listener; Serve runs it. The error is a wrong PublicURL.
-func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, certificates Certificates, metrics *RequestMetrics, log *slog.Logger) (*PeerServer, error) {
+func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, sessions Sessions, certificates Certificates, metrics *RequestMetrics, log *slog.Logger) (*PeerServer, error) {
 	base, err := publicBase(cfg.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public URL %q: %w", cfg.PublicURL, err)
@@ -56,6 +57,7 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, certificates Certifi
 		desk:         desk,
 		doorkeeper:   doorkeeper{peers: peers, public: cfg.PublicRoots},
 		limits:       newPeerLimits(cfg.Limit),
+		sessions:     sessions,
 		bodyBytesMax: cfg.BodyBytesMax,
 		directory:    document,
 	}
@@ -65,7 +67,7 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, certificates Certifi
 		timeouts: cfg.Timeouts.withDefaults(),
 		log:      log,
 		stopping: make(chan struct{}),
-		context:  remember,
+		context:  s.session,
 		tls: &tls.Config{
 			MinVersion:       tls.VersionTLS12,
 			ClientAuth:       tls.RequireAnyClientCert,
@@ -79,7 +81,7 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, certificates Certifi
 }
 
 func (s *PeerServer) routes(metrics *RequestMetrics) {
-	s.echo.Use(metrics.observe(s.name), s.limited, deadline(s.timeouts.Request))
+	s.echo.Use(metrics.observe(s.name), s.welcome, s.limited, deadline(s.timeouts.Request))
 	s.echo.GET(mimi.DirectoryPath, s.getDirectory)
 	s.echo.POST("/v1/keyMaterial/*", s.keyMaterial)
 	s.echo.POST("/v1/update/*", s.update)

@@ -38,7 +38,7 @@ func openPeerDoor(t *testing.T, change func(*PeerConfig)) *peerDoor {
 		change(&cfg)
 	}
 	desk := NewDesk(d.hub, d.cluster, d.cluster, d.outbound)
-	s, err := NewPeerServer(cfg, desk, d.cluster, always(d.ca.issue(bothUsages, "a.example")), requestMetrics(t), quiet())
+	s, err := NewPeerServer(cfg, desk, d.cluster, d.cluster, always(d.ca.issue(bothUsages, "a.example")), requestMetrics(t), quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,19 @@ type fakeCluster struct {
 	tokens  map[[32]byte]meta.Token
 	domains []mimi.Provider
 	key     *mls.SigningKey
+	alone   bool // out of contact with the rest of the cluster
+}
+
+func (c *fakeCluster) TakesPeers() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.alone
+}
+
+func (c *fakeCluster) setAlone(alone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alone = alone
 }
 
 func (c *fakeCluster) Peer(domain mimi.Provider) (meta.Peer, bool) {

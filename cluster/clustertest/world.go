@@ -144,7 +144,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 	config := cluster.Config{
 		DataDir: "data", Credentials: credentials, Disk: d.give(), Network: l.host,
 		ClusterListen: id + ":7400", GossipListen: id + ":7401", GossipKey: [32]byte{1}, SealKey: [32]byte{2},
-		Gossip:   func(c gossip.Config) (cluster.Gossip, error) { return rumours{w, c}, nil },
+		Gossip:   func(c gossip.Config) (cluster.Gossip, error) { return &rumours{world: w, self: c, keys: c.Keys}, nil },
 		LogStore: cluster.PebbleLogs, Log: w.log, Raft: w.raft,
 		Clock: cluster.Clock{
 			Wall:      func() time.Time { return time.Now().Add(w.clockOf(id)) },
@@ -347,13 +347,31 @@ func (w *World) end() {
 type rumours struct {
 	world *World
 	self  gossip.Config
+
+	mu   sync.Mutex
+	keys [][]byte
 }
 
-func (r rumours) Addr() string                     { return r.self.Bind }
-func (r rumours) Join(seeds []string) (int, error) { return len(seeds), nil }
-func (r rumours) Close() error                     { return nil }
+// SetKeys keeps the keys; nothing is encrypted here.
+func (r *rumours) SetKeys(keys [][]byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys = keys
+	return nil
+}
 
-func (r rumours) Members() []gossip.Member {
+// Keys are those that were set last.
+func (r *rumours) Keys() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys
+}
+
+func (r *rumours) Addr() string                     { return r.self.Bind }
+func (r *rumours) Join(seeds []string) (int, error) { return len(seeds), nil }
+func (r *rumours) Close() error                     { return nil }
+
+func (r *rumours) Members() []gossip.Member {
 	all := []gossip.Member{{NodeID: r.self.NodeID, ClusterAddr: r.self.ClusterAddr}}
 	for _, l := range r.world.alive() {
 		if l.id != r.self.NodeID {
@@ -363,4 +381,4 @@ func (r rumours) Members() []gossip.Member {
 	return all
 }
 
-func (r rumours) Lookup(node string) (string, bool) { return node + ":7400", true }
+func (r *rumours) Lookup(node string) (string, bool) { return node + ":7400", true }

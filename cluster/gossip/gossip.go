@@ -4,6 +4,7 @@
 package gossip
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ type Gossip struct {
 	self    identity
 	addr    string
 	changed chan struct{}
+
+	ring sync.Mutex // held while the keys are replaced or read
+	keys *memberlist.Keyring
 
 	// members are what the events have told. memberlist's own list is of nodes that it goes on writing to.
 	mu      sync.Mutex
@@ -105,6 +109,7 @@ func (c Config) prepare() (*memberlist.Config, *Gossip, error) {
 	if len(g.self.encode()) > memberlist.MetaMaxSize {
 		return nil, nil, fmt.Errorf("the node's description is over %d bytes", memberlist.MetaMaxSize)
 	}
+	g.keys = keyring
 	config.Name = c.NodeID
 	config.Label = "parley/" + c.ClusterID // authenticated with every packet, so that clusters that share a key stay apart
 	config.Keyring = keyring
@@ -190,6 +195,42 @@ func (g *Gossip) missed(node *memberlist.Node) {
 
 // Changed receives after Members has changed. Changes that come faster than they are received are one.
 func (g *Gossip) Changed() <-chan struct{} { return g.changed }
+
+// SetKeys replaces the keys: the first encrypts, all decrypt. There are at most two.
+func (g *Gossip) SetKeys(keys [][]byte) error {
+	g.ring.Lock()
+	defer g.ring.Unlock()
+	if len(keys) == 0 {
+		return errors.New("gossip: there is no key")
+	}
+	for _, key := range keys {
+		if len(key) != KeyBytes {
+			return fmt.Errorf("gossip: a key has %d bytes, not %d", len(key), KeyBytes)
+		}
+		if err := g.keys.AddKey(key); err != nil {
+			return fmt.Errorf("gossip: %w", err)
+		}
+	}
+	if err := g.keys.UseKey(keys[0]); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	for _, key := range slices.Clone(g.keys.GetKeys()) {
+		if slices.ContainsFunc(keys, func(kept []byte) bool { return bytes.Equal(kept, key) }) {
+			continue
+		}
+		if err := g.keys.RemoveKey(key); err != nil {
+			return fmt.Errorf("gossip: %w", err)
+		}
+	}
+	return nil
+}
+
+// Keys are the keys in use, the encrypting one first. They are secrets.
+func (g *Gossip) Keys() [][]byte {
+	g.ring.Lock()
+	defer g.ring.Unlock()
+	return slices.Clone(g.keys.GetKeys())
+}
 
 // Leave tells the others that this node goes on purpose, and waits until somebody has been told, at most for timeout.
 func (g *Gossip) Leave(timeout time.Duration) error { return g.list.Leave(timeout) }

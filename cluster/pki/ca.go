@@ -75,6 +75,33 @@ func LoadCA(dir string) (CA, error) {
 	return CA{cluster, cert, key}, nil
 }
 
+// ParseCA joins a CA's certificate (X.509, DER) with its private key (PKCS #8, DER), as Certificate and PrivateKey gave them.
+func ParseCA(certificate, key []byte) (CA, error) {
+	cert, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		return CA{}, err
+	}
+	cluster, err := clusterOfCA(cert)
+	if err != nil {
+		return CA{}, err
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(key)
+	if err != nil {
+		return CA{}, err
+	}
+	private, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || !private.PublicKey.Equal(cert.PublicKey) {
+		return CA{}, errors.New("the private key is not the CA certificate's")
+	}
+	return CA{cluster, cert, private}, nil
+}
+
+// Certificate is the CA's certificate, X.509 in DER.
+func (ca CA) Certificate() []byte { return ca.cert.Raw }
+
+// PrivateKey is the CA's private key, PKCS #8 in DER. It is a secret.
+func (ca CA) PrivateKey() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(ca.key) }
+
 // clusterOfCA reads the URI SAN that NewCA put in.
 func clusterOfCA(cert *x509.Certificate) (string, error) {
 	if !cert.IsCA || len(cert.URIs) != 1 || cert.URIs[0].Scheme != "parley" || cert.URIs[0].Path != "/ca" {

@@ -1,22 +1,27 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
-	nodeFile  = "node.pem" // the certificate and its key, in one file so that a renewal replaces both or none
-	trustFile = "cluster-ca.pem"
+	nodeFile    = "node.pem" // the certificate and its key, in one file so that a renewal replaces both or none
+	trustFile   = "cluster-ca.pem"
+	pendingFile = "pending.key" // the key of a request that has not been answered
 )
 
 // Credentials are what one node proves itself with, and the CAs that it accepts others by (more than one while a CA is being
@@ -50,6 +55,29 @@ func (c Credentials) ClusterID() string { return c.id.cluster }
 // NotAfter is when the certificate must have been renewed.
 func (c Credentials) NotAfter() time.Time { return c.cert.NotAfter }
 
+// Serial is the certificate's serial number, big-endian, without leading zeros.
+func (c Credentials) Serial() []byte { return c.cert.SerialNumber.Bytes() }
+
+// RenewAt is the middle of the certificate's life: from then on there is time to fetch the next one.
+func (c Credentials) RenewAt() time.Time {
+	made := c.cert.NotBefore.Add(backdate)
+	return made.Add(c.cert.NotAfter.Sub(made) / 2)
+}
+
+// Trusts reports whether a CA, by its certificate in DER, is among those that others are accepted by.
+func (c Credentials) Trusts(ca []byte) bool {
+	return slices.ContainsFunc(c.trust, func(known *x509.Certificate) bool { return bytes.Equal(known.Raw, ca) })
+}
+
+// TrustPEM are the certificates of the CAs that others are accepted by.
+func (c Credentials) TrustPEM() []byte {
+	var trust []byte
+	for _, ca := range c.trust {
+		trust = append(trust, certPEM(ca.Raw)...)
+	}
+	return trust
+}
+
 // verify checks a certificate's chain and returns whose it is. Both key usages stand in every node's certificate, so that one
 // check serves both ends.
 func (c Credentials) verify(cert *x509.Certificate) (identity, error) {
@@ -78,11 +106,7 @@ func (c Credentials) Save(dir string) error {
 	if err != nil {
 		return err
 	}
-	var trust []byte
-	for _, ca := range c.trust {
-		trust = append(trust, certPEM(ca.Raw)...)
-	}
-	if err := writeFile(filepath.Join(dir, trustFile), trust); err != nil {
+	if err := writeFile(filepath.Join(dir, trustFile), c.TrustPEM()); err != nil {
 		return err
 	}
 	return writeFile(filepath.Join(dir, nodeFile), append(certPEM(c.cert.Raw), key...))
@@ -128,24 +152,73 @@ func (k NodeKey) Request(nodeID string) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: nodeID}}, k.key)
 }
 
-// SignRequest answers a joining node's request with a certificate for nodeID in PEM. Whoever calls it has established that the
-// requester may be that node.
-func SignRequest(ca CA, request []byte, nodeID string, hosts []string, lifetime time.Duration) ([]byte, error) {
+// LoadNodeKey reads the key that a former call left in dir (0600, in a folder of 0700), or makes one and leaves it there: who asks for a
+// certificate again after a crash has to ask with the same key.
+func LoadNodeKey(dir string) (NodeKey, error) {
+	path := filepath.Join(dir, pendingFile)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		key, err := parseKey(text)
+		if err != nil {
+			return NodeKey{}, fmt.Errorf("%s: %w", path, err)
+		}
+		return NodeKey{key}, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return NodeKey{}, err
+	}
+	key, err := NewNodeKey()
+	if err != nil {
+		return NodeKey{}, err
+	}
+	if text, err = keyPEM(key.key); err != nil {
+		return NodeKey{}, err
+	}
+	if err := makeDir(dir); err != nil {
+		return NodeKey{}, err
+	}
+	return key, writeFile(path, text)
+}
+
+// ForgetNodeKey removes what LoadNodeKey left.
+func ForgetNodeKey(dir string) error {
+	err := os.Remove(filepath.Join(dir, pendingFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Issued is a certificate that was made for a node.
+type Issued struct {
+	PEM      []byte
+	Serial   []byte // big-endian, without leading zeros
+	NotAfter time.Time
+	KeyHash  [32]byte // SHA-256 of the public key, as SubjectPublicKeyInfo
+}
+
+// SignRequest answers a node's request with a certificate for nodeID. Whoever calls it has established that the requester may be
+// that node.
+func SignRequest(ca CA, request []byte, nodeID string, hosts []string, lifetime time.Duration) (Issued, error) {
 	parsed, err := x509.ParseCertificateRequest(request)
 	if err != nil {
-		return nil, fmt.Errorf("certificate request: %w", err)
+		return Issued{}, fmt.Errorf("certificate request: %w", err)
 	}
 	if err := parsed.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("certificate request: %w", err)
+		return Issued{}, fmt.Errorf("certificate request: %w", err)
 	}
 	if key, ok := parsed.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
-		return nil, errors.New("certificate request: the key is not ECDSA P-256")
+		return Issued{}, errors.New("certificate request: the key is not ECDSA P-256")
 	}
 	der, err := signNode(ca, nodeID, hosts, lifetime, parsed.PublicKey)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	return certPEM(der), nil
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Issued{}, err
+	}
+	return Issued{certPEM(der), cert.SerialNumber.Bytes(), cert.NotAfter, sha256.Sum256(cert.RawSubjectPublicKeyInfo)}, nil
 }
 
 // Credentials joins the key with the certificate that SignRequest made and the CA certificates to trust, both in PEM.

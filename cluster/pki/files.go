@@ -120,6 +120,14 @@ func saveNew(dir, certName, keyName string, cert []byte, key *ecdsa.PrivateKey) 
 	return writeFile(filepath.Join(dir, certName), cert)
 }
 
+// WriteSecret replaces a file (0600) as a whole and synced, in a folder that it makes (0700) where it is missing.
+func WriteSecret(path string, content []byte) error {
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return writeFile(path, content)
+}
+
 // writeFile replaces a file (0600) as a whole and synced, so that a crash leaves the old one or the new one.
 func writeFile(path string, text []byte) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made 0600

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -229,13 +230,16 @@ func TestJoiningNodeKeepsItsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := SignRequest(ca, request, "n7", nil, time.Hour)
+	issued, err := SignRequest(ca, request, "n7", nil, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	creds, err := key.Credentials(cert, ca.CertificatePEM())
-	if err != nil || creds.NodeID() != "n7" {
+	creds, err := key.Credentials(issued.PEM, ca.CertificatePEM())
+	if err != nil || creds.NodeID() != "n7" || !bytes.Equal(creds.Serial(), issued.Serial) || !creds.NotAfter().Equal(issued.NotAfter) {
 		t.Fatal(creds.NodeID(), err)
+	}
+	if half := time.Until(creds.RenewAt()); half > 30*time.Minute || half < 20*time.Minute {
+		t.Errorf("a certificate of an hour is renewed in %s", half)
 	}
 	if atServer, atClient := meet(t, ServerTLS(issue(t, ca, "n2")), ClientTLS(creds, "n2")); atServer != nil || atClient != nil {
 		t.Error(atServer, atClient)
@@ -244,12 +248,81 @@ func TestJoiningNodeKeepsItsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Credentials(cert, ca.CertificatePEM()); err == nil {
+	if _, err := other.Credentials(issued.PEM, ca.CertificatePEM()); err == nil {
 		t.Error("a certificate fits another key")
 	}
 	request[len(request)-1] ^= 1
 	if _, err := SignRequest(ca, request, "n7", nil, time.Hour); err == nil {
 		t.Error("a request with a bad signature was signed")
+	}
+}
+
+// A crash between a request and its answer must not change the key: the invitation is good for that key alone.
+func TestPendingKeyStays(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pending")
+	first, err := LoadNodeKey(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadNodeKey(dir)
+	if err != nil || !again.key.Equal(first.key) {
+		t.Fatalf("another key: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, pendingFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal(info, err)
+	}
+	if err := errors.Join(ForgetNodeKey(dir), ForgetNodeKey(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := LoadNodeKey(dir); err != nil || other.key.Equal(first.key) {
+		t.Fatalf("the forgotten key came back: %v", err)
+	}
+}
+
+// A node without a certificate knows the cluster by the CA's fingerprint, and by nothing that the other end says.
+func TestNewcomerKnowsTheCA(t *testing.T) {
+	ca, other := newCA(t, "c1"), newCA(t, "c1")
+	foreign := ca
+	foreign.cluster = "c2"
+	impostor := InviterTLS(issue(t, other, "n1"))
+	impostor.Certificates[0].Certificate = append(impostor.Certificates[0].Certificate, ca.cert.Raw)
+	for name, test := range map[string]struct {
+		server *tls.Config
+		leaves bool
+	}{
+		"as it must be":                   {InviterTLS(issue(t, ca, "n1")), false},
+		"another CA of the same name":     {InviterTLS(issue(t, other, "n1")), true},
+		"another's leaf beside the CA":    {impostor, true},
+		"the same CA for another cluster": {InviterTLS(issue(t, foreign, "n1")), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, atClient := meet(t, test.server, NewcomerTLS("c1", ca.Fingerprint())); (atClient != nil) != test.leaves {
+				t.Errorf("the newcomer: %v", atClient)
+			}
+		})
+	}
+	hidden := tls.ConnectionState{PeerCertificates: []*x509.Certificate{issue(t, ca, "n1").cert}}
+	if err := checkInviter("c1", ca.Fingerprint(), hidden); !errors.Is(err, ErrWrongPeer) {
+		t.Errorf("a CA that is not shown: %v", err)
+	}
+}
+
+func TestCAComesBackFromItsParts(t *testing.T) {
+	ca := newCA(t, "c1")
+	key, err := ca.PrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ParseCA(ca.Certificate(), key)
+	if err != nil || again.ClusterID() != "c1" || again.Fingerprint() != ca.Fingerprint() {
+		t.Fatal(again.ClusterID(), err)
+	}
+	if !issue(t, again, "n1").Trusts(ca.Certificate()) {
+		t.Error("what it signs is of another CA")
+	}
+	if _, err := ParseCA(newCA(t, "c1").Certificate(), key); err == nil {
+		t.Error("a key fits another CA")
 	}
 }
 

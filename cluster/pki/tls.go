@@ -1,7 +1,9 @@
 package pki
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 )
@@ -39,6 +41,49 @@ func PeerNode(state tls.ConnectionState) (string, error) {
 	}
 	id, err := readIdentity(state.PeerCertificates[0])
 	return id.node, err
+}
+
+// PeerSerial is the serial number of the peer's certificate, big-endian, without leading zeros.
+func PeerSerial(state tls.ConnectionState) []byte {
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	return state.PeerCertificates[0].SerialNumber.Bytes()
+}
+
+// InviterTLS is the accepting end for a node that has no certificate yet: it proves itself with its certificate and shows its
+// CA, which the other end knows by its fingerprint alone. The caller sets NextProtos.
+func InviterTLS(creds Credentials) *tls.Config {
+	shown := creds.certificate()
+	for _, ca := range creds.trust {
+		shown.Certificate = append(shown.Certificate, ca.Raw)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{shown}, SessionTicketsDisabled: true}
+}
+
+// NewcomerTLS is the dialling end of a node without a certificate: the peer must be a node of the cluster by a CA with this
+// fingerprint (CA.Fingerprint). The caller sets NextProtos.
+func NewcomerTLS(clusterID string, fingerprint [32]byte) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		InsecureSkipVerify:     true, // as in ClientTLS: VerifyConnection checks chain and identity
+		VerifyConnection:       func(state tls.ConnectionState) error { return checkInviter(clusterID, fingerprint, state) },
+		SessionTicketsDisabled: true,
+	}
+}
+
+func checkInviter(clusterID string, fingerprint [32]byte, state tls.ConnectionState) error {
+	for _, shown := range state.PeerCertificates {
+		if sha256.Sum256(shown.Raw) != fingerprint {
+			continue
+		}
+		peer, err := Credentials{trust: []*x509.Certificate{shown}}.verify(state.PeerCertificates[0])
+		if err == nil && peer.cluster != clusterID {
+			err = fmt.Errorf("%w: cluster %q, not %q", ErrWrongPeer, peer.cluster, clusterID)
+		}
+		return err
+	}
+	return fmt.Errorf("%w: it does not show the CA with the fingerprint %x", ErrWrongPeer, fingerprint)
 }
 
 // checkPeer accepts wantNode only, or any node of the cluster where wantNode is empty.

@@ -260,7 +260,7 @@ func TestRPCConnectionsPerPeerAreBounded(t *testing.T) {
 		conns = append(conns, conn)
 	}
 	eventually(t, "all are let in", func() bool { return count() == rpcConnsPerPeerMax })
-	config := withALPN(pki.ClientTLS(from.creds, "n2"), protocolRPC)
+	config := withALPN(pki.ClientTLS(from.credentials(), "n2"), protocolRPC)
 	if staysOpen(t, addr, config) {
 		t.Error("one more connection is let in")
 	}

@@ -134,12 +134,12 @@ func (p *Port) admitStream(conn *tls.Conn, peer string) error {
 // match finds the group that a hello is for, and says why there is none.
 func (p *Port) match(h hello, peer string) (*GroupTransport, error) {
 	switch {
-	case h.cluster != p.creds.ClusterID():
-		return nil, fmt.Errorf("cluster %q, not %q", h.cluster, p.creds.ClusterID())
+	case h.cluster != p.credentials().ClusterID():
+		return nil, fmt.Errorf("cluster %q, not %q", h.cluster, p.credentials().ClusterID())
 	case h.from != peer:
 		return nil, fmt.Errorf("from node %q, but the certificate is %q's", h.from, peer)
-	case h.to != p.creds.NodeID():
-		return nil, fmt.Errorf("for node %q, but this is %q", h.to, p.creds.NodeID())
+	case h.to != p.NodeID():
+		return nil, fmt.Errorf("for node %q, but this is %q", h.to, p.NodeID())
 	}
 	p.mu.Lock()
 	group := p.groups[h.group]

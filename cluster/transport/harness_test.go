@@ -28,6 +28,8 @@ type cluster struct {
 	mu   sync.Mutex
 	book map[raft.ServerID]string
 	logs *lockedBuffer
+
+	ports []*Port
 }
 
 func newCluster(t *testing.T, id string) *cluster {
@@ -74,6 +76,7 @@ func (c *cluster) portWith(node string, creds pki.Credentials, opts Options) *Po
 	}
 	c.mu.Lock()
 	c.book[raft.ServerID(node)] = p.Addr().String()
+	c.ports = append(c.ports, p)
 	c.mu.Unlock()
 	c.t.Cleanup(func() {
 		if err := p.Close(); err != nil {

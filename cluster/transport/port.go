@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parley/cluster/pki"
@@ -31,6 +32,9 @@ type Options struct {
 	HandshakeTimeout time.Duration // of TLS and of the group handshake, and of a dial; default 5 s
 	HandshakesMax    int           // unauthenticated connections at a time; more are closed at once; default 256
 	CallTimeout      time.Duration // of a Call whose context has no deadline; default 30 s
+	// Barred says why a node with a certificate of this serial number must not be talked to. It is asked at each handshake, at both
+	// ends, and by Review. nil bars nobody.
+	Barred func(node string, serial []byte) error
 }
 
 // Network is how a port reaches others and is reached. Connections must heed deadlines and closing as TCP ones do. Both methods
@@ -77,7 +81,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interva
 
 // Port is one node's cluster port. Every method may be called concurrently.
 type Port struct {
-	creds    pki.Credentials
+	creds    atomic.Pointer[pki.Credentials]
 	opts     Options
 	log      *slog.Logger
 	listener net.Listener
@@ -90,6 +94,11 @@ type Port struct {
 	groups map[uint32]*GroupTransport // open groups
 	fresh  map[net.Conn]struct{}      // in their handshake; owned by their goroutine, closed by Close too
 	closed bool
+
+	newcomers  Newcomer      // under mu; nil refuses them
+	enrolments chan struct{} // under mu; a token for each newcomer who is being heard
+
+	trust trust
 
 	wait sync.WaitGroup // the accept loop and the handshakes
 }
@@ -105,7 +114,6 @@ func Listen(addr string, creds pki.Credentials, opts Options) (*Port, error) {
 		return nil, fmt.Errorf("cluster port: %w", err)
 	}
 	p := &Port{
-		creds:      creds,
 		opts:       opts,
 		log:        opts.Logger.With("node", creds.NodeID()),
 		listener:   listener,
@@ -113,6 +121,7 @@ func Listen(addr string, creds pki.Credentials, opts Options) (*Port, error) {
 		groups:     make(map[uint32]*GroupTransport),
 		fresh:      make(map[net.Conn]struct{}),
 	}
+	p.creds.Store(&creds)
 	p.calls = newCallers(p.dialRPC, opts.CallTimeout)
 	p.rpc = newRPCServer(listener.Addr(), p.log)
 	p.wait.Go(p.acceptLoop)
@@ -123,7 +132,7 @@ func Listen(addr string, creds pki.Credentials, opts Options) (*Port, error) {
 func (p *Port) Addr() net.Addr { return p.listener.Addr() }
 
 // NodeID is the node that the port speaks as.
-func (p *Port) NodeID() string { return p.creds.NodeID() }
+func (p *Port) NodeID() string { return p.credentials().NodeID() }
 
 // Close closes the listener, every group and every connection, and returns when all handlers have returned: their contexts are
 // cancelled, and they must heed that.
@@ -185,17 +194,23 @@ func (p *Port) admit(raw net.Conn) {
 		return
 	}
 	defer p.dropFresh(raw)
-	config := pki.ServerTLS(p.creds)
+	watched := p.watch(raw)
+	config := p.guarded(pki.ServerTLS(p.credentials()), watched)
 	config.NextProtos = []string{protocolRaft, protocolRPC}
-	conn := tls.Server(raw, config)
+	config.GetConfigForClient = p.configForNewcomer
+	conn := tls.Server(watched, config)
 	ctx, cancel := context.WithTimeout(context.Background(), p.opts.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		p.log.Warn("cluster port: connection refused", "remote", raw.RemoteAddr(), "error", err)
-		closeQuietly(raw)
+		closeQuietly(watched)
 		return
 	}
 	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == protocolEnrol {
+		p.enrol(ctx, conn)
+		return
+	}
 	peer, err := pki.PeerNode(state)
 	if err == nil {
 		switch state.NegotiatedProtocol {
@@ -234,15 +249,16 @@ func (p *Port) dropFresh(conn net.Conn) {
 func (p *Port) dial(ctx context.Context, node, addr, protocol string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.HandshakeTimeout)
 	defer cancel()
-	config := pki.ClientTLS(p.creds, node)
-	config.NextProtos = []string{protocol}
 	raw, err := p.opts.Network.Dial(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
-	conn := tls.Client(raw, config)
+	watched := p.watch(raw)
+	config := p.guarded(pki.ClientTLS(p.credentials(), node), watched)
+	config.NextProtos = []string{protocol}
+	conn := tls.Client(watched, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		closeQuietly(raw)
+		closeQuietly(watched)
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
 	return conn, nil

@@ -106,7 +106,7 @@ func (s *streamLayer) connect(node, hostPort string, timeout time.Duration) (net
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { closeQuietly(raw) }) // a Close in the middle of the handshake
-	err = introduce(raw, hello{s.port.creds.ClusterID(), s.group, s.gen, s.port.NodeID(), node}, timeout)
+	err = introduce(raw, hello{s.port.credentials().ClusterID(), s.group, s.gen, s.port.NodeID(), node}, timeout)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 	"parley/cmd/parley/keyfile"
 )
 
-// Lifetimes of what `parley certs` issues; there is no renewal other than issuing again.
+// Lifetimes of what `parley certs` issues.
 const (
 	nodeCertLifetime   = 365 * 24 * time.Hour
 	serverCertLifetime = 90 * 24 * time.Hour
@@ -22,13 +23,51 @@ const (
 func newCerts() *cobra.Command {
 	certs := &cobra.Command{
 		Use:   "certs",
-		Short: "Make the cluster's CA, node certificates and keys",
-		Long: "The cluster port trusts only the cluster's own CA. Make the CA once, keep its folder off the nodes, and issue\n" +
-			"a folder of credentials for each node. Certificates for the peer and local listeners come from a public CA;\n" +
+		Short: "See and revoke node certificates; make certificates and keys by hand",
+		Long: "The cluster port trusts only the cluster's own CA, which 'parley cluster init' makes and 'parley node invite' uses. To\n" +
+			"keep a CA outside of the cluster, make it with 'certs ca', keep its folder off the nodes, and issue a folder of\n" +
+			"credentials for each node with 'certs node'. Certificates for the peer and local listeners come from a public CA;\n" +
 			"for a trial, 'certs web-ca' and 'certs server' make them.",
 	}
-	certs.AddCommand(newCertsCA(), newCertsNode(), newCertsKey(), newCertsWebCA(), newCertsServer())
+	certs.AddCommand(newCertsList(), newCertsRevoke(), newCertsCA(), newCertsNode(), newCertsKey(), newCertsWebCA(), newCertsServer())
 	return certs
+}
+
+func newCertsList() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the nodes' certificates",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			certificates, err := o.client().Certificates(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), certificates, func(w *tabwriter.Writer) {
+				fmt.Fprintln(w, "NODE\tSERIAL\tUNTIL\tBARRED")
+				for _, c := range certificates {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Node, c.Serial, c.NotAfter.Format(time.RFC3339), c.Barred)
+				}
+			})
+		},
+	}
+	return o.flags(command)
+}
+
+func newCertsRevoke() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "revoke NODE",
+		Short: "Shut a node out: no other node talks to it any more",
+		Long: "Every certificate of the node is revoked, also one that the cluster did not make. To take the node back, empty its\n" +
+			"folder of credentials (data_dir/admission), and let it join by a token that was made for its ID.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, names []string) error {
+			return coded(o.client().RevokeCertificates(command.Context(), names[0]))
+		},
+	}
+	return o.flags(command)
 }
 
 func newCertsCA() *cobra.Command {

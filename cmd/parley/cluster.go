@@ -13,7 +13,7 @@ import (
 
 func newCluster() *cobra.Command {
 	command := &cobra.Command{Use: "cluster", Short: "Begin a cluster, and look at one"}
-	command.AddCommand(newClusterInit(), newClusterStatus())
+	command.AddCommand(newClusterInit(), newClusterStatus(), newClusterReseal())
 	return command
 }
 
@@ -24,7 +24,7 @@ func newClusterInit() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "init --domain DOMAIN",
 		Short: "Begin a cluster with this node, once",
-		Long: "The shards are placed when as many nodes have joined as each shard has replicas. The same command again goes on\n" +
+		Long: "A node without credentials makes the cluster's CA, whose private key then lives in the cluster, sealed. The shards are placed when as many nodes have joined as each shard has replicas. The same command again goes on\n" +
 			"where an earlier one was cut off. The number of shards and replicas can't be changed by it later.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -48,7 +48,29 @@ func newClusterInit() *cobra.Command {
 	command.Flags().IntVar(&request.Shards, "shards", 6, "Raft groups that share the rooms and users")
 	command.Flags().IntVar(&request.Replicas, "replicas", 3, "replicas of each shard")
 	command.Flags().IntVar(&request.KeyPackageLifetimeMaxDays, "key-package-lifetime-days", 92, "longest lifetime of an uploaded KeyPackage")
+	command.Flags().StringVar(&request.Node, "id", "n1", "this node's ID, for ever; a node with configured credentials has the one in them")
 	return required(o.flags(command), "domain")
+}
+
+func newClusterReseal() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "reseal",
+		Short: "Seal the cluster's secrets under the present seal key",
+		Long: "To replace the seal key: give every node the new one, and the old one under old_seal_key_files; restart them one\n" +
+			"after the other; run this; take old_seal_key_files away. It is refused while a node does not have the new key.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			report, err := o.client().Reseal(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), report, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "%d secrets sealed anew\n", report.Secrets)
+			})
+		},
+	}
+	return o.flags(command)
 }
 
 func newClusterStatus() *cobra.Command {
@@ -111,27 +133,4 @@ func orNone(name string) string {
 		return "none"
 	}
 	return name
-}
-
-func newNode() *cobra.Command {
-	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster"}
-	var o operation
-	var request httpapi.JoinRequest
-	join := &cobra.Command{
-		Use:   "join --seed HOST:PORT",
-		Short: "Bring this node into a cluster; safe to repeat",
-		Args:  cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			identity, err := o.client().Join(command.Context(), request)
-			if err != nil {
-				return coded(err)
-			}
-			return o.print(command.OutOrStdout(), identity, func(w *tabwriter.Writer) {
-				fmt.Fprintf(w, "node %s belongs to cluster %s\n", identity.Node, identity.ClusterID)
-			})
-		},
-	}
-	join.Flags().StringSliceVar(&request.Seeds, "seed", nil, "cluster address of a node that is in (repeatable)")
-	command.AddCommand(required(o.flags(join), "seed"))
-	return command
 }

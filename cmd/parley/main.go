@@ -87,7 +87,7 @@ func newRoot() *cobra.Command {
 		return &codedError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())}
 	})
 	root.AddCommand(
-		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newVersion(),
+		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newKeyring(), newVersion(),
 	)
 	return root
 }

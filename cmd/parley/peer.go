@@ -22,15 +22,18 @@ func newPeerAdd() *cobra.Command {
 	var o operation
 	var peer httpapi.PeerEntry
 	var trust string
+	var publicRoots bool
 	command := &cobra.Command{
 		Use:   "add DOMAIN",
 		Short: "Put a provider on the allow-list, or change its entry",
+		Long:  "Of an entry that exists, only what a flag is given for is changed.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, names []string) error {
-			var err error
-			if peer.Domain, err = mimi.ParseProvider(names[0]); err != nil {
+			domain, err := mimi.ParseProvider(names[0])
+			if err != nil {
 				return &codedError{exitUsage, err}
 			}
+			var change httpapi.PeerChange
 			if trust != "" {
 				pem, err := os.ReadFile(trust)
 				if err != nil {
@@ -38,11 +41,26 @@ func newPeerAdd() *cobra.Command {
 				}
 				peer.TrustPEM = string(pem)
 			}
-			return coded(o.client().PutPeer(command.Context(), peer))
+			if trust != "" || publicRoots {
+				change.TrustPEM = &peer.TrustPEM
+			}
+			given := command.Flags().Changed
+			if given("directory") {
+				change.DirectoryURLs = &peer.DirectoryURLs
+			}
+			if given("accept-server-auth") {
+				change.AcceptServerAuth = &peer.AcceptServerAuth
+			}
+			if given("allow-private-addresses") {
+				change.AllowPrivateAddresses = &peer.AllowPrivateAddresses
+			}
+			return coded(o.client().ChangePeer(command.Context(), domain, change))
 		},
 	}
 	command.Flags().StringSliceVar(&peer.DirectoryURLs, "directory", nil, "URL of its directory document (repeatable; default: the well-known place at the domain)")
 	command.Flags().StringVar(&trust, "trust", "", "file with the CA certificates to recognise it by (default: the public roots)")
+	command.Flags().BoolVar(&publicRoots, "public-roots", false, "recognise it by the public roots again")
+	command.MarkFlagsMutuallyExclusive("trust", "public-roots")
 	command.Flags().BoolVar(&peer.AcceptServerAuth, "accept-server-auth", false, "take a client certificate that is marked for servers only")
 	command.Flags().BoolVar(&peer.AllowPrivateAddresses, "allow-private-addresses", false, "let its names resolve to private and loopback addresses")
 	return o.flags(command)

@@ -65,6 +65,34 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 	case kindPutHubKey:
 		return PutHubKey{readHubKey(r)}
 	default:
+		return readTrustCommand(r, kind)
+	}
+}
+
+// readTrustCommand goes on where readCommand ends.
+func readTrustCommand(r *mls.Reader, kind commandKind) Command {
+	switch kind {
+	case kindPutCA:
+		return PutCA{readCA(r)}
+	case kindPutJoinToken:
+		return PutJoinToken{Token: readJoinToken(r), Millis: r.Uint64("millis"), Stamp: r.Uint64("stamp")}
+	case kindRevokeJoinToken:
+		return RevokeJoinToken{string(r.Opaque("id"))}
+	case kindEnrolNode:
+		return readEnrolNode(r)
+	case kindRecordCertificate:
+		return RecordCertificate{Certificate: readCertificate(r), Stamp: r.Uint64("stamp")}
+	case kindRevokeCertificates:
+		return RevokeCertificates{Node: string(r.Opaque("node")), Stamp: r.Uint64("stamp")}
+	case kindPutGossipKey:
+		return PutGossipKey{readGossipKey(r)}
+	case kindUseGossipKey:
+		return UseGossipKey{string(r.Opaque("id"))}
+	case kindRemoveGossipKey:
+		return RemoveGossipKey{string(r.Opaque("id"))}
+	case kindReseal:
+		return Reseal{mls.ReadList(r, "secrets", readResealed)}
+	default:
 		return nil
 	}
 }

@@ -29,7 +29,25 @@ const (
 	kindRevokeToken
 	kindPutSettings
 	kindPutHubKey
+	kindPutCA
+	kindPutJoinToken
+	kindRevokeJoinToken
+	kindEnrolNode
+	kindRecordCertificate
+	kindRevokeCertificates
+	kindPutGossipKey
+	kindUseGossipKey
+	kindRemoveGossipKey
+	kindReseal
 )
+
+// Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes
+// into the log.
+type Stamped interface {
+	Command
+	// WithStamp is the command at a time, in milliseconds since 1970.
+	WithStamp(millis uint64) Command
+}
 
 // InitCluster makes the cluster, once. Any other command before it is refused.
 type InitCluster struct {
@@ -70,6 +88,65 @@ type PutSettings struct{ Settings fsm.Settings }
 // PutHubKey adds a key, which from then on is the one to sign with in its scheme. Older ones stay, for the rooms that list them.
 type PutHubKey struct{ Key HubKey }
 
+// PutCA gives the cluster the key of its CA. It is given once.
+type PutCA struct{ CA CA }
+
+// PutJoinToken invites a node. Until, UsedBy and UsedKey are apply's to say.
+type PutJoinToken struct {
+	Token  JoinToken
+	Millis uint64 // how long it is good for
+	Stamp  uint64
+}
+
+// RevokeJoinToken ends an invitation. Unknown ones are no error.
+type RevokeJoinToken struct{ ID string }
+
+// EnrolNode uses an invitation: it records the certificate that the node is to get. The same node with the same key may use it again
+// until it is a member, since the answer may have been lost; nobody else can.
+type EnrolNode struct {
+	TokenID     string
+	SecretHash  [32]byte
+	KeyHash     [32]byte // SHA-256 of the node's public key
+	Certificate Certificate
+	Stamp       uint64
+}
+
+// RecordCertificate records a certificate of a member: a renewed one, or one that was made elsewhere.
+type RecordCertificate struct {
+	Certificate Certificate
+	Stamp       uint64
+}
+
+// RevokeCertificates revokes every certificate of a node: those on record, and those that are not.
+type RevokeCertificates struct {
+	Node  string
+	Stamp uint64
+}
+
+// PutGossipKey brings a key in: the first is the primary one at once, a second waits for UseGossipKey. There is no third.
+type PutGossipKey struct{ Key GossipKey }
+
+// UseGossipKey makes a key the primary one. Every node must have it by then.
+type UseGossipKey struct{ ID string }
+
+// RemoveGossipKey forgets a key that is not the primary one. No node may use it any more. Unknown ones are no error.
+type RemoveGossipKey struct{ ID string }
+
+// Reseal replaces secrets by the same under another seal key, all or none.
+type Reseal struct{ Secrets []Resealed }
+
+// WithStamp implements Stamped.
+func (c PutJoinToken) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
+
+// WithStamp implements Stamped.
+func (c EnrolNode) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
+
+// WithStamp implements Stamped.
+func (c RecordCertificate) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
+
+// WithStamp implements Stamped.
+func (c RevokeCertificates) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
+
 func (InitCluster) kind() commandKind   { return kindInitCluster }
 func (AddNode) kind() commandKind       { return kindAddNode }
 func (UpdateNode) kind() commandKind    { return kindUpdateNode }
@@ -81,6 +158,17 @@ func (PutToken) kind() commandKind      { return kindPutToken }
 func (RevokeToken) kind() commandKind   { return kindRevokeToken }
 func (PutSettings) kind() commandKind   { return kindPutSettings }
 func (PutHubKey) kind() commandKind     { return kindPutHubKey }
+
+func (PutCA) kind() commandKind              { return kindPutCA }
+func (PutJoinToken) kind() commandKind       { return kindPutJoinToken }
+func (RevokeJoinToken) kind() commandKind    { return kindRevokeJoinToken }
+func (EnrolNode) kind() commandKind          { return kindEnrolNode }
+func (RecordCertificate) kind() commandKind  { return kindRecordCertificate }
+func (RevokeCertificates) kind() commandKind { return kindRevokeCertificates }
+func (PutGossipKey) kind() commandKind       { return kindPutGossipKey }
+func (UseGossipKey) kind() commandKind       { return kindUseGossipKey }
+func (RemoveGossipKey) kind() commandKind    { return kindRemoveGossipKey }
+func (Reseal) kind() commandKind             { return kindReseal }
 
 // Outcome is what apply decided: Done or Refused.
 type Outcome interface{ outcome() }

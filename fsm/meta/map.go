@@ -23,6 +23,16 @@ type Map struct {
 	peers           []Peer   // by Domain
 	tokens          []Token  // by ID
 	hubKeys         []HubKey // oldest first
+
+	cas          []CA          // oldest first
+	joinTokens   []JoinToken   // by ID
+	certificates []Certificate // by serial number
+	revocations  []Revocation  // by node
+	gossipKeys   []GossipKey   // oldest first
+	clock        uint64
+
+	// The versions under which records stand, in the records' order.
+	hubKeyVersions, caVersions, gossipKeyVersions []uint64
 }
 
 // ReadMap reads the map as of one applied index.
@@ -52,11 +62,35 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 	if m.tokens, err = readAll(r, keyToken, "token", readToken); err != nil {
 		return nil, err
 	}
-	if m.hubKeys, err = readAll(r, keyHubKey, "hub key", readHubKey); err != nil {
+	if m.hubKeys, m.hubKeyVersions, err = readVersioned(r, keyHubKey, "hub key", readHubKey); err != nil {
+		return nil, err
+	}
+	if err := m.readTrust(r); err != nil {
 		return nil, err
 	}
 	m.finish()
 	return &m, nil
+}
+
+// readTrust reads what the map holds of who belongs to the cluster.
+func (m *Map) readTrust(r fsm.Reader) (err error) {
+	if m.cas, m.caVersions, err = readVersioned(r, keyCA, "CA", readCA); err != nil {
+		return err
+	}
+	if m.joinTokens, err = readAll(r, keyJoinToken, "join token", readJoinToken); err != nil {
+		return err
+	}
+	if m.certificates, err = readAll(r, keyCertificate, "certificate", readCertificate); err != nil {
+		return err
+	}
+	if m.revocations, err = readAll(r, keyRevocation, "revocation", readRevocation); err != nil {
+		return err
+	}
+	if m.gossipKeys, m.gossipKeyVersions, err = readVersioned(r, keyGossipKey, "gossip key", readGossipKey); err != nil {
+		return err
+	}
+	m.clock, _, err = readOne(r, newKey(keyClock), "clock", func(r *mls.Reader) uint64 { return r.Uint64("") })
+	return err
 }
 
 // finish derives what is not stored.

@@ -25,7 +25,11 @@ func (c AddNode) apply(t *tx) Outcome {
 	case len(t.m.nodes) >= NodesMax:
 		return refuse("there were %d nodes already", NodesMax)
 	}
-	return t.putNode(c.Node)
+	outcome := t.putNode(c.Node)
+	if _, in := outcome.(Done); in {
+		t.spend(c.Node.ID)
+	}
+	return outcome
 }
 
 func (c UpdateNode) apply(t *tx) Outcome {

@@ -22,6 +22,12 @@ import (
 //	0x85  domain        Peer
 //	0x86  token ID      Token
 //	0x87  version(8)    HubKey, by the map's version that brought it
+//	0x88  version(8)    CA, likewise
+//	0x89  token ID      JoinToken
+//	0x8a  serial        Certificate
+//	0x8b  node ID       Revocation
+//	0x8c  version(8)    GossipKey, by the map's version that brought it
+//	0x8d  -             the meta group's time
 type keyKind byte
 
 const (
@@ -33,6 +39,13 @@ const (
 	keyPeer     keyKind = 0x85
 	keyToken    keyKind = 0x86
 	keyHubKey   keyKind = 0x87
+
+	keyCA          keyKind = 0x88
+	keyJoinToken   keyKind = 0x89
+	keyCertificate keyKind = 0x8a
+	keyRevocation  keyKind = 0x8b
+	keyGossipKey   keyKind = 0x8c
+	keyClock       keyKind = 0x8d
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {
@@ -47,6 +60,18 @@ func peerKey(domain mimi.Provider) []byte { return newKey(keyPeer, []byte(domain
 
 func hubKeyKey(version uint64) []byte {
 	return newKey(keyHubKey, binary.BigEndian.AppendUint64(nil, version)...)
+}
+
+func caKey(version uint64) []byte {
+	return newKey(keyCA, binary.BigEndian.AppendUint64(nil, version)...)
+}
+
+func joinTokenKey(id string) []byte { return newKey(keyJoinToken, []byte(id)...) }
+
+func certificateKey(serial []byte) []byte { return newKey(keyCertificate, serial...) }
+
+func gossipKeyKey(version uint64) []byte {
+	return newKey(keyGossipKey, binary.BigEndian.AppendUint64(nil, version)...)
 }
 
 //	struct {
@@ -110,4 +135,17 @@ func readAll[T any](r fsm.Reader, kind keyKind, name string, read func(*mls.Read
 		return nil, fmt.Errorf("reading %s records: %w", name, err)
 	}
 	return all, nil
+}
+
+// readVersioned is readAll for records that stand under the map's version that brought them; versions are in the order of all.
+func readVersioned[T any](r fsm.Reader, kind keyKind, name string, read func(*mls.Reader) T) (all []T, versions []uint64, err error) {
+	err = r.Scan(newKey(kind), newKey(kind+1), func(key, _ []byte) (bool, error) {
+		versions = append(versions, binary.BigEndian.Uint64(key[len(newKey(kind)):]))
+		return true, nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s records: %w", name, err)
+	}
+	all, err = readAll(r, kind, name, read)
+	return all, versions, err
 }

@@ -186,6 +186,26 @@ func show(t *testing.T, store *fsmtest.Store) string {
 	for _, k := range m.HubKeys() {
 		lines = append(lines, fmt.Sprintf("hub key scheme %d %x sealed %q development %v", k.Scheme, k.Public[:4], k.Sealed, k.DevelopmentOnly))
 	}
+	if ca, has := m.CA(); has {
+		lines = append(lines, fmt.Sprintf("CA %q sealed %q", ca.Certificate, ca.Sealed))
+	}
+	for _, k := range m.JoinTokens() {
+		lines = append(lines, fmt.Sprintf("join token %s for %q until %d used by %q", k.ID, k.Node, k.Until, k.UsedBy))
+	}
+	for _, c := range m.Certificates() {
+		lines = append(lines, fmt.Sprintf("certificate %s of %s until %d barred %q", c.Serial, c.Node, c.NotAfter, m.Barred(c.Node, c.Serial)))
+	}
+	for _, n := range m.Nodes() {
+		if reason := m.Barred(n.ID, []byte("?")); reason != "" {
+			lines = append(lines, fmt.Sprintf("another certificate of %s is barred: %s", n.ID, reason))
+		}
+	}
+	for _, k := range m.GossipKeys() {
+		lines = append(lines, fmt.Sprintf("gossip key %s sealed %q primary %v", k.ID, k.Sealed, k.Primary))
+	}
+	if m.Clock() > 0 {
+		lines = append(lines, fmt.Sprintf("clock %d", m.Clock()))
+	}
 	return strings.Join(lines, "\n")
 }
 
@@ -232,8 +252,66 @@ func parseCommand(t *testing.T, text string) meta.Command {
 	case "put-hub-key":
 		return meta.PutHubKey{Key: l.hubKey()}
 	}
-	t.Fatalf("%q is no command", text)
+	return l.trustCommand(text)
+}
+
+func (l line) trustCommand(text string) meta.Command {
+	l.t.Helper()
+	stamp := uint64(l.number("at", 0))
+	switch l.word(0) {
+	case "put-ca":
+		return meta.PutCA{CA: meta.CA{Certificate: []byte(l.word(1)), Sealed: []byte(l.named["sealed"])}}
+	case "invite":
+		k := meta.JoinToken{ID: l.word(1), Node: l.named["for"]}
+		if secret := l.named["secret"]; secret != "" {
+			k.SecretHash = sha256.Sum256([]byte(secret))
+		}
+		return meta.PutJoinToken{Token: k, Millis: uint64(l.number("millis", 1000)), Stamp: stamp}
+	case "uninvite":
+		return meta.RevokeJoinToken{ID: l.word(1)}
+	case "enrol":
+		return meta.EnrolNode{
+			TokenID: l.named["token"], SecretHash: sha256.Sum256([]byte(l.named["secret"])), KeyHash: sha256.Sum256([]byte(l.named["key"])),
+			Certificate: l.certificate(), Stamp: stamp,
+		}
+	case "record":
+		return meta.RecordCertificate{Certificate: l.certificate(), Stamp: stamp}
+	case "revoke":
+		return meta.RevokeCertificates{Node: l.word(1), Stamp: stamp}
+	case "put-gossip-key":
+		return meta.PutGossipKey{Key: meta.GossipKey{ID: l.word(1), Sealed: []byte(l.named["sealed"])}}
+	case "use-gossip-key":
+		return meta.UseGossipKey{ID: l.word(1)}
+	case "remove-gossip-key":
+		return meta.RemoveGossipKey{ID: l.word(1)}
+	case "reseal":
+		return meta.Reseal{Secrets: l.resealed()}
+	}
+	l.t.Fatalf("%q is no command", text)
 	return nil
+}
+
+func (l line) certificate() meta.Certificate {
+	return meta.Certificate{Serial: []byte(l.named["serial"]), Node: l.word(1), NotAfter: uint64(l.number("until", 9000)), Revoked: l.named["revoked"] == "yes"}
+}
+
+// resealed reads words such as ca:old:new, hub:A:old:new and gossip:k1:old:new.
+func (l line) resealed() (list []meta.Resealed) {
+	for _, word := range l.words[1:] {
+		parts := strings.Split(word, ":")
+		var r meta.Resealed
+		switch parts[0] {
+		case "ca":
+			r.Kind = meta.SecretCA
+		case "hub":
+			r.Kind, r.Name = meta.SecretHubKey, bytes.Repeat([]byte(parts[1]), 32)
+		case "gossip":
+			r.Kind, r.Name = meta.SecretGossipKey, []byte(parts[1])
+		}
+		r.Was, r.Sealed = sha256.Sum256([]byte(parts[len(parts)-2])), []byte(parts[len(parts)-1])
+		list = append(list, r)
+	}
+	return list
 }
 
 func (l line) word(i int) string {

@@ -31,6 +31,9 @@ func New(base string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: requestMax}}
 }
 
+// Address is the admin listener's.
+func (c *Client) Address() string { return c.base }
+
 // Error is what the node answered instead of success.
 type Error struct {
 	Status int
@@ -119,6 +122,34 @@ func (c *Client) Join(ctx context.Context, r httpapi.JoinRequest) (identity http
 	return identity, c.do(ctx, http.MethodPost, "/v1/node/join", r, &identity)
 }
 
+func (c *Client) Invite(ctx context.Context, r httpapi.InviteRequest) (invitation httpapi.Invitation, err error) {
+	return invitation, c.do(ctx, http.MethodPost, "/v1/node/invite", r, &invitation)
+}
+
+func (c *Client) Certificates(ctx context.Context) ([]httpapi.CertificateEntry, error) {
+	var list struct {
+		Certificates []httpapi.CertificateEntry `json:"certificates"`
+	}
+	err := c.do(ctx, http.MethodGet, "/v1/certificates", nil, &list)
+	return list.Certificates, err
+}
+
+func (c *Client) RevokeCertificates(ctx context.Context, node string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/nodes/"+url.PathEscape(node)+"/certificates", nil, nil)
+}
+
+func (c *Client) Keyring(ctx context.Context) (ring httpapi.Keyring, err error) {
+	return ring, c.do(ctx, http.MethodGet, "/v1/keyring", nil, &ring)
+}
+
+func (c *Client) RotateKeyring(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/keyring/rotate", nil, nil)
+}
+
+func (c *Client) Reseal(ctx context.Context) (report httpapi.ResealReport, err error) {
+	return report, c.do(ctx, http.MethodPost, "/v1/cluster/reseal", nil, &report)
+}
+
 func (c *Client) Peers(ctx context.Context) ([]httpapi.PeerEntry, error) {
 	var list struct {
 		Peers []httpapi.PeerEntry `json:"peers"`
@@ -129,6 +160,11 @@ func (c *Client) Peers(ctx context.Context) ([]httpapi.PeerEntry, error) {
 
 func (c *Client) PutPeer(ctx context.Context, p httpapi.PeerEntry) error {
 	return c.do(ctx, http.MethodPut, "/v1/peers/"+url.PathEscape(p.Domain.String()), p, nil)
+}
+
+// ChangePeer changes what the change names, and makes the peer where there is none.
+func (c *Client) ChangePeer(ctx context.Context, domain mimi.Provider, change httpapi.PeerChange) error {
+	return c.do(ctx, http.MethodPut, "/v1/peers/"+url.PathEscape(domain.String()), change, nil)
 }
 
 func (c *Client) RemovePeer(ctx context.Context, domain mimi.Provider) error {

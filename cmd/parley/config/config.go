@@ -34,12 +34,18 @@ type Config struct {
 // Cluster is how the nodes of one cluster meet. The node's ID and the cluster's stand in the node's certificate; an ID is used once: a
 // node that lost its disk comes back under a new one.
 type Cluster struct {
-	Listen      string   `koanf:"listen"`          // host:port for Raft and RPC, TLS 1.3 mutual
-	Advertise   string   `koanf:"advertise"`       // host:port under which the other nodes reach it; Listen by default
+	Listen    string `koanf:"listen"`        // host:port for Raft and RPC, TLS 1.3 mutual
+	Advertise string `koanf:"advertise"`     // host:port under which the other nodes reach it; Listen by default
+	Gossip    string `koanf:"gossip"`        // host:port for gossip, UDP and TCP
+	SealKey   string `koanf:"seal_key_file"` // 32 bytes, hexadecimal; seals the hub's keys in the replicated state
+	// SealCommand prints the seal key instead, in hexadecimal; the program and its arguments, without a shell.
+	SealCommand []string `koanf:"seal_key_command"`
+	OldSealKeys []string `koanf:"old_seal_key_files"` // keys that it replaces, until `parley cluster reseal`
+
+	// Credentials and GossipKey are for certificates that are made elsewhere. Without them the node gets both by
+	// `parley cluster init` or `parley node join --token`, and keeps them in its data directory.
 	Credentials string   `koanf:"credentials"`     // folder with node.pem and cluster-ca.pem, as `parley certs node` writes it
-	Gossip      string   `koanf:"gossip"`          // host:port for gossip, UDP and TCP
 	GossipKey   string   `koanf:"gossip_key_file"` // 32 bytes, hexadecimal; the same on every node
-	SealKey     string   `koanf:"seal_key_file"`   // 32 bytes, hexadecimal; seals the hub's keys in the replicated state
 	Seeds       []string `koanf:"seeds"`           // gossip addresses of other nodes
 	LogStore    string   `koanf:"log_store"`       // "pebble" or "bolt"
 }
@@ -93,7 +99,7 @@ func environmentKey(name, value string) (string, any) {
 	if !slices.Contains(keys(), key) {
 		return "", nil
 	}
-	if key == "cluster.seeds" {
+	if slices.Contains([]string{"cluster.seeds", "cluster.seal_key_command", "cluster.old_seal_key_files"}, key) {
 		return key, strings.Split(value, ",")
 	}
 	return key, value
@@ -106,6 +112,11 @@ func (c *Config) fill(folder string) {
 	} {
 		if *name != "" && !filepath.IsAbs(*name) {
 			*name = filepath.Join(folder, *name)
+		}
+	}
+	for i, name := range c.Cluster.OldSealKeys {
+		if !filepath.IsAbs(name) {
+			c.Cluster.OldSealKeys[i] = filepath.Join(folder, name)
 		}
 	}
 	if c.Cluster.Advertise == "" {
@@ -143,6 +154,12 @@ func (c Config) Validate() error {
 	if c.Cluster.LogStore != "pebble" && c.Cluster.LogStore != "bolt" {
 		bad("cluster.log_store", fmt.Sprintf("must be \"pebble\" or \"bolt\", is %q", c.Cluster.LogStore))
 	}
+	if (c.Cluster.SealKey == "") == (len(c.Cluster.SealCommand) == 0) {
+		bad("cluster.seal_key_file", "or cluster.seal_key_command must be there, and not both")
+	}
+	if (c.Cluster.Credentials == "") != (c.Cluster.GossipKey == "") {
+		bad("cluster.credentials", "and cluster.gossip_key_file go together: both, or neither where the cluster gives them")
+	}
 	for key, name := range c.files() {
 		if name == "" {
 			bad(key, "is missing")
@@ -155,12 +172,21 @@ func (c Config) Validate() error {
 }
 
 func (c Config) files() map[string]string {
-	return map[string]string{
-		"cluster.credentials":     c.Cluster.Credentials,
-		"cluster.gossip_key_file": c.Cluster.GossipKey, "cluster.seal_key_file": c.Cluster.SealKey,
+	files := map[string]string{
 		"peer.cert_file": c.Peer.CertFile, "peer.key_file": c.Peer.KeyFile,
 		"local.cert_file": c.Local.CertFile, "local.key_file": c.Local.KeyFile,
 	}
+	for key, name := range map[string]string{
+		"cluster.credentials": c.Cluster.Credentials, "cluster.gossip_key_file": c.Cluster.GossipKey, "cluster.seal_key_file": c.Cluster.SealKey,
+	} {
+		if name != "" {
+			files[key] = name
+		}
+	}
+	for i, name := range c.Cluster.OldSealKeys {
+		files[fmt.Sprintf("cluster.old_seal_key_files[%d]", i)] = name
+	}
+	return files
 }
 
 func loopback(host string) bool {

@@ -62,6 +62,10 @@ func TestLoadRefuses(t *testing.T) {
 		"no domain":               {`domain = "a.example"`, ``, "domain"},
 		"an open admin listener":  {`listen = "127.0.0.1:7404"`, `listen = "0.0.0.0:7404"`, "admin.listen"},
 		"a missing file":          {`seal_key_file = "key"`, `seal_key_file = "nokey"`, "cluster.seal_key_file"},
+		"no seal key":             {`seal_key_file = "key"`, ``, "cluster.seal_key_file"},
+		"two seal keys":           {`seal_key_file = "key"`, "seal_key_file = \"key\"\nseal_key_command = [\"x\"]", "cluster.seal_key_file"},
+		"credentials alone":       {`gossip_key_file = "key"`, ``, "cluster.credentials"},
+		"a missing old seal key":  {`seal_key_file = "key"`, "seal_key_file = \"key\"\nold_seal_key_files = [\"nokey\"]", "old_seal_key_files"},
 		"an address without port": {`gossip = "127.0.0.1:7401"`, `gossip = "127.0.0.1"`, "cluster.gossip"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +74,14 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("error %v does not name %s", err, test.names)
 			}
 		})
+	}
+}
+
+// A node that is to come in by a token is told neither.
+func TestLoadWithoutCredentials(t *testing.T) {
+	text := strings.NewReplacer(`credentials = "node"`, ``, `gossip_key_file = "key"`, ``, `seal_key_file = "key"`, `seal_key_command = ["echo", "x"]`).Replace(complete)
+	if c, err := Load(write(t, text)); err != nil || len(c.Cluster.SealCommand) != 2 {
+		t.Errorf("%+v, %v", c.Cluster, err)
 	}
 }
 

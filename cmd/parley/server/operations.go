@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"parley/cluster"
 	"parley/fsm"
@@ -26,13 +27,19 @@ const secondsPerDay = 24 * 60 * 60
 // refusal puts the cluster's own errors into the operator's words.
 func refusal(err error) error {
 	var refused *cluster.RefusedError
+	var unreachable *cluster.UnreachableError
 	switch {
+	case errors.As(err, &unreachable):
+		return &httpapi.RefusedError{
+			Reason: "No member of the cluster could be reached: " + unreachable.Cause.Error(), Blocker: "the addresses, or a firewall between",
+			See: "parley cluster status, at a member", Clear: "the same command with --seed and the cluster address of a member that runs",
+		}
 	case errors.As(err, &refused):
 		return &httpapi.RefusedError{Reason: refused.Reason}
 	case errors.Is(err, cluster.ErrNotInitialised):
 		return &httpapi.RefusedError{
 			Reason: "The node belongs to no cluster yet.", Blocker: "it was neither initialised nor joined",
-			See: "parley cluster status", Clear: "parley cluster init, or parley node join",
+			See: "parley cluster status", Clear: "parley cluster init, or parley node join --token",
 		}
 	default:
 		return err
@@ -79,9 +86,9 @@ func (o *operations) Join(ctx context.Context, r httpapi.JoinRequest) (httpapi.C
 		if err == nil {
 			return o.identity(), nil
 		}
-		wrong = append(wrong, refusal(err))
+		wrong = append(wrong, err)
 	}
-	return httpapi.ClusterIdentity{}, errors.Join(wrong...)
+	return httpapi.ClusterIdentity{}, refusal(errors.Join(wrong...))
 }
 
 func (o *operations) Ready(context.Context) httpapi.Readiness {
@@ -110,6 +117,10 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 		default:
 			readiness.Running++
 		}
+	}
+	if !o.node.TakesPeers() {
+		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf(
+			"the node has had no contact with the meta group's leader for %s: it takes no new sessions of peers", o.node.MetaSilence().Round(time.Second)))
 	}
 	if len(current.Shards()) == 0 {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the shards are not placed yet: that waits for %d nodes", current.ReplicationFactor()))

@@ -16,9 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"parley/cluster"
-	"parley/cluster/pki"
 	"parley/cmd/parley/config"
-	"parley/cmd/parley/keyfile"
 	"parley/httpapi"
 )
 
@@ -29,11 +27,18 @@ const closeMax = 10 * time.Second
 type Server struct {
 	config  config.Config
 	log     *slog.Logger
-	node    *cluster.Node
 	fatal   chan error
 	sockets map[string]net.Listener
-	tasks   []task
-	client  *httpapi.Client
+
+	registry *prometheus.Registry
+	requests *httpapi.RequestMetrics
+	admin    *httpapi.AdminServer
+
+	admitting sync.Mutex    // held while the node is being admitted and opened
+	opened    chan struct{} // closed when node, doors and client are set, which do not change then
+	node      *cluster.Node
+	doors     []task
+	client    *httpapi.Client
 }
 
 // task is something that runs until the context ends.
@@ -42,9 +47,13 @@ type task struct {
 	run  func(context.Context) error
 }
 
-// New opens the node's stores and sockets. Run serves; a Server that is not run must be closed.
+// New opens the sockets, and the node's stores where the node has credentials; one that has none waits for init or join. Run serves; a
+// Server that is not run must be closed.
 func New(c config.Config, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{config: c, log: log, fatal: make(chan error, 1), sockets: make(map[string]net.Listener)}
+	s := &Server{
+		config: c, log: log, fatal: make(chan error, 1), sockets: make(map[string]net.Listener), registry: prometheus.NewRegistry(),
+		opened: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -53,10 +62,16 @@ func New(c config.Config, log *slog.Logger) (_ *Server, err error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	if err := s.openNode(); err != nil {
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.requests, err = httpapi.NewRequestMetrics(s.registry); err != nil {
 		return nil, err
 	}
-	return s, s.openDoors()
+	s.admin = httpapi.NewAdminServer(httpapi.AdminConfig{}, &lobby{s}, s.registry, s.requests, log)
+	admission, known, err := s.admission()
+	if err != nil || !known {
+		return s, err
+	}
+	return s, s.open(admission)
 }
 
 // listen takes the sockets first: a port that is in use is found before anything has begun.
@@ -73,38 +88,8 @@ func (s *Server) listen() error {
 	return nil
 }
 
-func (s *Server) openNode() error {
-	credentials, err := pki.LoadCredentials(s.config.Cluster.Credentials)
-	if err != nil {
-		return fmt.Errorf("cluster.credentials: %w", err)
-	}
-	gossipKey, err := keyfile.Read(s.config.Cluster.GossipKey)
-	if err != nil {
-		return fmt.Errorf("cluster.gossip_key_file: %w", err)
-	}
-	sealKey, err := keyfile.Read(s.config.Cluster.SealKey)
-	if err != nil {
-		return fmt.Errorf("cluster.seal_key_file: %w", err)
-	}
-	s.node, err = cluster.Open(cluster.Config{
-		DataDir: s.config.DataDir, Credentials: credentials,
-		ClusterListen: s.config.Cluster.Listen, ClusterAdvertise: s.config.Cluster.Advertise,
-		GossipListen: s.config.Cluster.Gossip, GossipKey: gossipKey, GossipSeeds: s.config.Cluster.Seeds,
-		LogStore: cluster.LogStore(s.config.Cluster.LogStore), SealKey: sealKey,
-		Log: s.log, Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
-		OnFatal: func(cause error) { s.fatal <- cause },
-	})
-	return err
-}
-
 func (s *Server) openDoors() error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	requests, err := httpapi.NewRequestMetrics(registry)
-	if err != nil {
-		return err
-	}
-	deliveries, err := httpapi.NewDeliveryMetrics(registry)
+	deliveries, err := httpapi.NewDeliveryMetrics(s.registry)
 	if err != nil {
 		return err
 	}
@@ -119,17 +104,15 @@ func (s *Server) openDoors() error {
 	s.client = httpapi.NewClient(httpapi.ClientLimits{}, s.node, s.node, peerCertificates)
 	pulse := httpapi.NewPulse(s.node.OutboxChanged())
 	desk := httpapi.NewDesk(s.node, s.node, s.node, s.client)
-	peer, err := httpapi.NewPeerServer(httpapi.PeerConfig{PublicURL: s.config.Peer.PublicURL}, desk, s.node, peerCertificates, requests, s.log)
+	peer, err := httpapi.NewPeerServer(httpapi.PeerConfig{PublicURL: s.config.Peer.PublicURL}, desk, s.node, s.node, peerCertificates, s.requests, s.log)
 	if err != nil {
 		return err
 	}
-	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, requests, s.log)
-	admin := httpapi.NewAdminServer(httpapi.AdminConfig{}, &operations{s.node}, registry, requests, s.log)
+	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, s.requests, s.log)
 	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{}, s.node, s.node, s.client, pulse, deliveries, s.log)
-	s.tasks = []task{
+	s.doors = []task{
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
 		{"local listener", func(ctx context.Context) error { return local.Serve(ctx, s.sockets["local"]) }},
-		{"admin listener", func(ctx context.Context) error { return admin.Serve(ctx, s.sockets["admin"]) }},
 		{"pulse", func(ctx context.Context) error { pulse.Run(ctx); return nil }},
 		{"deliverer", func(ctx context.Context) error { deliverer.Run(ctx); return nil }},
 	}
@@ -164,10 +147,12 @@ func certificates(l config.Listener) (httpapi.Certificates, error) {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.log.Info("serving", "node", s.node.ID(), "domain", s.config.Domain, "peer", s.config.Peer.Listen, "local", s.config.Local.Listen,
-		"admin", s.config.Admin.Listen, "cluster", s.node.ClusterAddr())
-	ended := make(chan error, len(s.tasks))
-	for _, t := range s.tasks {
+	tasks := []task{
+		{"admin listener", func(ctx context.Context) error { return s.admin.Serve(ctx, s.sockets["admin"]) }},
+		{"node", s.serveDoors},
+	}
+	ended := make(chan error, len(tasks))
+	for _, t := range tasks {
 		go func() {
 			err := t.run(ctx)
 			if err != nil {
@@ -177,7 +162,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}()
 	}
 	var cause error
-	running := len(s.tasks)
+	running := len(tasks)
 	select {
 	case <-ctx.Done():
 		s.log.Info("stopping")
@@ -193,8 +178,44 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(cause, s.Close())
 }
 
-// Close releases what New took.
+// serveDoors serves all that needs the node, once there is one. It ends with the context, or when one of the doors does.
+func (s *Server) serveDoors(ctx context.Context) error {
+	select {
+	case <-s.opened:
+	default:
+		s.log.Info("waiting for 'parley cluster init' or 'parley node join --token'", "admin", s.config.Admin.Listen)
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	s.log.Info("serving", "node", s.node.ID(), "domain", s.config.Domain, "peer", s.config.Peer.Listen, "local", s.config.Local.Listen,
+		"admin", s.config.Admin.Listen, "cluster", s.node.ClusterAddr())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(s.doors))
+	for _, t := range s.doors {
+		go func() {
+			err := t.run(ctx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", t.name, err)
+			}
+			ended <- err
+			cancel()
+		}()
+	}
+	var wrong []error
+	for range s.doors {
+		wrong = append(wrong, <-ended)
+	}
+	return errors.Join(wrong...)
+}
+
+// Close releases what New took, and what was opened since.
 func (s *Server) Close() error {
+	s.admitting.Lock()
+	defer s.admitting.Unlock()
 	var wrong []error
 	if s.client != nil {
 		s.client.Close()

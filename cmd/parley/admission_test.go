@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"parley/cluster/pki"
+	"parley/cmd/parley/adminclient"
+	"parley/cmd/parley/keyfile"
+	"parley/httpapi"
+	"parley/mimi"
+)
+
+// The README's way: init on one, invite, join on the others, with nothing but a seal key on each.
+func TestInitInviteJoin(t *testing.T) {
+	shared := t.TempDir()
+	if err := keyfile.New(filepath.Join(shared, "seal.key")); err != nil {
+		t.Fatal(err)
+	}
+	web, err := pki.NewWebCA("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := web.IssueServer(time.Hour, "a.example", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pair.Save(filepath.Join(shared, "web.pem"), filepath.Join(shared, "web.key")); err != nil {
+		t.Fatal(err)
+	}
+	first, second := startProgram(t, shared, "n1"), startProgram(t, shared, "n2")
+	if _, err := first.Status(t.Context()); err != nil {
+		t.Errorf("status without a node: %v", err)
+	}
+	if _, err := first.Invite(t.Context(), httpapi.InviteRequest{}); statusOf(err) != 409 {
+		t.Errorf("an invitation before init: %v", err)
+	}
+	if _, err := first.CreateToken(t.Context(), httpapi.TokenRequest{Name: "x", Scopes: []string{"admin"}}); statusOf(err) != 409 {
+		t.Errorf("a bearer token before init: %v", err)
+	}
+	domain, err := mimi.ParseProvider("a.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := httpapi.InitRequest{Domains: []mimi.Provider{domain}, Shards: 1, Replicas: 2}
+	for range 2 {
+		if identity, err := first.Init(t.Context(), init); err != nil || identity.Node != "n1" {
+			t.Fatalf("init: %+v, %v", identity, err)
+		}
+	}
+	if _, err := second.Join(t.Context(), httpapi.JoinRequest{Seeds: []string{"127.0.0.1:1"}}); statusOf(err) != 409 {
+		t.Errorf("a join with a seed alone: %v", err)
+	}
+	if _, err := second.Join(t.Context(), httpapi.JoinRequest{Token: "parley-join-x"}); statusOf(err) != 400 {
+		t.Errorf("a join with a spoiled token: %v", err)
+	}
+	invitation, err := first.Invite(t.Context(), httpapi.InviteRequest{Node: "n2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if identity, err := second.Join(t.Context(), httpapi.JoinRequest{Token: invitation.Token}); err != nil || identity.Node != "n2" {
+			t.Fatalf("join: %+v, %v", identity, err)
+		}
+	}
+	soon(t, "both nodes serve", func() error {
+		for _, node := range []*adminclient.Client{first, second} {
+			if readiness, err := node.Ready(t.Context()); err != nil || !readiness.Ready {
+				return fmt.Errorf("%+v, %w", readiness, err)
+			}
+		}
+		return nil
+	})
+	certificates, err := second.Certificates(t.Context())
+	if err != nil || len(certificates) != 2 || certificates[1].Node != "n2" {
+		t.Errorf("certificates: %+v, %v", certificates, err)
+	}
+	if ring, err := second.Keyring(t.Context()); err != nil || len(ring.Keys) != 1 || len(ring.Keys[0].Nodes) != 2 {
+		t.Errorf("keyring: %+v, %v", ring, err)
+	}
+	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
+		if code := run(t.Context(), append(arguments, "--admin", first.Address())); code != exitOK {
+			t.Errorf("%v: exit code %d", arguments, code)
+		}
+	}
+}
+
+func statusOf(err error) int {
+	if failure, ok := err.(*adminclient.Error); ok {
+		return failure.Status
+	}
+	return 0
+}
+
+// startProgram runs `parley serve` for a node that has no credentials.
+func startProgram(t *testing.T, shared, id string) *adminclient.Client {
+	t.Helper()
+	address := make(map[string]string)
+	var sockets []net.Listener
+	for _, name := range []string{"cluster", "gossip", "peer", "local", "admin"} {
+		socket, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address[name] = socket.Addr().String()
+		sockets = append(sockets, socket) // all are taken before any is given back, so that none is given twice
+	}
+	text := fmt.Sprintf(`
+domain = "a.example"
+data_dir = "%[1]s/data-%[2]s"
+[cluster]
+listen = "%[3]s"
+gossip = "%[4]s"
+seal_key_file = "%[1]s/seal.key"
+[peer]
+listen = "%[5]s"
+cert_file = "%[1]s/web.pem"
+key_file = "%[1]s/web.key"
+[local]
+listen = "%[6]s"
+cert_file = "%[1]s/web.pem"
+key_file = "%[1]s/web.key"
+[admin]
+listen = "%[7]s"
+`, shared, id, address["cluster"], address["gossip"], address["peer"], address["local"], address["admin"])
+	path := filepath.Join(shared, id+".toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	program := exec.Command(executable, "serve", "--config", path)
+	program.Stderr = &log
+	t.Cleanup(func() {
+		if program.Process == nil {
+			return
+		}
+		_ = program.Process.Signal(syscall.SIGTERM)
+		if err := program.Wait(); err != nil || t.Failed() {
+			t.Errorf("%s: %v\n%s", id, err, log.String())
+		}
+		if strings.Contains(log.String(), "PRIVATE") {
+			t.Errorf("%s logs a secret", id)
+		}
+	})
+	client := adminclient.New("http://" + address["admin"])
+	for _, socket := range sockets {
+		_ = socket.Close() // the program binds it in a moment
+	}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the admin listener answers", func() error { _, err := client.Status(t.Context()); return err })
+	return client
+}
+
+func soon(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("in vain: %s: %v", what, err)
+		}
+	}
+}

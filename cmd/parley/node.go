@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"parley/httpapi"
+)
+
+func newNode() *cobra.Command {
+	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster"}
+	command.AddCommand(newNodeInvite(), newNodeJoin())
+	return command
+}
+
+func newNodeInvite() *cobra.Command {
+	var o operation
+	var request httpapi.InviteRequest
+	var ttl time.Duration
+	command := &cobra.Command{
+		Use:   "invite [--id NODE]",
+		Short: "Make a token with which one node can join; it is shown this once",
+		Long: "Run it at a member, and 'parley node join --token' at the node that is to come. The token is good once. Made for the\n" +
+			"ID of a member, it gives that member another certificate, for instance after 'parley certs revoke'.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			request.TTLSeconds = int((ttl + time.Second - 1) / time.Second)
+			invitation, err := o.client().Invite(command.Context(), request)
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), invitation, func(w *tabwriter.Writer) { fmt.Fprintln(w, invitation.Token) })
+		},
+	}
+	command.Flags().StringVar(&request.Node, "id", "", "the only node that may use it; empty lets the node choose an ID that is free")
+	command.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is good for, at most 7 days")
+	return o.flags(command)
+}
+
+func newNodeJoin() *cobra.Command {
+	var o operation
+	var request httpapi.JoinRequest
+	command := &cobra.Command{
+		Use:   "join --token TOKEN | --seed HOST:PORT",
+		Short: "Bring this node into a cluster; safe to repeat",
+		Long: "With a token, a node that was given no credentials makes its key, checks the member that it reaches by the fingerprint in\n" +
+			"the token, and gets its certificate. A node with configured credentials needs a seed alone.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if request.Token == "" && len(request.Seeds) == 0 {
+				return &codedError{exitUsage, errors.New("--token or --seed is needed")}
+			}
+			if request.Token == "-" {
+				text, err := io.ReadAll(io.LimitReader(command.InOrStdin(), 64<<10))
+				if err != nil {
+					return err
+				}
+				request.Token = string(text)
+			}
+			identity, err := o.client().Join(command.Context(), request)
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), identity, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "node %s belongs to cluster %s\n", identity.Node, identity.ClusterID)
+			})
+		},
+	}
+	command.Flags().StringVar(&request.Token, "token", "", "of 'parley node invite'; - reads it from standard input")
+	command.Flags().StringVar(&request.Node, "id", "", "this node's ID, for ever, where the token is for any node")
+	command.Flags().StringSliceVar(&request.Seeds, "seed", nil, "cluster address of a member (repeatable); a token has some of its own")
+	return o.flags(command)
+}

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"parley/httpapi"
+)
+
+func (o *operations) Invite(ctx context.Context, r httpapi.InviteRequest) (httpapi.Invitation, error) {
+	token, err := o.node.Invite(ctx, r.Node, time.Duration(r.TTLSeconds)*time.Second)
+	if err != nil {
+		return httpapi.Invitation{}, refusal(err)
+	}
+	return httpapi.Invitation{Token: token.String()}, nil
+}
+
+func (o *operations) Certificates(context.Context) ([]httpapi.CertificateEntry, error) {
+	current := o.node.Map()
+	var entries []httpapi.CertificateEntry
+	for _, c := range current.Certificates() {
+		entries = append(entries, httpapi.CertificateEntry{
+			Serial: hex.EncodeToString(c.Serial), Node: c.Node, NotAfter: time.UnixMilli(int64(c.NotAfter)).UTC(), Barred: current.Barred(c.Node, c.Serial),
+		})
+	}
+	slices.SortFunc(entries, func(a, b httpapi.CertificateEntry) int {
+		if a.Node != b.Node {
+			return cmp.Compare(a.Node, b.Node)
+		}
+		return a.NotAfter.Compare(b.NotAfter)
+	})
+	return entries, nil
+}
+
+func (o *operations) RevokeCertificates(ctx context.Context, node string) error {
+	defer o.settle(ctx)
+	return refusal(o.node.RevokeCertificates(ctx, node))
+}
+
+func (o *operations) Keyring(ctx context.Context) (httpapi.Keyring, error) {
+	seen, err := o.node.Keyring(ctx)
+	if err != nil {
+		return httpapi.Keyring{}, refusal(err)
+	}
+	ring := httpapi.Keyring{Keys: []httpapi.KeyringKey{}, Waits: seen.Waits}
+	for _, key := range seen.Keys {
+		entry := httpapi.KeyringKey{ID: key.ID, Primary: key.Primary, Nodes: []string{}}
+		for node, keys := range seen.Nodes {
+			if slices.Contains(keys, key.ID) {
+				entry.Nodes = append(entry.Nodes, node)
+			}
+		}
+		slices.Sort(entry.Nodes)
+		ring.Keys = append(ring.Keys, entry)
+	}
+	return ring, nil
+}
+
+func (o *operations) RotateKeyring(ctx context.Context) error {
+	return refusal(o.node.RotateGossipKey(ctx))
+}
+
+func (o *operations) Reseal(ctx context.Context) (httpapi.ResealReport, error) {
+	secrets, err := o.node.Reseal(ctx)
+	return httpapi.ResealReport{Secrets: secrets}, refusal(err)
+}

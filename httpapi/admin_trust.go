@@ -1,0 +1,70 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/mls"
+)
+
+// invite is POST /v1/node/invite. Its answer alone has the token.
+func (s *AdminServer) invite(c echo.Context) error {
+	var r InviteRequest
+	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
+		return err
+	}
+	if r.TTLSeconds < 0 {
+		return &mls.MalformedError{Field: "ttlSeconds", Reason: "it is negative"}
+	}
+	invitation, err := s.admin.Invite(c.Request().Context(), r)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSON(http.StatusCreated, invitation)
+}
+
+type certificateList struct {
+	Certificates []CertificateEntry `json:"certificates"`
+}
+
+func (s *AdminServer) listCertificates(c echo.Context) error {
+	certificates, err := s.admin.Certificates(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, certificateList{append([]CertificateEntry{}, certificates...)})
+}
+
+// revokeCertificates is DELETE /v1/nodes/{node}/certificates.
+func (s *AdminServer) revokeCertificates(c echo.Context) error {
+	if err := s.admin.RevokeCertificates(c.Request().Context(), c.Param("node")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func (s *AdminServer) keyring(c echo.Context) error {
+	ring, err := s.admin.Keyring(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, ring)
+}
+
+// rotateKeyring is POST /v1/keyring/rotate: 202, since the steps go on by themselves.
+func (s *AdminServer) rotateKeyring(c echo.Context) error {
+	if err := s.admin.RotateKeyring(c.Request().Context()); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusAccepted)
+}
+
+func (s *AdminServer) reseal(c echo.Context) error {
+	report, err := s.admin.Reseal(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, report)
+}
