@@ -64,12 +64,16 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 	if err := s.dir.MakeDir(stagingName); err != nil {
 		return nil, err
 	}
-	state := storage.StateOptions{OnFatal: fatal, Logger: quiet(config.Log), FS: config.Disk.FS}
+	state := storage.StateOptions{
+		OnFatal: fatal, OnCorrupt: s.corrupt, OnDamage: s.damaged, Logger: quiet(config.Log), FS: config.Disk.FS,
+	}
 	if s.state, err = storage.OpenState(s.dir.StatePath(), state); err != nil {
 		return nil, err
 	}
 	if s.kind == PebbleLogs {
-		logs := storage.LogOptions{OnFatal: fatal, OnCorrupt: s.corrupt, Logger: quiet(config.Log), FS: config.Disk.FS}
+		logs := storage.LogOptions{
+			OnFatal: fatal, OnCorrupt: s.corrupt, OnDamage: s.damaged, Logger: quiet(config.Log), FS: config.Disk.FS,
+		}
 		s.logs, err = storage.OpenLog(s.dir.LogPath(), logs)
 	}
 	return s, err
@@ -96,11 +100,17 @@ func (s *stores) staging() string { return filepath.Join(s.dir.Path(), stagingNa
 
 const stagingName = "staging"
 
-// corrupt ends the node because a log record is not what was written, and keeps the group from starting again: to truncate
-// its log and rejoin would break the promises that its votes made.
-func (s *stores) corrupt(group uint32, cause error) {
-	err := s.dir.WriteFile(quarantineFile(group), []byte(cause.Error()+"\n"))
-	s.fatal(errors.Join(fmt.Errorf("the log of group %d: %w", group, cause), err))
+// corrupt ends the node because something of a group's log or state is not what was written, and keeps the group from starting again: to
+// truncate its log and rejoin would break the promises that its votes made, and to answer from its state would be to invent.
+func (s *stores) corrupt(group uint32, cause error) { s.damaged([]uint32{group}, cause) }
+
+// damaged is corrupt for several groups: every mark is durable before the node ends.
+func (s *stores) damaged(groups []uint32, cause error) {
+	err := fmt.Errorf("what is stored of groups %v: %w", groups, cause)
+	for _, group := range groups {
+		err = errors.Join(err, s.dir.MakeGroup(group), s.dir.WriteFile(quarantineFile(group), []byte(cause.Error()+"\n")))
+	}
+	s.fatal(err)
 }
 
 // quarantineFile is the path of a group's quarantine below the node's directory.
@@ -199,6 +209,12 @@ func (g groupStores) check() error {
 		}
 	}
 	manifests, err := g.snapshots.List()
+	if errors.Is(err, storage.ErrCorrupt) { // the entries that it stood for may be in no log any more
+		if err := g.dir.WriteFile(quarantineFile(g.id), []byte(err.Error()+"\n")); err != nil {
+			return err
+		}
+		return &quarantine{err.Error()}
+	}
 	if err != nil {
 		return err
 	}

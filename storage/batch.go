@@ -44,7 +44,7 @@ func (b *Batch) Get(key []byte) ([]byte, error) {
 	b.key = userKey(b.key[:0], b.group.id, key)
 	value, err := get(b.batch, b.key)
 	if err != nil {
-		return nil, err
+		return nil, b.group.unreadable(err)
 	}
 	return value, b.group.still(b.generation)
 }

@@ -217,23 +217,30 @@ func (g *GroupLog) Check(ctx context.Context) error {
 	return nil
 }
 
+// destroy leaves nothing of the log, and no tombstone or one. The tombstone is durable before the log goes, or is lifted after it went.
 func (g *GroupLog) destroy(tombstone bool) error {
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	if err := g.engine.usable(); err != nil {
 		return err
 	}
-	batch := g.engine.db.NewBatch()
-	err := batch.DeleteRange(groupPrefix(g.id), groupEnd(g.id), nil)
+	operation := fmt.Sprintf("destroy the log of group %d", g.id)
+	mark := engineKey(engineTombstone, g.id)
 	if tombstone {
-		err = errors.Join(err, batch.Set(engineKey(engineTombstone, g.id), nil, nil))
 		g.tombstoned.Store(true)
-	}
-	if err != nil {
-		return errors.Join(wrap("destroy", err), batch.Close())
+		if err := g.engine.stop.do(operation, g.engine.writeLimit, func() error { return g.engine.db.Set(mark, nil, pebble.Sync) }); err != nil {
+			return err
+		}
 	}
 	g.bounds.set(0, 0)
-	return g.engine.commit(fmt.Sprintf("destroy the log of group %d", g.id), batch)
+	if err := g.engine.excise(operation, g.id); err != nil || tombstone {
+		return err
+	}
+	err := g.engine.stop.do(operation, g.engine.writeLimit, func() error { return g.engine.db.Delete(mark, pebble.Sync) })
+	if err == nil {
+		g.tombstoned.Store(false)
+	}
+	return err
 }
 
 // span gives the bounds and their version, read from the database at the first use.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (g *GroupState) readIndex(name byte) (uint64, error) {
 	}
 	index, err := readIndex(g.engine.db, g.id, name)
 	if err != nil {
-		return 0, err
+		return 0, g.unreadable(err)
 	}
 	return index, g.still(generation)
 }
@@ -70,6 +71,14 @@ func (g *GroupState) still(generation uint64) error {
 	return nil
 }
 
+// unreadable passes a reader's error on; of damage OnCorrupt hears.
+func (g *GroupState) unreadable(err error) error {
+	if errors.Is(err, ErrCorrupt) {
+		g.engine.onCorrupt(g.id, err)
+	}
+	return err
+}
+
 // NewBatch begins a batch of writes. It must be closed, committed or not. While the group is being restored every use of the
 // batch answers ErrRestoring.
 func (g *GroupState) NewBatch() *Batch {
@@ -85,10 +94,26 @@ func (g *GroupState) View() (*View, error) {
 	}
 	view := &View{group: g, generation: generation, snapshot: g.engine.db.NewSnapshot()}
 	view.applied, err = readIndex(view.snapshot, g.id, metaApplied)
-	if err := errors.Join(err, g.still(generation)); err != nil {
+	if err := errors.Join(g.unreadable(err), g.still(generation)); err != nil {
 		return nil, errors.Join(err, view.Close())
 	}
 	return view, nil
+}
+
+// Check reads every key of the group and says whether all of it reads back as it was written; ErrCorrupt if not. seen, where it is not
+// nil, is called for each of the group's own keys.
+func (g *GroupState) Check(ctx context.Context, seen func()) (err error) {
+	view, err := g.View()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	return view.Scan(nil, nil, func(_, _ []byte) (bool, error) {
+		if seen != nil {
+			seen()
+		}
+		return true, ctx.Err()
+	})
 }
 
 // Destroy deletes everything of the group, marks included, durably. Open views and batches of it become useless.
@@ -101,9 +126,7 @@ func (g *GroupState) Destroy() error {
 		return err
 	}
 	g.generation.Add(1)
-	err := g.engine.stop.do(fmt.Sprintf("destroy the state of group %d", g.id), 0, func() error {
-		return g.engine.db.DeleteRange(groupPrefix(g.id), groupEnd(g.id), pebble.Sync)
-	})
+	err := g.engine.excise(fmt.Sprintf("destroy the state of group %d", g.id), g.id)
 	if err == nil {
 		g.restoring.Store(false)
 	}

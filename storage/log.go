@@ -21,6 +21,9 @@ type LogOptions struct {
 	// gets ErrCorrupt too, but raft keeps that to itself. It must not block.
 	OnCorrupt func(group uint32, err error)
 
+	// OnDamage is called, in the background and once, when a table does not read back, with the groups whose entries that concerns.
+	OnDamage func(groups []uint32, err error)
+
 	WriteLimit    time.Duration // 10 s: a synced write that takes longer is a failure
 	FS            vfs.FS        // the operating system's
 	Logger        *slog.Logger  // none
@@ -48,7 +51,7 @@ type LogEngine struct {
 // OpenLog opens or makes the log engine in dir. A damaged database gives ErrCorrupt.
 func OpenLog(dir string, opts LogOptions) (*LogEngine, error) {
 	inner, err := openEngine(dir, engineOptions{
-		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal,
+		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
 		cacheBytes:    orDefault(opts.CacheBytes, defaultLogCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultLogMemTableBytes),
 		// Entries are mostly ciphertext and live for minutes.
@@ -92,7 +95,7 @@ func (e *LogEngine) Groups() ([]uint32, error) {
 	return groupsIn(e.db)
 }
 
-// Destroy deletes a group's whole log, durably. Raft must no longer run on it.
+// Destroy deletes a group's whole log, durably, damaged or not, and lifts its tombstone. Raft must no longer run on it.
 func (e *LogEngine) Destroy(group uint32) error {
 	return e.Group(group).destroy(false)
 }

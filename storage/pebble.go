@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +23,7 @@ type engineOptions struct {
 	cacheBytes    int64
 	memTableBytes int64
 	onFatal       func(error)
+	onDamage      func(groups []uint32, err error) // nil: nobody asks
 	uncompressed  bool
 }
 
@@ -27,7 +31,15 @@ type engineOptions struct {
 type engine struct {
 	db   *pebble.DB
 	fs   vfs.FS
+	log  *slog.Logger
 	stop *failStop
+
+	onDamage    func(groups []uint32, err error)
+	attributing atomic.Bool     // tableDamaged has begun
+	opened      chan struct{}   // closed when db is set or never will be
+	life        context.Context // ends when the engine closes
+	end         context.CancelFunc
+	background  sync.WaitGroup
 
 	closing   sync.Once
 	closed    atomic.Bool
@@ -46,7 +58,11 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	if opts.logger == nil {
 		opts.logger = slog.New(slog.DiscardHandler)
 	}
-	e := &engine{stop: &failStop{onFatal: opts.onFatal}, fs: opts.fs}
+	e := &engine{
+		stop: &failStop{onFatal: opts.onFatal}, fs: opts.fs, log: opts.logger, onDamage: opts.onDamage, opened: make(chan struct{}),
+	}
+	e.life, e.end = context.WithCancel(context.Background())
+	defer close(e.opened)
 	if e.fs == nil {
 		e.fs = vfs.Default
 	}
@@ -56,15 +72,49 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	if err := checkWAL(e.fs, dir); err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(dir, pebbleOptions(opts, e.stop))
+	options := pebbleOptions(opts, e.stop)
+	options.EventListener.DataCorruption = e.tableDamaged
+	ledger, err := openLedger(e.fs, dir)
 	if err != nil {
-		return nil, wrap("open "+dir, err)
+		return nil, err
+	}
+	if options.FS == nil {
+		options.WithFSDefaults()
+	}
+	ledger.FS, options.FS = options.FS, ledger
+	var db *pebble.DB
+	// Pebble panics at some damage, such as a manifest that names a table twice.
+	err = recovered(func() (err error) {
+		db, err = pebble.Open(dir, options)
+		return err
+	})
+	if err != nil {
+		return nil, unopened(dir, err)
 	}
 	e.db = db
 	if err := errors.Join(e.checkFormat(), e.stop.check()); err != nil {
+		e.end()
 		return nil, errors.Join(err, db.Close())
 	}
 	return e, nil
+}
+
+// unopened sorts the error of a database that did not open. Once the ledger is satisfied, a file that is not there is damage too.
+func unopened(dir string, err error) error {
+	damaged := errors.Is(err, fs.ErrNotExist) || slices.ContainsFunc(damagePhrases, func(phrase string) bool {
+		return strings.Contains(err.Error(), phrase)
+	})
+	if damaged && !errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("open %s: %w: %w", dir, ErrCorrupt, err)
+	}
+	return wrap("open "+dir, err)
+}
+
+// damagePhrases are how Pebble v2.1.7 speaks of damage that it does not mark as such: a table of another size, a marker that is gone,
+// OPTIONS that are not the ones it wrote. An error of the disk is none of them and may pass.
+var damagePhrases = []string{
+	"object size mismatch", "already exists and is not pristine", "!= comparer name from options", "!= merger name from options",
+	"invalid key=value syntax", "invalid section", "unknown section", "unknown option", "error parsing",
 }
 
 func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
@@ -80,9 +130,7 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 		MaxOpenFiles:                256,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { opts.logger.Error("pebble: background work failed", "error", err) },
-			// Not fatal by itself: whoever reads the damaged block gets ErrCorrupt.
-			DataCorruption: func(info pebble.DataCorruptionInfo) { opts.logger.Error("pebble: corruption", "what", info.String()) },
-			DiskSlow:       func(info pebble.DiskSlowInfo) { opts.logger.Warn("pebble: slow disk", "what", info.String()) },
+			DiskSlow:        func(info pebble.DiskSlowInfo) { opts.logger.Warn("pebble: slow disk", "what", info.String()) },
 			WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 				opts.logger.Warn("pebble: writes stall", "reason", info.Reason)
 			},
@@ -134,6 +182,8 @@ func (e *engine) usable() error {
 func (e *engine) close() error {
 	e.closing.Do(func() {
 		e.closed.Store(true)
+		e.end()
+		e.background.Wait()
 		if e.stop.check() == nil {
 			e.closedErr = wrap("close", e.db.Close())
 		}

@@ -18,6 +18,13 @@ type StateOptions struct {
 	// the process; where it returns, the engine answers ErrFailed from then on.
 	OnFatal func(error)
 
+	// OnCorrupt is called, in the reader's goroutine, with each read of a group that does not give what was written. The reader gets
+	// ErrCorrupt too. It must not block for long.
+	OnCorrupt func(group uint32, err error)
+
+	// OnDamage is called, in the background and once, when a table does not read back, with the groups whose data that concerns.
+	OnDamage func(groups []uint32, err error)
+
 	FS            vfs.FS       // the operating system's
 	Logger        *slog.Logger // none
 	CacheBytes    int64        // 16 MiB
@@ -34,6 +41,7 @@ const (
 // Safe for concurrent use.
 type StateEngine struct {
 	*engine
+	onCorrupt func(group uint32, err error)
 	ingestDir string // sorted tables of a restore under way; whatever is in it at open is left over from a crash
 
 	mu     sync.Mutex // owns groups
@@ -44,14 +52,17 @@ type StateEngine struct {
 // A damaged database gives ErrCorrupt.
 func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 	inner, err := openEngine(filepath.Join(dir, "db"), engineOptions{
-		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal,
+		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
 		cacheBytes:    orDefault(opts.CacheBytes, defaultCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultStateMemTableBytes),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", err)
 	}
-	e := &StateEngine{engine: inner, ingestDir: filepath.Join(dir, "ingest"), groups: make(map[uint32]*GroupState)}
+	e := &StateEngine{engine: inner, onCorrupt: opts.OnCorrupt, ingestDir: filepath.Join(dir, "ingest"), groups: make(map[uint32]*GroupState)}
+	if e.onCorrupt == nil {
+		e.onCorrupt = func(uint32, error) {}
+	}
 	if err := errors.Join(e.fs.RemoveAll(e.ingestDir), e.findRestoring()); err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", errors.Join(err, e.close()))
 	}

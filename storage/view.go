@@ -36,7 +36,7 @@ func (v *View) Get(key []byte) ([]byte, error) {
 	full := userKey(make([]byte, 0, userKeyPrefixBytes+len(key)), v.group.id, key)
 	value, err := get(v.snapshot, full)
 	if err != nil {
-		return nil, err
+		return nil, v.group.unreadable(err)
 	}
 	return value, v.group.still(v.generation)
 }
@@ -69,7 +69,7 @@ func (g *GroupState) scan(from pebble.Reader, generation uint64, lower, upper []
 	}
 	iter, err := from.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
-		return wrap("scan", err)
+		return g.unreadable(wrap("scan", err))
 	}
 	defer func() { err = errors.Join(err, wrap("scan", iter.Close())) }()
 	if err := g.still(generation); err != nil {
@@ -78,11 +78,11 @@ func (g *GroupState) scan(from pebble.Reader, generation uint64, lower, upper []
 	for found := iter.First(); found; found = iter.Next() {
 		value, err := iter.ValueAndErr()
 		if err != nil {
-			return wrap("scan", err)
+			return g.unreadable(wrap("scan", err))
 		}
 		if more, err := visit(iter.Key()[userKeyPrefixBytes:], value); err != nil || !more {
 			return err
 		}
 	}
-	return wrap("scan", iter.Error())
+	return g.unreadable(wrap("scan", iter.Error()))
 }

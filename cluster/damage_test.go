@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"parley/storage"
+)
+
+// TestDamageIsMarkedBeforeTheNodeEnds: whatever ends the process in OnFatal, the groups are held back at the next start.
+func TestDamageIsMarkedBeforeTheNodeEnds(t *testing.T) {
+	dir, err := storage.OpenDir(nil, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	ended := false
+	s := &stores{dir: dir, log: slog.New(slog.DiscardHandler)}
+	s.fatal = func(cause error) {
+		ended = errors.Is(cause, storage.ErrCorrupt)
+		for _, group := range []uint32{3, 9} {
+			var held *quarantine
+			if err := (groupStores{id: group, dir: dir}).check(); !errors.As(err, &held) {
+				t.Errorf("group %d is not held back when the node ends: %v", group, err)
+			}
+		}
+	}
+	s.damaged([]uint32{3, 9}, storage.ErrCorrupt)
+	if !ended {
+		t.Error("the node goes on with damaged data")
+	}
+}
+
+// TestDamagedSnapshotHoldsTheReplicaBack, for good: also once the file is gone.
+func TestDamagedSnapshotHoldsTheReplicaBack(t *testing.T) {
+	m, _ := countingMachine(t)
+	dir, err := storage.OpenDir(nil, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := dir.MakeGroup(7); err != nil {
+		t.Fatal(err)
+	}
+	snapshots, err := storage.OpenSnapshots(nil, dir.SnapshotsPath(7), snapshotsKept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir.SnapshotsPath(7), "1.snapshot")
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := groupStores{id: 7, dir: dir, state: m.state, snapshots: snapshots, log: raft.NewInmemStore()}
+	for _, when := range []string{"at the first start", "at the second"} {
+		var held *quarantine
+		if err := g.check(); !errors.As(err, &held) {
+			t.Errorf("%s: %v", when, err)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
