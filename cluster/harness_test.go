@@ -36,6 +36,7 @@ func newTestCluster(t testing.TB, tune func(*Config)) *testCluster {
 		t.Fatal(err)
 	}
 	c := &testCluster{t: t, ca: ca, tune: tune, configs: make(map[string]Config), nodes: make(map[string]*Node)}
+	t.TempDir() // the first one registers the removal of all; it must come after the nodes have stopped
 	t.Cleanup(c.stopAll)
 	return c
 }
