@@ -40,6 +40,9 @@ type group struct {
 	callsMu sync.Mutex // guards closing, and calls.Add against calls.Wait
 	closing bool
 
+	spoiled   spoilage
+	onSpoiled func() // wakes who opens the replica again
+
 	leadership leadership
 	candidacy  candidacy
 
@@ -60,7 +63,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 			return nil, err
 		}
 	}
-	g := &group{id: m.group, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{})}
+	g := &group{id: m.group, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{}), onSpoiled: n.wakeSupervisor}
 	m.grown = g.grew
 	applied, err := m.state.Applied()
 	if err != nil {
@@ -73,6 +76,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	m.running = true
 	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
 		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
+		Installed: g.installed,
 	})
 	if err != nil {
 		return nil, err
@@ -146,7 +150,7 @@ func (g *group) apply(entry []byte) (response any, err error) {
 	g.calls.Add(1)
 	g.callsMu.Unlock()
 	defer g.calls.Done()
-	future := g.raft.Apply(entry, enqueueTimeout)
+	future := g.Apply(entry, enqueueTimeout)
 	if err := future.Error(); err != nil {
 		return nil, err
 	}

@@ -45,6 +45,7 @@ type Node struct {
 	metaWatch metaWatch // of tend's goroutine
 
 	outboxChanged chan struct{} // capacity 1
+	spoiled       chan struct{} // capacity 1: a replica has to be opened again
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
@@ -71,7 +72,7 @@ func Open(config Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
-		outboxChanged: make(chan struct{}, 1), opened: time.Now(),
+		outboxChanged: make(chan struct{}, 1), spoiled: make(chan struct{}, 1), opened: time.Now(),
 		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
@@ -266,16 +267,26 @@ func (n *Node) call(ctx context.Context, to, method string, payload []byte) (ans
 	return answer, err == nil || !errors.Is(err, transport.ErrNotSent), err
 }
 
+// wakeSupervisor tells supervise that a replica has to be opened again.
+func (n *Node) wakeSupervisor() {
+	select {
+	case n.spoiled <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
 // supervise starts the replicas that the map gives this node.
 func (n *Node) supervise() {
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
 		current, changed := n.meta.watch()
+		n.reopenSpoiled()
 		n.startReplicas(current)
 		select {
 		case <-n.life.Done():
 			return
+		case <-n.spoiled:
 		case <-changed:
 		case <-retry.C:
 		}

@@ -61,7 +61,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	if r.group, err = n.openGroup(m, stores, birth(place)); err != nil {
 		return nil, errors.Join(err, stores.close())
 	}
-	r.proposer = newProposer(r.raft, r.time)
+	r.proposer = newProposer(r.group, r.time)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go r.tend(ctx)

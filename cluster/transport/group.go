@@ -26,6 +26,10 @@ type GroupOptions struct {
 	StageTimeout time.Duration // of a whole InstallSnapshot, staging included, at both ends; default 24 h: a Stage ends by itself when nothing comes
 	RPCsInFlight int           // AppendEntries on their way to one peer; default 2
 
+	// Installed is told of a snapshot that raft has installed, before its leader is; with an error the leader gets that, and offers the
+	// snapshot again. nil for nobody.
+	Installed func(index uint64) error
+
 	// Lost is told of a peer whose last stream to this node's replica has ended, as all do when its process dies. It must not block,
 	// and is not called once Close has returned. nil for nobody.
 	Lost func(peer string)

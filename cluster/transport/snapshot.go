@@ -94,7 +94,24 @@ func (g *GroupTransport) stageAndPass(rpc raft.RPC, req *raft.InstallSnapshotReq
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	rpc.Reader = bytes.NewReader(manifest)
-	g.pass(rpc)
+	return g.hand(rpc, req, manifest)
+}
+
+// hand gives raft a snapshot that is staged, and waits until it is installed.
+func (g *GroupTransport) hand(rpc raft.RPC, req *raft.InstallSnapshotRequest, manifest []byte) error {
+	answered := make(chan raft.RPCResponse, 1)
+	g.pass(raft.RPC{Command: rpc.Command, Reader: bytes.NewReader(manifest), RespChan: answered})
+	var answer raft.RPCResponse
+	select {
+	case answer = <-answered:
+	case <-g.life.Done():
+		return ErrClosed
+	}
+	if response, ok := answer.Response.(*raft.InstallSnapshotResponse); ok && answer.Error == nil && response.Success && g.opts.Installed != nil {
+		if err := g.opts.Installed(req.LastLogIndex); err != nil {
+			return err
+		}
+	}
+	rpc.Respond(answer.Response, answer.Error)
 	return nil
 }
