@@ -28,6 +28,8 @@ type Config struct {
 	GossipSeeds  []string // gossip addresses of other nodes; may be empty
 	GossipQuick  bool     // short intervals, for nodes on one machine
 
+	DiskReserve uint64 // bytes to keep free on DataDir's disk; below it the node leads nothing. 0: 1 GiB
+
 	// StateRate bounds the bytes a second that this node reads and sends for replicas elsewhere that lack a state; 0: 64 MiB.
 	StateRate uint64
 

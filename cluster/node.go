@@ -35,6 +35,7 @@ type Node struct {
 	gossip Gossip
 	meta   *metaReplica
 
+	disk      diskWatch
 	deaths    *deathWatch
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
@@ -102,6 +103,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.startReplicas(n.Map())
 	n.background.Go(n.supervise)
 	n.background.Go(n.tend)
+	n.background.Go(n.watchDisk)
 	n.background.Go(n.heedMap)
 	n.background.Go(n.tendTrust)
 	n.background.Go(n.meetGossip)

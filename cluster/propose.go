@@ -157,6 +157,9 @@ func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.C
 	if !replica.leads() {
 		return answer{code: answerNotLeader, leader: replica.leader()}
 	}
+	if n.disk.low.Load() && !makesRoom(command) {
+		return answer{code: answerOverloaded}
+	}
 	if replica.formatFault(command) != nil {
 		if reply, refused := replica.denyFormat(ctx, command); refused {
 			return reply

@@ -45,6 +45,7 @@ type NodeView struct {
 	MapVersion uint64
 	Meta       ReplicaStatus
 	Replicas   []ReplicaStatus // by shard
+	DiskLow    bool            // its disk's reserve is touched: it takes nothing new for what it leads
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
 }
@@ -149,7 +150,7 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 
 func (n *Node) view() NodeView {
 	view := NodeView{
-		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+		MapVersion: n.Map().Version(), DiskLow: n.disk.low.Load(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))

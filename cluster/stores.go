@@ -61,6 +61,12 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 	if err := s.identify(config.Credentials); err != nil {
 		return nil, err
 	}
+	if _, err := checkFloor(s.dir, config.diskReserve()); err != nil && !errors.Is(err, vfs.ErrUnsupported) {
+		return nil, err
+	}
+	if err := s.probe(); err != nil {
+		return nil, err
+	}
 	if err := s.dir.MakeDir(stagingName); err != nil {
 		return nil, err
 	}
@@ -74,10 +80,23 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 		logs := storage.LogOptions{
 			OnFatal: fatal, OnCorrupt: s.corrupt, OnDamage: s.damaged, Logger: quiet(config.Log), FS: config.Disk.FS,
 		}
-		s.logs, err = storage.OpenLog(s.dir.LogPath(), logs)
+		if s.logs, err = storage.OpenLog(s.dir.LogPath(), logs); err != nil {
+			return nil, err
+		}
+		err = s.logs.Probe() // within the time that a write may take
 	}
 	return s, err
 }
+
+// probe makes one durable write before anything stands on the disk again: the process may have ended because one failed.
+func (s *stores) probe() error {
+	if err := s.dir.WriteFile(probeName, []byte("a node writes here before it starts\n")); err != nil {
+		return fmt.Errorf("the disk does not take a write: %w", err)
+	}
+	return nil
+}
+
+const probeName = "PROBE"
 
 // identify gives a new directory to this node, under a name that no other directory ever has, or finds that it is this node's.
 func (s *stores) identify(credentials pki.Credentials) (err error) {

@@ -118,6 +118,9 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 			readiness.Running++
 		}
 	}
+	if view.DiskLow {
+		readiness.Reasons = append(readiness.Reasons, "the disk's reserve is touched: the node takes nothing new; make room, or it stops")
+	}
 	if !o.node.TakesPeers() {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf(
 			"the node has had no contact with the meta group's leader for %s: it takes no new sessions of peers", o.node.MetaSilence().Round(time.Second)))
