@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	linkBytesMax = 1 << 20          // on their way in one direction of a connection; a writer waits beyond it
+	// linkBytesMax is what can be on its way in one direction of a connection. A writer that waits beyond it may hold a mutex of its
+	// library, on which others wait, and fake time does not pass then; so nothing comes near it.
+	linkBytesMax = 256 << 20
 	deadAfter    = 15 * time.Second // a connection whose link was cut for so long breaks, as keep-alives find out
 	latency      = 500 * time.Microsecond
 )
