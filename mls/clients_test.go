@@ -30,8 +30,7 @@ func newWorld(t testing.TB, suite CipherSuite, extensions ...Extension) (*world,
 	t.Helper()
 	w := &world{t: t, suite: must(suite.Suite())(t), entropy: rand.NewChaCha8([32]byte{byte(suite)}), pending: make(map[ProposalRef]*PublicMessage)}
 	founder := w.client("founder")
-	tree := &RatchetTree{}
-	tree.resize(nil, 1)
+	tree := newTree(nil, 1)
 	tree.set(0, newLeaf(w.keyPackage(founder).Leaf))
 	info := GroupInfo{
 		Context:         GroupContext{Suite: suite, GroupID: "group", TreeHash: tree.TreeHash(w.suite), Extensions: extensions},
@@ -62,7 +61,12 @@ func (w *world) client(name string) *client {
 	return &client{name: name, key: must(GenerateSigningKey(w.suite.Scheme, w.entropy))(w.t)}
 }
 
-func (w *world) hpkeKey() []byte { return w.random(32) }
+func (w *world) hpkeKey() []byte {
+	w.t.Helper()
+	public, _, err := w.suite.GenerateHPKEKey(w.entropy)
+	w.ok(err)
+	return public
+}
 
 // bareLeaf is a client's leaf, not yet signed.
 func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
@@ -70,8 +74,12 @@ func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
 		EncryptionKey: w.hpkeKey(),
 		SignatureKey:  c.key.Public(),
 		Credential:    BasicCredential{Identity: []byte("mimi://a.example/u/" + c.name)},
-		Capabilities:  Capabilities{Versions: []Version{MLS10}, Suites: []CipherSuite{w.suite.ID}, Credentials: []CredentialType{CredentialBasic}},
-		Source:        source,
+		Capabilities: Capabilities{
+			Versions: []Version{MLS10}, Suites: []CipherSuite{w.suite.ID}, Credentials: []CredentialType{CredentialBasic},
+			Extensions: []ExtensionType{ExtensionAppDataDictionary, 0xf000},
+			Proposals:  []ProposalType{ProposalAppDataUpdate, ProposalAppEphemeral, ProposalSelfRemove},
+		},
+		Source: source,
 	}
 }
 
