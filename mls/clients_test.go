@@ -76,8 +76,14 @@ func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
 		Credential:    BasicCredential{Identity: []byte("mimi://a.example/u/" + c.name)},
 		Capabilities: Capabilities{
 			Versions: []Version{MLS10}, Suites: []CipherSuite{w.suite.ID}, Credentials: []CredentialType{CredentialBasic},
-			Extensions: []ExtensionType{ExtensionAppDataDictionary, 0xf000},
+			Extensions: []ExtensionType{ExtensionAppDataDictionary, ExtensionSupportedWireFormat, ExtensionRequiredWireFormat, 0xf000, 0xf001},
 			Proposals:  []ProposalType{ProposalAppDataUpdate, ProposalAppEphemeral, ProposalSelfRemove},
+		},
+		Extensions: Extensions{
+			{ExtensionSupportedWireFormat, WireFormats{0xf003}.Marshal()},
+			{ExtensionAppDataDictionary, AppDataDictionary{
+				{ComponentAppComponents, ComponentsList{0x20}.Marshal()}, {ComponentSafeAAD, ComponentsList{0x21}.Marshal()},
+			}.Marshal()},
 		},
 		Source: source,
 	}
@@ -85,7 +91,14 @@ func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
 
 func (w *world) keyPackage(c *client) KeyPackage {
 	w.t.Helper()
+	return w.changedPackage(c, func(*KeyPackage) {})
+}
+
+// changedPackage is a KeyPackage that is changed before it is signed.
+func (w *world) changedPackage(c *client, change func(*KeyPackage)) KeyPackage {
+	w.t.Helper()
 	kp := KeyPackage{Suite: w.suite.ID, InitKey: w.hpkeKey(), Leaf: w.bareLeaf(c, Lifetime{NotBefore: testNow - 10, NotAfter: testNow + 10})}
+	change(&kp)
 	w.ok(kp.Leaf.Sign(c.key, LeafPlace{}))
 	w.ok(kp.Sign(c.key))
 	return kp
@@ -95,6 +108,9 @@ func (w *world) keyPackage(c *client) KeyPackage {
 func (w *world) message(c *client, from Sender, body Content) *PublicMessage {
 	w.t.Helper()
 	m := &PublicMessage{Content: FramedContent{GroupID: w.group.GroupID(), Epoch: w.group.Epoch(), Sender: from, Body: body}}
+	if w.group.safeAAD {
+		m.Content.AuthenticatedData = SafeAAD{}.Marshal()
+	}
 	if body.ContentType() == ContentCommit {
 		m.Auth.ConfirmationTag = w.tag()
 	}
@@ -118,6 +134,12 @@ func (w *world) propose(c *client, from Sender, p Proposal) ProposalRef {
 // path makes the UpdatePath that a member would send after the Commit's other changes, which have made tree.
 func (w *world) path(c *client, tree *RatchetTree, added ...LeafIndex) *UpdatePath {
 	w.t.Helper()
+	return w.changedPath(c, tree, func(*UpdatePath) {}, added...)
+}
+
+// changedPath is a path that is changed before its hashes and signature are made.
+func (w *world) changedPath(c *client, tree *RatchetTree, change func(*UpdatePath), added ...LeafIndex) *UpdatePath {
+	w.t.Helper()
 	isNew := make(map[NodeIndex]bool)
 	for _, a := range added {
 		isNew[a.Node()] = true
@@ -133,6 +155,7 @@ func (w *world) path(c *client, tree *RatchetTree, added ...LeafIndex) *UpdatePa
 		}
 		path.Nodes = append(path.Nodes, node)
 	}
+	change(path)
 	var above []byte
 	for k := len(steps) - 1; k >= 0; k-- {
 		above = tree.parentHash(w.suite, ParentNode{EncryptionKey: path.Nodes[k].EncryptionKey, ParentHash: above}, steps[k].copath)

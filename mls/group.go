@@ -39,7 +39,7 @@ func NewPublicGroup(info GroupInfo, tree *RatchetTree) (*PublicGroup, error) {
 	if err := tree.verify(suite, info.Context.GroupID); err != nil {
 		return nil, err
 	}
-	return g, tree.checkSupport(suite, info.Context.Extensions, nil)
+	return g, tree.checkSupport(suite, info.Context.Extensions, nil, nil)
 }
 
 // RestorePublicGroup takes up an epoch from what an earlier PublicGroup gave out: ContextBytes, Tree and

@@ -113,36 +113,43 @@ func requirementsOf(s *Suite, extensions Extensions) ([]requirement, error) {
 }
 
 // checkSupport verifies that every member supports what the group's extensions demand and, both ways, each other's credential
-// types (RFC 9420 §7.3). The tree knows that of all of its leaves together; changed are the leaves that are new to it, among
-// which the culprit of a refusal is, unless the extensions are.
-func (t *RatchetTree) checkSupport(s *Suite, extensions Extensions, changed []LeafIndex) error {
+// types (RFC 9420 §7.3). The tree knows that of all of its leaves together. After a change, changed are the leaves that are new
+// to it and before is the tree that it was made of: where that met a demand, the culprit is among the former, else it is the
+// extensions that demand too much (§12.1.7).
+func (t *RatchetTree) checkSupport(s *Suite, extensions Extensions, changed []LeafIndex, before *RatchetTree) error {
 	requirements, err := requirementsOf(s, extensions)
 	if err != nil || t.MemberCount() == 0 {
 		return err
 	}
 	for _, r := range requirements {
-		if t.root.common.has(r.code) {
-			continue
+		switch {
+		case t.root.common.has(r.code):
+		case before != nil && !before.root.common.has(r.code):
+			return invalid("12.1.7", "a member does not support %s", r.reason)
+		default:
+			return r.section("a %s does not support %s", t.culprit(changed, r.code), r.reason)
 		}
-		for _, i := range changed {
-			if n := t.Leaf(i); n != nil && !supportedCodes(n).has(r.code) {
-				return r.section("leaf %d does not support %s", i, r.reason)
-			}
-		}
-		return invalid("12.1.7", "a member does not support %s", r.reason)
 	}
 	for _, c := range t.root.credentials.list() {
 		if t.root.common.has(kindCredential | code(c)) {
 			continue
 		}
-		for _, i := range changed {
-			if n := t.Leaf(i); n != nil && !supportedCodes(n).has(kindCredential|code(c)) {
-				return invalid("7.3", "leaf %d does not support credential type 0x%04x, which a member has", i, uint16(c))
-			}
+		if who := t.culprit(changed, kindCredential|code(c)); who != "member" {
+			return invalid("7.3", "a %s does not support credential type 0x%04x, which a member has", who, uint16(c))
 		}
 		return invalid("7.3", "a new leaf has credential type 0x%04x, which a member does not support", uint16(c))
 	}
 	return nil
+}
+
+// culprit names the changed leaf that does not support something, in a refusal.
+func (t *RatchetTree) culprit(changed []LeafIndex, missing code) string {
+	for _, i := range changed {
+		if n := t.Leaf(i); n != nil && !supportedCodes(n).has(missing) {
+			return fmt.Sprintf("new leaf, %d,", i)
+		}
+	}
+	return "member"
 }
 
 // verify checks a whole tree, as one who joins must (RFC 9420 §12.4.3.1): its shape, its parent hashes, every key valid and

@@ -118,10 +118,10 @@ func (g *PublicGroup) verifyNow(p Proposal, from Sender) error {
 		if err := tree.checkUnique(i); err != nil {
 			return err
 		}
-		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{i})
+		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{i}, g.tree)
 	case Add:
 		tree := g.tree.clone()
-		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{tree.add(p.KeyPackage.Leaf)})
+		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{tree.add(p.KeyPackage.Leaf)}, g.tree)
 	default:
 	}
 	return nil

@@ -142,7 +142,7 @@ func (s *Staged) checkLeaves(tree *RatchetTree, list *proposalList, path bool, e
 			return err
 		}
 	}
-	return tree.checkSupport(s.Before.suite, extensions, changed)
+	return tree.checkSupport(s.Before.suite, extensions, changed, s.Before.tree)
 }
 
 // nextExtensions applies what changes the GroupContext's extensions: GroupContextExtensions first (RFC 9420 §12.3), then
