@@ -215,6 +215,8 @@ func (w checked) pathChecks() []check {
 	tree := w.group.Tree()
 	return []check{
 		{"path key of low order", "RFC 9420 §7.6", "path node 0", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = make([]byte, 32) })},
+		{"leaf keeps its encryption key", "RFC 9420 §12.4.2", "committer's old encryption key", leaf(func(n *LeafNode) { n.EncryptionKey = tree.Leaf(w.founder.leaf).EncryptionKey })},
+		{"a Proposal for a Commit", "RFC 9420 §12.4", "not a Commit", w.message(w.founder, MemberSender{w.founder.leaf}, Remove{w.other.leaf})},
 		{"path key twice", "RFC 9420 §12.4.2", "twice in the path", w.pathed(func(p *UpdatePath) { p.Nodes[1].EncryptionKey = p.Nodes[0].EncryptionKey })},
 		{"path key is the leaf's", "RFC 9420 §12.4.2", "twice in the path", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = p.Leaf.EncryptionKey })},
 		{"path key of a member", "RFC 9420 §12.4.2", "in the tree already", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = tree.Leaf(w.other.leaf).EncryptionKey })},
