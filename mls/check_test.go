@@ -188,12 +188,14 @@ func (w checked) contextChecks() []check {
 	with := func(t ExtensionType, data []byte) *PublicMessage {
 		return w.replacing(func(l Extensions) Extensions { return l.With(t, data) })
 	}
+	stranger := w.client("stranger").key.Public()
 	more := RequiredCapabilities{Proposals: []ProposalType{0xf009}}
 	return []check{
 		{"extension that members do not support", "RFC 9420 §12.1.7", "extension 0xf0f0", with(0xf0f0, nil)},
 		{"requirement that members do not meet", "RFC 9420 §12.1.7", "proposal 0xf009", with(ExtensionRequiredCapabilities, more.Marshal())},
 		{"unreadable requirement", "RFC 9420 §11.1", "cannot be read", with(ExtensionRequiredCapabilities, []byte{9})},
 		{"unreadable external_senders", "RFC 9420 §12.1.8.1", "cannot be read", with(ExtensionExternalSenders, []byte{9})},
+		{"external sender's chain", "RFC 9420 §5.3", "no certificate", with(ExtensionExternalSenders, ExternalSenders{{stranger, X509Credential{}}}.Marshal())},
 		{"unreadable dictionary", "mls-extensions Negotiation", "cannot be read", with(ExtensionAppDataDictionary, []byte{9})},
 		{"PSK for a new group", "RFC 9420 §12.1.4", "first epoch", w.from(PreSharedKey{PreSharedKeyID{ResumptionPSK{ResumptionReInit, "old", 1}, w.tag()}})},
 		{"authenticated data", "mls-extensions Safe AAD", "authenticated data", w.unframed()},
@@ -217,6 +219,8 @@ func (w checked) pathChecks() []check {
 		{"path key of low order", "RFC 9420 §7.6", "path node 0", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = make([]byte, 32) })},
 		{"leaf keeps its encryption key", "RFC 9420 §12.4.2", "committer's old encryption key", leaf(func(n *LeafNode) { n.EncryptionKey = tree.Leaf(w.founder.leaf).EncryptionKey })},
 		{"a Proposal for a Commit", "RFC 9420 §12.4", "not a Commit", w.message(w.founder, MemberSender{w.founder.leaf}, Remove{w.other.leaf})},
+		{"kem_output of a secret", "RFC 9420 §7.6", "no ciphertext", w.pathed(func(p *UpdatePath) { p.Nodes[0].Secrets[0].KEMOutput = make([]byte, 32) })},
+		{"length of a secret", "RFC 9420 §7.6", "no ciphertext", w.pathed(func(p *UpdatePath) { p.Nodes[0].Secrets[0].Ciphertext = w.random(47) })},
 		{"path key twice", "RFC 9420 §12.4.2", "twice in the path", w.pathed(func(p *UpdatePath) { p.Nodes[1].EncryptionKey = p.Nodes[0].EncryptionKey })},
 		{"path key is the leaf's", "RFC 9420 §12.4.2", "twice in the path", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = p.Leaf.EncryptionKey })},
 		{"path key of a member", "RFC 9420 §12.4.2", "in the tree already", w.pathed(func(p *UpdatePath) { p.Nodes[0].EncryptionKey = tree.Leaf(w.other.leaf).EncryptionKey })},
@@ -349,7 +353,7 @@ func TestResyncKeepsKey(t *testing.T) {
 		tree := w.group.Tree().clone()
 		tree.remove(w.other.leaf)
 		again := &client{name: "b", key: w.other.key, leaf: tree.takeBlankLeaf()}
-		list := inline(ExternalInit{KEMOutput: []byte("kem")}, Remove{w.other.leaf})
+		list := inline(ExternalInit{KEMOutput: w.kem}, Remove{w.other.leaf})
 		return w.message(again, NewMemberCommit{}, Commit{Proposals: list, Path: w.changedPath(again, tree, change)})
 	}
 	_, err := w.group.Stage(join(func(p *UpdatePath) { p.Leaf.EncryptionKey = w.group.Tree().Leaf(w.other.leaf).EncryptionKey }), w.input())

@@ -23,12 +23,14 @@ type world struct {
 	entropy *rand.ChaCha8
 	group   *PublicGroup
 	pending map[ProposalRef]*PublicMessage
+	kem     []byte // a kem_output of the suite; what it hides is nobody's business here
 }
 
 // newWorld makes a group of one at epoch 0.
 func newWorld(t testing.TB, suite CipherSuite, extensions ...Extension) (*world, *client) {
 	t.Helper()
 	w := &world{t: t, suite: must(suite.Suite())(t), entropy: rand.NewChaCha8([32]byte{byte(suite)}), pending: make(map[ProposalRef]*PublicMessage)}
+	w.kem = w.hpkeKey()
 	founder := w.client("founder")
 	tree := newTree(nil, 1)
 	tree.set(0, newLeaf(w.keyPackage(founder).Leaf))
@@ -150,7 +152,7 @@ func (w *world) changedPath(c *client, tree *RatchetTree, change func(*UpdatePat
 		node := UpdatePathNode{EncryptionKey: w.hpkeKey()}
 		for _, x := range tree.resolution(step.copath) {
 			if !isNew[x] {
-				node.Secrets = append(node.Secrets, HPKECiphertext{KEMOutput: w.random(32), Ciphertext: w.random(48)})
+				node.Secrets = append(node.Secrets, HPKECiphertext{KEMOutput: w.kem, Ciphertext: w.random(w.suite.HashBytes() + 16)})
 			}
 		}
 		path.Nodes = append(path.Nodes, node)

@@ -265,3 +265,43 @@ func FuzzStage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTakeUp gives a group arbitrary trees, and patches of its own: what is read must be hashed, verified and changed without
+// a panic, whatever it says.
+func FuzzTakeUp(f *testing.F) {
+	all := samples(f)
+	for _, b := range all["RatchetTree"] {
+		f.Add(b, []byte{})
+		for _, patch := range all["TreePatch"] {
+			f.Add(b, patch)
+		}
+	}
+	s, err := CipherSuite(1).Suite()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b, patch []byte) {
+		tree, err := ParseRatchetTree(b)
+		if err != nil {
+			return
+		}
+		tree.TreeHash(s)
+		if p, err := ParseTreePatch(patch); err == nil {
+			p.Suite, p.From = s.ID, tree.TreeHash(s)
+			_, _ = p.Apply(tree)
+		}
+		_ = tree.checkSupport(s, nil, nil, nil)
+		if tree.verify(s, "group") != nil && tree.checkShape() != nil {
+			return
+		}
+		changed := tree.clone()
+		for i := range tree.Leaves() {
+			changed.filteredPath(i)
+			changed.remove(i)
+			changed.add(LeafNode{Credential: BasicCredential{}, Source: LeafUpdate{}})
+		}
+		if changed.MemberCount() != tree.MemberCount() {
+			t.Errorf("%d members became %d", tree.MemberCount(), changed.MemberCount())
+		}
+	})
+}

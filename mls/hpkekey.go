@@ -61,3 +61,17 @@ func (s *Suite) ValidHPKEKey(key []byte) bool {
 	}
 	return true
 }
+
+// aeadTagBytes is what every AEAD of the suites adds to a plaintext (RFC 9180 §7.3).
+const aeadTagBytes = 16
+
+// validSecrets reports whether encrypted path secrets have the form of the suite: a kem_output that is a key of it, since one
+// that is not fails every receiver before it decrypts, and a ciphertext of one secret (RFC 9420 §7.6).
+func (s *Suite) validSecrets(list []HPKECiphertext) bool {
+	for _, c := range list {
+		if len(c.Ciphertext) != s.HashBytes()+aeadTagBytes || !s.ValidHPKEKey(c.KEMOutput) {
+			return false
+		}
+	}
+	return true
+}

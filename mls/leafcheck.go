@@ -105,8 +105,14 @@ func requirementsOf(s *Suite, extensions Extensions) ([]requirement, error) {
 		list = append(list, requirement{c, negotiation, fmt.Sprintf("the required %s 0x%04x", name, v)})
 	}
 	if data, present := extensions.Get(ExtensionExternalSenders); present {
-		if _, err := ParseExternalSenders(data); err != nil {
+		senders, err := ParseExternalSenders(data)
+		if err != nil {
 			return nil, invalid("12.1.8.1", "external_senders cannot be read: %v", err)
+		}
+		for _, sender := range senders {
+			if err := checkCredential(sender.Credential, sender.SignatureKey); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return list, nil

@@ -151,7 +151,11 @@ func (g *PublicGroup) verifyOne(p Proposal, from Sender, atSeconds uint64) error
 		}
 	case PreSharedKey:
 		return g.verifyPSK(p.PSK)
-	case ExternalInit, GroupContextExtensions, AppDataUpdate, AppEphemeral:
+	case ExternalInit:
+		if !g.suite.ValidHPKEKey(p.KEMOutput) {
+			return invalid("8.3", "kem_output of the ExternalInit is not a key of the suite")
+		}
+	case GroupContextExtensions, AppDataUpdate, AppEphemeral:
 	}
 	return nil
 }

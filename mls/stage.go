@@ -239,6 +239,9 @@ func (s *Staged) checkPath(tree *RatchetTree, path *UpdatePath, removes []LeafIn
 		if !group.suite.ValidHPKEKey(n.EncryptionKey) {
 			return invalid("7.6", "the key of path node %d is not a key of the suite", k)
 		}
+		if !group.suite.validSecrets(n.Secrets) {
+			return invalid("7.6", "a secret of path node %d is no ciphertext of the suite", k)
+		}
 		if seen[string(n.EncryptionKey)] {
 			return invalid("12.4.2", "the key of path node %d stands twice in the path", k)
 		}

@@ -59,7 +59,7 @@ func (h *history) step(t *rapid.T) {
 func (h *history) join(resync bool, old *client) {
 	c := h.newcomer()
 	tree := h.group.Tree().clone()
-	proposals := inline(ExternalInit{KEMOutput: []byte("kem")})
+	proposals := inline(ExternalInit{KEMOutput: h.kem})
 	if resync && len(h.members) > 1 {
 		c.key = old.key
 		proposals = append(proposals, InlineProposal{Remove{old.leaf}})
