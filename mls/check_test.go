@@ -189,6 +189,7 @@ func (w checked) contextChecks() []check {
 		return w.replacing(func(l Extensions) Extensions { return l.With(t, data) })
 	}
 	stranger := w.client("stranger").key.Public()
+	psk := PreSharedKey{PreSharedKeyID{ExternalPSK{[]byte("psk")}, w.tag()}}
 	more := RequiredCapabilities{Proposals: []ProposalType{0xf009}}
 	return []check{
 		{"extension that members do not support", "RFC 9420 §12.1.7", "extension 0xf0f0", with(0xf0f0, nil)},
@@ -198,6 +199,8 @@ func (w checked) contextChecks() []check {
 		{"external sender's chain", "RFC 9420 §5.3", "no certificate", with(ExtensionExternalSenders, ExternalSenders{{stranger, X509Credential{}}}.Marshal())},
 		{"unreadable dictionary", "mls-extensions Negotiation", "cannot be read", with(ExtensionAppDataDictionary, []byte{9})},
 		{"PSK for a new group", "RFC 9420 §12.1.4", "first epoch", w.from(PreSharedKey{PreSharedKeyID{ResumptionPSK{ResumptionReInit, "old", 1}, w.tag()}})},
+		{"PSK twice", "RFC 9420 §12.2", "PreSharedKey twice", w.from(psk, psk)},
+		{"ReInit to an older version", "RFC 9420 §12.1.5", "lower the protocol version", w.from(ReInit{GroupID: "next", Suite: 1})},
 		{"authenticated data", "mls-extensions Safe AAD", "authenticated data", w.unframed()},
 	}
 }
@@ -301,6 +304,9 @@ func TestUpdateChecks(t *testing.T) {
 		_, err := w.group.VerifyProposal(c.message, testNow)
 		t.Run(c.name, func(t *testing.T) { wantCheck(t, err, c.section, c.reason) })
 	}
+	stranger := w.client("stranger")
+	_, err = w.group.VerifyProposal(w.message(stranger, NewMemberProposal{}, Remove{w.other.leaf}), testNow)
+	wantCheck(t, err, "RFC 9420 §6.1", "can propose its own Add alone")
 	incapable := w.changedPackage(w.client("x"), func(k *KeyPackage) { k.Leaf.Capabilities.Proposals = nil })
 	_, err = w.group.VerifyProposal(w.message(w.other, MemberSender{w.other.leaf}, Add{incapable}), testNow)
 	wantCheck(t, err, "RFC 9420 §7.3", "0x0009")
