@@ -140,9 +140,9 @@ func (w checked) leafChecks() []check {
 	}
 }
 
-// chain makes certificates for a key, each under the name of the one after it; skipped names the one whose issuer is another.
+// chain makes certificates for a key, each under the name of the one after it; or, if skip, under that of another.
 func (w checked) chain(key []byte, skip bool) X509Credential {
-	make := func(subject, issuer string, public any) []byte {
+	issue := func(subject, issuer string, public any) []byte {
 		_, private := must2(ed25519.GenerateKey(rand.Reader))(w.t)
 		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: subject}}
 		parent := &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}
@@ -153,7 +153,7 @@ func (w checked) chain(key []byte, skip bool) X509Credential {
 	if skip {
 		name = "another ca"
 	}
-	return X509Credential{Certificates: [][]byte{make("client", "ca", ed25519.PublicKey(key)), make(name, name, ca)}}
+	return X509Credential{Certificates: [][]byte{issue("client", "ca", ed25519.PublicKey(key)), issue(name, name, ca)}}
 }
 
 func must2[T, U any](v T, u U, err error) func(testing.TB) (T, U) {
