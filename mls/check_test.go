@@ -435,7 +435,15 @@ func TestRoomChecks(t *testing.T) {
 			t.set(w.last.leaf.Node(), newLeaf(n))
 		}
 	}
+	// The root's key is in no leaf's parent hash but through the path to it, so a path with a bad one is merged as it is.
+	repathed := func(key []byte) func(*RatchetTree) {
+		return func(t *RatchetTree) {
+			path := w.changedPath(w.founder, t.clone(), func(p *UpdatePath) { p.Nodes[len(p.Nodes)-1].EncryptionKey = key })
+			w.ok(t.merge(w.suite, w.founder.leaf, path, nil))
+		}
+	}
 	key := w.group.Tree().Leaf(w.founder.leaf).EncryptionKey
+	otherKey := w.group.Tree().Leaf(w.other.leaf).EncryptionKey
 	for _, c := range []struct {
 		name, section, reason string
 		err                   error
@@ -448,6 +456,12 @@ func TestRoomChecks(t *testing.T) {
 			p.UnmergedLeaves = append(p.UnmergedLeaves[:len(p.UnmergedLeaves):len(p.UnmergedLeaves)], 99)
 		}), nothing)},
 		{"unmerged above and not below", "RFC 9420 §12.4.3.1", "unmerged above node", takeUp(parent(func(p *ParentNode) { p.UnmergedLeaves = append([]LeafIndex{w.founder.leaf}, p.UnmergedLeaves...) }), nothing)},
+		{"parent's key", "RFC 9420 §7.1", "encryption key of node", takeUp(repathed(make([]byte, 32)), nothing)},
+		{"parent's key at a leaf", "RFC 9420 §7.3", "stands at another node", takeUp(repathed(otherKey), nothing)},
+		{"parent's key at a parent", "RFC 9420 §12.4.3.1", "of node", takeUp(func(t *RatchetTree) {
+			path := w.changedPath(w.founder, t.clone(), func(p *UpdatePath) { p.Nodes[1].EncryptionKey = p.Nodes[0].EncryptionKey })
+			w.ok(t.merge(w.suite, w.founder.leaf, path, nil))
+		}, nothing)},
 		{"encryption key twice", "RFC 9420 §7.3", "stands at another node", takeUp(relaid(func(n *LeafNode) { n.EncryptionKey = key }), nothing)},
 		{"leaf's signature", "RFC 9420 §7.3", "signature of leaf", takeUp(func(t *RatchetTree) {
 			n := *t.Leaf(w.last.leaf)
