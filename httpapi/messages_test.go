@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/rand"
 	"testing"
 
@@ -53,7 +54,7 @@ func claimBody(t *testing.T, requester, target mimi.UserURI, room mimi.RoomURI) 
 // keyPackage is one of suite 1, for a client.
 func keyPackage(client mimi.ClientURI) mls.KeyPackage {
 	return mls.KeyPackage{Suite: 1, InitKey: make([]byte, 32), Signature: []byte{1}, Leaf: mls.LeafNode{
-		EncryptionKey: make([]byte, 32), SignatureKey: make([]byte, 32), Signature: []byte{1},
+		EncryptionKey: bytes.Repeat([]byte{5}, 32), SignatureKey: make([]byte, 32), Signature: []byte{1},
 		Credential: mls.BasicCredential{Identity: []byte(client.String())}, Source: mls.Lifetime{NotBefore: 1, NotAfter: 99},
 	}}
 }
@@ -85,7 +86,7 @@ func signedKeyPackage(t *testing.T, client string) mls.KeyPackage {
 	t.Helper()
 	key := signingKey(t)
 	k := keyPackage(clientURI(client))
-	k.InitKey = append([]byte{1}, make([]byte, 31)...)
+	k.InitKey = bytes.Repeat([]byte{9}, 32)
 	k.Leaf.SignatureKey = key.Public()
 	k.Leaf.Capabilities = mls.Capabilities{
 		Versions: []mls.Version{mls.MLS10}, Suites: []mls.CipherSuite{1}, Credentials: []mls.CredentialType{mls.CredentialBasic},

@@ -23,15 +23,16 @@ type world struct {
 	entropy *rand.ChaCha8
 	group   *PublicGroup
 	pending map[ProposalRef]*PublicMessage
+	kem     []byte // a kem_output of the suite; what it hides is nobody's business here
 }
 
 // newWorld makes a group of one at epoch 0.
 func newWorld(t testing.TB, suite CipherSuite, extensions ...Extension) (*world, *client) {
 	t.Helper()
 	w := &world{t: t, suite: must(suite.Suite())(t), entropy: rand.NewChaCha8([32]byte{byte(suite)}), pending: make(map[ProposalRef]*PublicMessage)}
+	w.kem = w.hpkeKey()
 	founder := w.client("founder")
-	tree := &RatchetTree{}
-	tree.resize(nil, 1)
+	tree := newTree(nil, 1)
 	tree.set(0, newLeaf(w.keyPackage(founder).Leaf))
 	info := GroupInfo{
 		Context:         GroupContext{Suite: suite, GroupID: "group", TreeHash: tree.TreeHash(w.suite), Extensions: extensions},
@@ -62,7 +63,12 @@ func (w *world) client(name string) *client {
 	return &client{name: name, key: must(GenerateSigningKey(w.suite.Scheme, w.entropy))(w.t)}
 }
 
-func (w *world) hpkeKey() []byte { return w.random(32) }
+func (w *world) hpkeKey() []byte {
+	w.t.Helper()
+	public, _, err := w.suite.GenerateHPKEKey(w.entropy)
+	w.ok(err)
+	return public
+}
 
 // bareLeaf is a client's leaf, not yet signed.
 func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
@@ -70,14 +76,31 @@ func (w *world) bareLeaf(c *client, source LeafNodeSource) LeafNode {
 		EncryptionKey: w.hpkeKey(),
 		SignatureKey:  c.key.Public(),
 		Credential:    BasicCredential{Identity: []byte("mimi://a.example/u/" + c.name)},
-		Capabilities:  Capabilities{Versions: []Version{MLS10}, Suites: []CipherSuite{w.suite.ID}, Credentials: []CredentialType{CredentialBasic}},
-		Source:        source,
+		Capabilities: Capabilities{
+			Versions: []Version{MLS10}, Suites: []CipherSuite{w.suite.ID}, Credentials: []CredentialType{CredentialBasic},
+			Extensions: []ExtensionType{ExtensionAppDataDictionary, ExtensionSupportedWireFormat, ExtensionRequiredWireFormat, 0xf000, 0xf001},
+			Proposals:  []ProposalType{ProposalAppDataUpdate, ProposalAppEphemeral, ProposalSelfRemove},
+		},
+		Extensions: Extensions{
+			{ExtensionSupportedWireFormat, WireFormats{0xf003}.Marshal()},
+			{ExtensionAppDataDictionary, AppDataDictionary{
+				{ComponentAppComponents, ComponentsList{0x20}.Marshal()}, {ComponentSafeAAD, ComponentsList{0x21}.Marshal()},
+			}.Marshal()},
+		},
+		Source: source,
 	}
 }
 
 func (w *world) keyPackage(c *client) KeyPackage {
 	w.t.Helper()
+	return w.changedPackage(c, func(*KeyPackage) {})
+}
+
+// changedPackage is a KeyPackage that is changed before it is signed.
+func (w *world) changedPackage(c *client, change func(*KeyPackage)) KeyPackage {
+	w.t.Helper()
 	kp := KeyPackage{Suite: w.suite.ID, InitKey: w.hpkeKey(), Leaf: w.bareLeaf(c, Lifetime{NotBefore: testNow - 10, NotAfter: testNow + 10})}
+	change(&kp)
 	w.ok(kp.Leaf.Sign(c.key, LeafPlace{}))
 	w.ok(kp.Sign(c.key))
 	return kp
@@ -87,6 +110,9 @@ func (w *world) keyPackage(c *client) KeyPackage {
 func (w *world) message(c *client, from Sender, body Content) *PublicMessage {
 	w.t.Helper()
 	m := &PublicMessage{Content: FramedContent{GroupID: w.group.GroupID(), Epoch: w.group.Epoch(), Sender: from, Body: body}}
+	if w.group.safeAAD {
+		m.Content.AuthenticatedData = SafeAAD{}.Marshal()
+	}
 	if body.ContentType() == ContentCommit {
 		m.Auth.ConfirmationTag = w.tag()
 	}
@@ -110,6 +136,12 @@ func (w *world) propose(c *client, from Sender, p Proposal) ProposalRef {
 // path makes the UpdatePath that a member would send after the Commit's other changes, which have made tree.
 func (w *world) path(c *client, tree *RatchetTree, added ...LeafIndex) *UpdatePath {
 	w.t.Helper()
+	return w.changedPath(c, tree, func(*UpdatePath) {}, added...)
+}
+
+// changedPath is a path that is changed before its hashes and signature are made.
+func (w *world) changedPath(c *client, tree *RatchetTree, change func(*UpdatePath), added ...LeafIndex) *UpdatePath {
+	w.t.Helper()
 	isNew := make(map[NodeIndex]bool)
 	for _, a := range added {
 		isNew[a.Node()] = true
@@ -120,11 +152,12 @@ func (w *world) path(c *client, tree *RatchetTree, added ...LeafIndex) *UpdatePa
 		node := UpdatePathNode{EncryptionKey: w.hpkeKey()}
 		for _, x := range tree.resolution(step.copath) {
 			if !isNew[x] {
-				node.Secrets = append(node.Secrets, HPKECiphertext{KEMOutput: w.random(32), Ciphertext: w.random(48)})
+				node.Secrets = append(node.Secrets, HPKECiphertext{KEMOutput: w.kem, Ciphertext: w.random(w.suite.HashBytes() + 16)})
 			}
 		}
 		path.Nodes = append(path.Nodes, node)
 	}
+	change(path)
 	var above []byte
 	for k := len(steps) - 1; k >= 0; k-- {
 		above = tree.parentHash(w.suite, ParentNode{EncryptionKey: path.Nodes[k].EncryptionKey, ParentHash: above}, steps[k].copath)

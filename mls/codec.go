@@ -1,6 +1,9 @@
 package mls
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Every structure of this package has one encoding: lengths must be in their shortest form, presence octets 0 or 1, and
 // nothing may trail. So Marshal of what was parsed gives back the parsed bytes, and hashes and signatures are computed over
@@ -38,8 +41,12 @@ func ReadOptional[T any](r *Reader, field string, read func(*Reader) T) *T {
 // ReadList reads T<V>, naming its elements field[0], field[1] and so on in errors. The list grows with the elements that
 // the input really holds.
 func ReadList[T any](r *Reader, field string, read func(*Reader) T) []T {
+	b := r.Opaque(field)
+	if len(b) == 0 {
+		return nil
+	}
 	var list []T
-	v := r.Vector(field)
+	v := r.inside(field, b)
 	v.at = &place{outer: v.at.outer, field: v.at.field}
 	for v.More() {
 		v.at.element++
@@ -64,9 +71,21 @@ func marshal(v appender) []byte {
 	return w.Bytes()
 }
 
-// readCodes reads a vector of 16-bit code points.
+// readCodes reads a vector of 16-bit code points. It is ReadList for what leaves have most of, and allocates the list alone.
 func readCodes[T ~uint16](r *Reader, field string) []T {
-	return ReadList(r, field, func(r *Reader) T { return T(r.Uint16("")) })
+	b := r.Opaque(field)
+	switch {
+	case len(b)%2 != 0:
+		r.Fail(field, fmt.Sprintf("%d bytes are no list of 16-bit numbers", len(b)))
+		return nil
+	case len(b) == 0:
+		return nil
+	}
+	list := make([]T, len(b)/2)
+	for i := range list {
+		list[i] = T(binary.BigEndian.Uint16(b[2*i:]))
+	}
+	return list
 }
 
 // appendCodes appends a vector of 16-bit code points.

@@ -20,8 +20,7 @@
 //
 // # What is not checked
 //
-// The values of membership and confirmation tags, path secrets and PSKs need the group's secrets. Of what a hub can check,
-// these rules are not here yet: support of extensions, proposals and credentials by every member (§7.3, §11.1, §13), keys
-// being unique in the tree (§7.3, §12.4.2), parent hashes of nodes that a Commit did not set (§7.9.2), and one client being
-// added twice (§12.2).
+// The values of membership and confirmation tags, path secrets, PSKs, kem_output and the contents of ciphertexts need the
+// group's secrets. Whether an X.509 chain is to be trusted, who may join or remove whom, and whether two leaves are of one
+// client, other than by their signature keys, is the application's policy.
 package mls

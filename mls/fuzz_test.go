@@ -65,6 +65,12 @@ func samples(t testing.TB) map[string][][]byte {
 	w.accept(w.message(founder, MemberSender{}, Commit{Path: w.path(founder, w.group.Tree().clone())}), w.input())
 	w.add(founder, "e", "f")
 	put("RatchetTree", w.group.Tree())
+	before := w.group.Tree()
+	w.accept(w.message(founder, MemberSender{}, Commit{Path: w.path(founder, before.clone())}), w.input())
+	put("TreePatch", w.group.Tree().PatchFrom(w.suite, before))
+	put("ComponentsList", ComponentsList{1, 0x20})
+	put("WireFormats", WireFormats{1, 0xf000})
+	put("SafeAAD", SafeAAD{{1, []byte("one")}, {2, nil}})
 	return out
 }
 
@@ -130,7 +136,7 @@ func TestHostileLengths(t *testing.T) {
 			step := max(1, len(b)/200)
 			for at := 0; at < len(b); at += step {
 				hostile := slices.Concat(b[:at], []byte{0xbf, 0xff, 0xff, 0xff}, b[at:])
-				if n := allocated(func() { _, _ = parse(hostile) }); n > uint64(64*len(hostile)+32<<10) {
+				if n := allocated(func() { _, _ = parse(hostile) }); n > uint64(64*len(hostile)+64<<10) {
 					t.Errorf("%s: %d bytes allocated for %d bytes of input, length at %d", structure, n, len(hostile), at)
 				}
 			}
@@ -138,17 +144,44 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-// TestHostileTree gives a tree of nothing but blank nodes, larger than any group.
-func TestHostileTree(t *testing.T) {
-	var w Writer
-	w.Opaque(make([]byte, 8<<20))
+// TestHostileTrees gives trees that cost their sender least for what they make a reader keep: blank nodes, parents over blank
+// leaves, leaves of no content; more of them than any group has, as many as one may have, and in a patch.
+func TestHostileTrees(t *testing.T) {
+	parent := []byte{1, nodeParent, 0, 0, 0}
+	leaf := newLeaf(LeafNode{Credential: BasicCredential{}, Source: LeafUpdate{}}).raw
+	tree := func(pairs int, even, odd []byte) []byte {
+		nodes := bytes.Repeat(slices.Concat(even, odd), pairs)
+		var w Writer
+		w.Opaque(append(nodes, append([]byte{1}, leaf...)...))
+		return w.Bytes()
+	}
+	for name, b := range map[string][]byte{
+		"8 MiB of blanks": tree(4<<20, []byte{0}, []byte{0}),
+		"blanks":          tree(1<<16, []byte{0}, []byte{0}),
+		"parents":         tree(1<<16, []byte{0}, parent),
+		"leaves":          tree(1<<16, append([]byte{1}, leaf...), []byte{0}),
+		"both":            tree(1<<16, append([]byte{1}, leaf...), parent),
+	} {
+		var parsed *RatchetTree
+		n := allocated(func() { parsed, _ = ParseRatchetTree(b) })
+		t.Logf("%s: %.1f bytes allocated a byte of input", name, float64(n)/float64(len(b)))
+		if n > uint64(64*len(b)+64<<10) {
+			t.Errorf("%s: %d bytes allocated for %d", name, n, len(b))
+		}
+		if name == "8 MiB of blanks" && parsed != nil {
+			t.Error("a tree larger than any group is read")
+		}
+	}
+	// A tree of 2^32 leaves: by a node's index, and by the levels of a patch.
+	w := Writer{}
+	w.Fixed([]byte{treePatchFormat, 0, 1, 0, 0, 31, 6, 0x7f, 0xff, 0xff, 0xff, 0, 0})
 	n := allocated(func() {
-		if _, err := ParseRatchetTree(w.Bytes()); err == nil {
-			t.Error("a blank tree is read")
+		if _, err := ParseTreePatch(w.Bytes()); err == nil {
+			t.Error("a patch to a tree of 2^31 leaves is read")
 		}
 	})
-	if n > 32<<20 {
-		t.Errorf("%d bytes allocated", n)
+	if n > 64<<10 {
+		t.Errorf("%d bytes allocated for a patch", n)
 	}
 }
 
@@ -182,6 +215,7 @@ func FuzzKeyPackage(f *testing.F)           { fuzzRoundTrip(f, "KeyPackage") }
 func FuzzProposal(f *testing.F)             { fuzzRoundTrip(f, "Proposal") }
 func FuzzCommit(f *testing.F)               { fuzzRoundTrip(f, "Commit") }
 func FuzzRatchetTree(f *testing.F)          { fuzzRoundTrip(f, "RatchetTree") }
+func FuzzTreePatch(f *testing.F)            { fuzzRoundTrip(f, "TreePatch") }
 func FuzzAuthenticatedContent(f *testing.F) { fuzzRoundTrip(f, "AuthenticatedContent") }
 
 // FuzzOther takes the small structures by the first byte of its input.
@@ -228,6 +262,49 @@ func FuzzStage(f *testing.F) {
 		}
 		if _, err := w.group.Stage(&m, w.input()); err == nil {
 			t.Error("a message that nobody signed is staged")
+		}
+	})
+}
+
+// FuzzTakeUp gives a group arbitrary trees, and patches of its own: what is read must be hashed, verified and changed without
+// a panic, whatever it says.
+func FuzzTakeUp(f *testing.F) {
+	all := samples(f)
+	for _, b := range all["RatchetTree"] {
+		f.Add(b, []byte{})
+		for _, patch := range all["TreePatch"] {
+			f.Add(b, patch)
+		}
+	}
+	s, err := CipherSuite(1).Suite()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b, patch []byte) {
+		tree, err := ParseRatchetTree(b)
+		if err != nil {
+			return
+		}
+		tree.TreeHash(s)
+		if p, err := ParseTreePatch(patch); err == nil {
+			p.Suite, p.From = s.ID, tree.TreeHash(s)
+			_, _ = p.Apply(tree)
+		}
+		_ = tree.checkSupport(s, nil, nil, nil)
+		if tree.verify(s, "group") != nil && tree.checkShape() != nil {
+			return
+		}
+		changed := tree.clone()
+		for i := range tree.Leaves() {
+			if changed.Leaf(i) == nil { // what was added went further left, and the tree has shrunk
+				continue
+			}
+			changed.filteredPath(i)
+			changed.remove(i)
+			changed.add(LeafNode{Credential: BasicCredential{}, Source: LeafUpdate{}})
+		}
+		if changed.MemberCount() != tree.MemberCount() {
+			t.Errorf("%d members became %d", tree.MemberCount(), changed.MemberCount())
 		}
 	})
 }

@@ -12,12 +12,15 @@ type PublicGroup struct {
 	suite        *Suite
 	context      GroupContext
 	contextBytes []byte
-	tree         *RatchetTree // its TreeHash has run
+	tree         *RatchetTree // its TreeHash has run, and its keys are indexed
 	interim      []byte
+	safeAAD      bool // the GroupContext has the safe_aad component
+	ended        bool // by a ReInit
 }
 
-// NewPublicGroup takes up a group at any epoch from a GroupInfo and its tree. It checks that the tree is the one that the
-// GroupInfo hashes, and the GroupInfo's signature by its signer's leaf. The errors are *InvalidError. It keeps both arguments.
+// NewPublicGroup takes up a group at any epoch from a GroupInfo and its tree, and checks them as one who joins would
+// (RFC 9420 §12.4.3.1): the tree is the one that the GroupInfo hashes, sound in itself, and every member supports what the
+// group demands; the GroupInfo is signed by its signer's leaf. The errors are *InvalidError. It keeps both arguments.
 func NewPublicGroup(info GroupInfo, tree *RatchetTree) (*PublicGroup, error) {
 	suite, err := info.Context.Suite.Suite()
 	if err != nil {
@@ -27,11 +30,21 @@ func NewPublicGroup(info GroupInfo, tree *RatchetTree) (*PublicGroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g, g.checkSigner(info)
+	if len(info.ConfirmationTag) != suite.HashBytes() {
+		return nil, invalid("12.4.3", "the GroupInfo's confirmation tag has %d bytes", len(info.ConfirmationTag))
+	}
+	if err := g.checkSigner(info); err != nil {
+		return nil, err
+	}
+	if err := tree.verify(suite, info.Context.GroupID); err != nil {
+		return nil, err
+	}
+	return g, tree.checkSupport(suite, info.Context.Extensions, nil, nil)
 }
 
 // RestorePublicGroup takes up an epoch from what an earlier PublicGroup gave out: ContextBytes, Tree and
-// InterimTranscriptHash. It checks that the tree is the one that the context hashes.
+// InterimTranscriptHash. It checks that the tree is the one that the context hashes; the rest was checked when the
+// group was taken up and at each Commit.
 func RestorePublicGroup(context []byte, tree *RatchetTree, interim []byte) (*PublicGroup, error) {
 	c, err := ParseGroupContext(context)
 	if err != nil {
@@ -51,7 +64,19 @@ func newGroup(suite *Suite, context GroupContext, tree *RatchetTree, interim []b
 	if err := tree.checkShape(); err != nil {
 		return nil, err
 	}
-	return &PublicGroup{suite: suite, context: context, contextBytes: context.Marshal(), tree: tree, interim: interim}, nil
+	return completed(&PublicGroup{suite: suite, context: context, tree: tree, interim: interim})
+}
+
+// completed derives what a group keeps of its context and tree.
+func completed(g *PublicGroup) (*PublicGroup, error) {
+	g.tree.indexKeys()
+	g.contextBytes = g.context.Marshal()
+	dictionary, err := g.context.Extensions.Dictionary()
+	if err != nil {
+		return nil, invalidExtension("Application Data Dictionary", "the GroupContext cannot be read: %v", err)
+	}
+	_, g.safeAAD = dictionary.Get(ComponentSafeAAD)
+	return g, nil
 }
 
 func (g *PublicGroup) Suite() *Suite { return g.suite }
@@ -117,8 +142,12 @@ func (g *PublicGroup) CheckGroupInfo(info GroupInfo) error {
 	case embedded:
 		return invalid("12.4.3.3", "the GroupInfo carries a ratchet_tree")
 	}
-	if _, err := ParseExternalPub(pub); err != nil {
+	key, err := ParseExternalPub(pub)
+	switch {
+	case err != nil:
 		return err
+	case !g.suite.ValidHPKEKey(key.Key):
+		return invalid("12.4.3.2", "external_pub is not a key of the suite")
 	}
 	return g.checkSigner(info)
 }

@@ -91,12 +91,11 @@ func TestTreeGrowsAndShrinks(t *testing.T) {
 // TestLeavesMax adds a member to a tree that has no room and must not grow.
 func TestLeavesMax(t *testing.T) {
 	w, founder := newWorld(t, 1)
-	leaf := w.group.Tree().nodes[0]
-	tree := &RatchetTree{}
-	tree.resize(nil, 2*LeavesMax-1)
-	for i := 0; i < len(tree.nodes); i += 2 {
-		tree.nodes[i] = leaf
+	nodes := make([]*treeNode, 2*LeavesMax-1)
+	for i := 0; i < len(nodes); i += 2 {
+		nodes[i] = w.group.Tree().node(0)
 	}
+	tree := newTree(nodes, len(nodes))
 	context := w.group.Context()
 	context.TreeHash = tree.TreeHash(w.suite)
 	group, err := RestorePublicGroup(context.Marshal(), tree, nil)

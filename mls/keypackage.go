@@ -66,3 +66,18 @@ func (k KeyPackage) LastResort() bool {
 	_, marked := dictionary.Get(ComponentLastResort)
 	return marked
 }
+
+// checkLastResort refuses a mark of last resort that is not empty, and a dictionary that cannot be read (mls-extensions,
+// Last-Resort KeyPackages).
+func (k KeyPackage) checkLastResort() error {
+	dictionary, err := k.Extensions.Dictionary()
+	if err != nil {
+		return invalidExtension("Application Data Dictionary", "the KeyPackage cannot be read: %v", err)
+	}
+	component, _ := dictionary.Get(ComponentLastResort)
+	older, _ := k.Extensions.Get(ExtensionLastResort)
+	if len(component)+len(older) > 0 {
+		return invalidExtension("Last-Resort KeyPackages", "the mark of last resort has data")
+	}
+	return nil
+}

@@ -89,5 +89,11 @@ const (
 // ComponentID names an application component (mls-extensions, app_data_dictionary).
 type ComponentID uint16
 
-// ComponentLastResort in a KeyPackage's dictionary marks a KeyPackage of last resort; its data is empty.
-const ComponentLastResort ComponentID = 4
+const (
+	// ComponentAppComponents lists the supported, or required, components (mls-extensions).
+	ComponentAppComponents ComponentID = 1
+	// ComponentSafeAAD lists the components of which authenticated data may be sent; in the GroupContext it turns SafeAAD on.
+	ComponentSafeAAD ComponentID = 2
+	// ComponentLastResort in a KeyPackage's dictionary marks a KeyPackage of last resort; its data is empty.
+	ComponentLastResort ComponentID = 4
+)

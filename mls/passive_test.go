@@ -47,7 +47,7 @@ func TestPassiveClientVectors(t *testing.T) {
 			}
 		}
 	}
-	if commits != 382 {
+	if t.Logf("%d Commits replayed", commits); commits != 382 {
 		t.Errorf("%d Commits were replayed, want 382", commits)
 	}
 }

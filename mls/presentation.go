@@ -168,8 +168,10 @@ func (r *Reader) Opaque(field string) []byte {
 
 // Vector reads the length of T<V> and returns a reader of its elements, which shares this reader's failure. Read it while
 // More, and do not Close it.
-func (r *Reader) Vector(field string) *Reader {
-	b := r.Opaque(field)
+func (r *Reader) Vector(field string) *Reader { return r.inside(field, r.Opaque(field)) }
+
+// inside is a reader of the elements of a vector that has been read.
+func (r *Reader) inside(field string, b []byte) *Reader {
 	at := r.at
 	if field != "" {
 		at = &place{outer: at, field: field}

@@ -107,6 +107,14 @@ func sortList(list []CommittedProposal, committer Sender) (*proposalList, error)
 	if sorted.reInit != nil && len(list) > 1 {
 		return nil, invalid("12.2", "a ReInit must be committed alone")
 	}
+	for _, i := range selfRemoves {
+		if slices.Contains(sorted.removes, i) {
+			return nil, invalidExtension("SelfRemove", "the Commit has a Remove of leaf %d, which removes itself", i)
+		}
+	}
+	if once := slices.Sorted(slices.Values(selfRemoves)); len(slices.Compact(once)) != len(selfRemoves) {
+		return nil, invalidExtension("SelfRemove", "the Commit has two SelfRemoves of one member")
+	}
 	removed := len(sorted.removes)
 	sorted.removes = slices.Concat(selfRemoves, sorted.removes)
 	if err := sorted.checkLeaves(committer); err != nil {
@@ -123,24 +131,25 @@ func sortList(list []CommittedProposal, committer Sender) (*proposalList, error)
 
 // checkLeaves refuses two changes of one leaf, and a committer that would change its own leaf otherwise than by its path.
 func (l *proposalList) checkLeaves(committer Sender) error {
+	self, member := committer.(MemberSender)
 	changed := make(map[LeafIndex]bool)
-	if m, member := committer.(MemberSender); member {
-		changed[m.Leaf] = true
-	}
-	change := func(i LeafIndex) error {
-		if changed[i] {
-			return invalid("12.2", "leaf %d is the committer, or changed by two proposals", i)
+	change := func(i LeafIndex, what string) error {
+		switch {
+		case member && i == self.Leaf:
+			return invalid("12.2", "the committer %s itself", what)
+		case changed[i]:
+			return invalid("12.2", "leaf %d is changed by two proposals", i)
 		}
 		changed[i] = true
 		return nil
 	}
 	for _, u := range l.updates {
-		if err := change(u.from); err != nil {
+		if err := change(u.from, "updates"); err != nil {
 			return err
 		}
 	}
 	for _, i := range l.removes {
-		if err := change(i); err != nil {
+		if err := change(i, "removes"); err != nil {
 			return err
 		}
 	}
@@ -155,7 +164,7 @@ func checkExternalList(list []CommittedProposal, inits, removes int) error {
 	}
 	for _, c := range list {
 		_, self := c.Proposal.(SelfRemove)
-		if self != (c.Ref != "") {
+		if !self && c.Ref != "" {
 			return invalid("12.4.3.2", "an external Commit names a proposal by reference")
 		}
 		switch c.Proposal.(type) {

@@ -31,6 +31,10 @@ var codecs = map[string]func([]byte) ([]byte, error){
 	"ExternalPub":          codec(ParseExternalPub),
 	"AppDataDictionary":    codec(ParseAppDataDictionary),
 	"RatchetTree":          codec(ParseRatchetTree),
+	"TreePatch":            codec(ParseTreePatch),
+	"ComponentsList":       codec(ParseComponentsList),
+	"WireFormats":          codec(ParseWireFormats),
+	"SafeAAD":              codec(ParseSafeAAD),
 }
 
 func codec[T interface{ Marshal() []byte }](parse func([]byte) (T, error)) func([]byte) ([]byte, error) {

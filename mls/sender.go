@@ -11,6 +11,8 @@ func (g *PublicGroup) verifyFraming(m *PublicMessage) error {
 		return invalid("12.4.2", "the message is of another group")
 	case c.Epoch != g.context.Epoch:
 		return &WrongEpochError{Message: c.Epoch, Group: g.context.Epoch}
+	case g.ended:
+		return invalid("12.4.2", "a ReInit has ended the group")
 	}
 	key, err := g.senderKey(c)
 	if err != nil {
@@ -25,7 +27,7 @@ func (g *PublicGroup) verifyFraming(m *PublicMessage) error {
 	if !m.Authenticated().Verify(g.suite, key, g.contextBytes) {
 		return invalid("6.1", "the signature of the message is wrong")
 	}
-	return nil
+	return g.CheckAuthenticatedData(c.AuthenticatedData)
 }
 
 // senderKey finds the key that must have signed the content, and refuses a sender that may not send it (RFC 9420 §6.1).
@@ -95,7 +97,34 @@ func (g *PublicGroup) VerifyProposal(m *PublicMessage, atSeconds uint64) (Propos
 	if err := g.verifyOne(p, m.Content.Sender, atSeconds); err != nil {
 		return "", err
 	}
+	if err := g.verifyNow(p, m.Content.Sender); err != nil {
+		return "", err
+	}
 	return g.suite.ProposalRef(m.Authenticated()), nil
+}
+
+// verifyNow checks a Proposal beside the group's present members and extensions, which other Proposals of its Commit may yet
+// change: a Commit is held to this again, as it leaves them.
+func (g *PublicGroup) verifyNow(p Proposal, from Sender) error {
+	switch p := p.(type) {
+	case SelfRemove:
+		if !g.tree.root.common.has(kindProposal | code(ProposalSelfRemove)) {
+			return invalidExtension("SelfRemove", "a member does not support SelfRemove")
+		}
+	case Update:
+		tree := g.tree.clone()
+		i := from.(MemberSender).Leaf // verifyUpdate let no other through
+		tree.update(i, p.Leaf)
+		if err := tree.checkUnique(i); err != nil {
+			return err
+		}
+		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{i}, g.tree)
+	case Add:
+		tree := g.tree.clone()
+		return tree.checkSupport(g.suite, g.context.Extensions, []LeafIndex{tree.add(p.KeyPackage.Leaf)}, g.tree)
+	default:
+	}
+	return nil
 }
 
 // verifyOne checks a Proposal by itself, whoever's Commit will hold it (RFC 9420 §12.1).
@@ -121,10 +150,25 @@ func (g *PublicGroup) verifyOne(p Proposal, from Sender, atSeconds uint64) error
 			return invalid("12.1.5", "a ReInit cannot lower the protocol version")
 		}
 	case PreSharedKey:
-		if len(p.PSK.Nonce) != g.suite.HashBytes() {
-			return invalid("12.1.4", "the PSK nonce has %d bytes", len(p.PSK.Nonce))
+		return g.verifyPSK(p.PSK)
+	case ExternalInit:
+		if !g.suite.ValidHPKEKey(p.KEMOutput) {
+			return invalid("8.3", "kem_output of the ExternalInit is not a key of the suite")
 		}
-	case ExternalInit, GroupContextExtensions, AppDataUpdate, AppEphemeral:
+	case GroupContextExtensions, AppDataUpdate, AppEphemeral:
+	}
+	return nil
+}
+
+// verifyPSK checks a PSK's nonce and usage (RFC 9420 §12.1.4). The usages reinit and branch belong to a new group's first
+// Commit (§11.2, §11.3).
+func (g *PublicGroup) verifyPSK(id PreSharedKeyID) error {
+	if len(id.Nonce) != g.suite.HashBytes() {
+		return invalid("12.1.4", "the PSK nonce has %d bytes", len(id.Nonce))
+	}
+	resumption, ok := id.Source.(ResumptionPSK)
+	if ok && resumption.Usage != ResumptionApplication && g.context.Epoch > 0 {
+		return invalid("12.1.4", "a PSK of usage %d is for the first epoch of a new group", resumption.Usage)
 	}
 	return nil
 }
@@ -147,5 +191,5 @@ func (g *PublicGroup) verifyUpdate(p Update, from Sender) error {
 	case !p.Leaf.Verify(g.suite, LeafPlace{GroupID: g.context.GroupID, Leaf: sender.Leaf}):
 		return invalid("7.3", "the signature of the Update's leaf is wrong")
 	}
-	return nil
+	return p.Leaf.checkAlone(g.suite)
 }

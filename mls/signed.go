@@ -65,12 +65,17 @@ func (k KeyPackage) Verify(atSeconds uint64) error {
 		return invalid("7.3", "the KeyPackage is for %d to %d, and it is %d", lifetime.NotBefore, lifetime.NotAfter, atSeconds)
 	case string(k.InitKey) == string(k.Leaf.EncryptionKey):
 		return invalid("10.1", "init_key and encryption_key are the same")
+	case !s.ValidHPKEKey(k.InitKey):
+		return invalid("10", "init_key is not a key of the suite")
 	case !k.Leaf.Verify(s, LeafPlace{}):
 		return invalid("7.3", "the signature of the KeyPackage's leaf is wrong")
 	case !s.VerifyWithLabel(k.Leaf.SignatureKey, labelKeyPackage, tbs.Bytes(), k.Signature):
 		return invalid("10.1", "the signature of the KeyPackage is wrong")
 	}
-	return nil
+	if err := k.checkLastResort(); err != nil {
+		return err
+	}
+	return k.Leaf.checkAlone(s)
 }
 
 // Sign sets the KeyPackage's signature; the leaf must be signed before.

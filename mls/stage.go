@@ -1,6 +1,9 @@
 package mls
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // CommitInput is what a Commit is judged with, from outside the group.
 type CommitInput struct {
@@ -65,6 +68,9 @@ func (g *PublicGroup) Stage(m *PublicMessage, in CommitInput) (*Staged, error) {
 		return nil, invalid("12.4", "the Commit needs a path and has none")
 	}
 	staged := &Staged{Before: g, ConfirmationTag: m.Auth.ConfirmationTag, Proposals: list, ReInit: sorted.reInit}
+	if err := g.checkProcessable(list, sorted.removes); err != nil {
+		return nil, err
+	}
 	context := g.context
 	tree := g.tree.clone()
 	if context.Extensions, err = g.nextExtensions(sorted, in); err != nil {
@@ -73,20 +79,70 @@ func (g *PublicGroup) Stage(m *PublicMessage, in CommitInput) (*Staged, error) {
 	if err := staged.changeTree(tree, sorted); err != nil {
 		return nil, err
 	}
-	if err := staged.renewCommitter(tree, m.Content.Sender, commit.Path); err != nil {
+	if err := staged.renewCommitter(tree, m.Content.Sender, commit.Path, sorted.removes); err != nil {
 		return nil, err
 	}
 	if tree.LeafCount() > LeavesMax {
 		return nil, invalid("7.7", "the tree would have more than %d leaves", LeavesMax)
 	}
+	if err := staged.checkLeaves(tree, sorted, commit.Path != nil, context.Extensions); err != nil {
+		return nil, err
+	}
+	if context.Epoch == math.MaxUint64 {
+		return nil, invalid("8.1", "there is no epoch after this one")
+	}
 	context.Epoch++
 	context.TreeHash = tree.TreeHash(g.suite)
 	context.ConfirmedTranscriptHash = g.suite.ConfirmedTranscriptHash(g.interim, m.Authenticated())
-	staged.After = &PublicGroup{
-		suite: g.suite, context: context, contextBytes: context.Marshal(), tree: tree,
+	staged.After, err = completed(&PublicGroup{
+		suite: g.suite, context: context, tree: tree, ended: sorted.reInit != nil,
 		interim: g.suite.InterimTranscriptHash(context.ConfirmedTranscriptHash, m.Auth.ConfirmationTag),
+	})
+	return staged, err
+}
+
+// checkProcessable refuses Proposals of a type that somebody does not support who has to process the Commit: a member that it
+// does not remove (RFC 9420 §12.2).
+func (g *PublicGroup) checkProcessable(list []CommittedProposal, removes []LeafIndex) error {
+	var remaining *RatchetTree
+	for _, c := range list {
+		t := c.Proposal.ProposalType()
+		if defaultProposal(t) || g.tree.root.common.has(kindProposal|code(t)) {
+			continue
+		}
+		if remaining == nil {
+			remaining = &RatchetTree{root: g.tree.root, top: g.tree.top}
+			for _, i := range removes {
+				if remaining.Leaf(i) != nil {
+					remaining.set(i.Node(), nil)
+				}
+			}
+		}
+		if remaining.MemberCount() > 0 && !remaining.root.common.has(kindProposal|code(t)) {
+			return invalid("12.2", "a member does not support proposals of type 0x%04x", uint16(t))
+		}
 	}
-	return staged, nil
+	return nil
+}
+
+// checkLeaves verifies the new leaves beside all others (RFC 9420 §7.3), in the tree and under the extensions after the Commit.
+func (s *Staged) checkLeaves(tree *RatchetTree, list *proposalList, path bool, extensions Extensions) error {
+	var changed []LeafIndex
+	for _, u := range list.updates {
+		changed = append(changed, u.from)
+	}
+	for _, a := range s.Added {
+		changed = append(changed, a.Leaf)
+	}
+	if path {
+		changed = append(changed, s.Committer)
+	}
+	for _, i := range changed {
+		if err := tree.checkUnique(i); err != nil {
+			return err
+		}
+	}
+	return tree.checkSupport(s.Before.suite, extensions, changed, s.Before.tree)
 }
 
 // nextExtensions applies what changes the GroupContext's extensions: GroupContextExtensions first (RFC 9420 §12.3), then
@@ -119,6 +175,9 @@ func (s *Staged) changeTree(tree *RatchetTree, list *proposalList) error {
 		tree.remove(i)
 	}
 	for _, a := range list.adds {
+		if tree.keyCount(forSignature, a.KeyPackage.Leaf.SignatureKey) > 0 {
+			return invalid("12.2", "an added client is already in the group, or added twice: its signature key is there")
+		}
 		ref, err := a.KeyPackage.Ref()
 		if err != nil {
 			return err
@@ -130,7 +189,7 @@ func (s *Staged) changeTree(tree *RatchetTree, list *proposalList) error {
 
 // renewCommitter finds the committer's place in the new tree, where an external one takes the leftmost blank leaf, and merges
 // its path.
-func (s *Staged) renewCommitter(tree *RatchetTree, sender Sender, path *UpdatePath) error {
+func (s *Staged) renewCommitter(tree *RatchetTree, sender Sender, path *UpdatePath, removes []LeafIndex) error {
 	switch sender := sender.(type) {
 	case MemberSender:
 		s.Committer = sender.Leaf
@@ -142,21 +201,57 @@ func (s *Staged) renewCommitter(tree *RatchetTree, sender Sender, path *UpdatePa
 		s.CommitterLeaf = tree.Leaf(s.Committer)
 		return nil
 	}
-	group := s.Before
-	if !path.Leaf.Verify(group.suite, LeafPlace{GroupID: group.context.GroupID, Leaf: s.Committer}) {
-		return invalid("7.3", "the signature of the committer's new leaf is wrong")
-	}
-	if before := tree.Leaf(s.Committer); before != nil && string(before.EncryptionKey) == string(path.Leaf.EncryptionKey) {
-		return invalid("12.4.2", "the path keeps the committer's old encryption key")
+	if err := s.checkPath(tree, path, removes); err != nil {
+		return err
 	}
 	added := make(map[NodeIndex]bool, len(s.Added))
 	for _, a := range s.Added {
 		added[a.Leaf.Node()] = true
 	}
-	if err := tree.merge(group.suite, s.Committer, path, added); err != nil {
+	if err := tree.merge(s.Before.suite, s.Committer, path, added); err != nil {
 		return err
 	}
 	s.CommitterLeaf = tree.Leaf(s.Committer)
+	return nil
+}
+
+// checkPath verifies the committer's new leaf by itself, and that the path's keys are keys of the suite and new to the tree
+// (RFC 9420 §12.4.2), before the path is merged into it.
+func (s *Staged) checkPath(tree *RatchetTree, path *UpdatePath, removes []LeafIndex) error {
+	group := s.Before
+	if !path.Leaf.Verify(group.suite, LeafPlace{GroupID: group.context.GroupID, Leaf: s.Committer}) {
+		return invalid("7.3", "the signature of the committer's new leaf is wrong")
+	}
+	if err := path.Leaf.checkAlone(group.suite); err != nil {
+		return err
+	}
+	if before := tree.Leaf(s.Committer); before != nil && string(before.EncryptionKey) == string(path.Leaf.EncryptionKey) {
+		return invalid("12.4.2", "the path keeps the committer's old encryption key")
+	}
+	for _, i := range removes {
+		// One who joins anew takes the place of an earlier leaf, and is to renew its key as an Update would.
+		if gone := group.tree.Leaf(i); s.External && string(gone.EncryptionKey) == string(path.Leaf.EncryptionKey) {
+			return invalid("12.2", "the external Commit keeps the encryption key of the leaf that it removes")
+		}
+	}
+	seen := map[string]bool{string(path.Leaf.EncryptionKey): true}
+	for k, n := range path.Nodes {
+		if !group.suite.ValidHPKEKey(n.EncryptionKey) {
+			return invalid("7.6", "the key of path node %d is not a key of the suite", k)
+		}
+		if !group.suite.validSecrets(n.Secrets) {
+			return invalid("7.6", "a secret of path node %d is no ciphertext of the suite", k)
+		}
+		if seen[string(n.EncryptionKey)] {
+			return invalid("12.4.2", "the key of path node %d stands twice in the path", k)
+		}
+		seen[string(n.EncryptionKey)] = true
+	}
+	for key := range seen {
+		if tree.keyCount(forEncryption, []byte(key)) > 0 {
+			return invalid("12.4.2", "a key of the path stands in the tree already")
+		}
+	}
 	return nil
 }
 
@@ -178,6 +273,14 @@ func (s *Staged) References() []ProposalRef {
 	return refs
 }
 
+// GroupInfo rebuilds the GroupInfo of the epoch that the Commit begins from what only the committer knows of it, its
+// extensions and signature (ratchet-tree-options §4, PartialGroupInfo). After's CheckGroupInfo verifies it.
+func (s *Staged) GroupInfo(extensions Extensions, signature []byte) GroupInfo {
+	return GroupInfo{
+		Context: s.After.context, Extensions: extensions, ConfirmationTag: s.ConfirmationTag, Signer: s.Committer, Signature: signature,
+	}
+}
+
 // CheckWelcome verifies that a Welcome, nil for none, is for exactly the clients that the Commit adds (RFC 9420 §12.4.3.1).
 func (s *Staged) CheckWelcome(w *Welcome) error {
 	added := make([]KeyPackageRef, len(s.Added))
@@ -186,8 +289,11 @@ func (s *Staged) CheckWelcome(w *Welcome) error {
 	}
 	var welcomed []KeyPackageRef
 	if w != nil {
-		if w.Suite != s.After.suite.ID {
+		switch {
+		case w.Suite != s.After.suite.ID:
 			return invalid("12.4.3.1", "the Welcome is of suite 0x%04x", uint16(w.Suite))
+		case len(w.Secrets) == 0:
+			return invalid("12.4.3.1", "the Welcome is for nobody")
 		}
 		welcomed = w.Refs()
 	}

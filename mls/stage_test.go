@@ -42,7 +42,7 @@ func TestSuites(t *testing.T) {
 		tree = w.group.Tree().clone()
 		joiner.leaf = tree.takeBlankLeaf()
 		staged = w.accept(w.message(joiner, NewMemberCommit{}, Commit{
-			Proposals: inline(ExternalInit{KEMOutput: []byte("kem")}), Path: w.path(joiner, tree)}), w.input())
+			Proposals: inline(ExternalInit{KEMOutput: w.kem}), Path: w.path(joiner, tree)}), w.input())
 		leaf, found := w.group.Member(joiner.key.Public(), BasicCredential{Identity: []byte("mimi://a.example/u/joiner")})
 		if !staged.External || !found || leaf != staged.Committer || leaf != members[1].leaf {
 			t.Errorf("suite %d: the joiner is at %d (%v), staged at %d", id, leaf, found, staged.Committer)
@@ -130,7 +130,7 @@ func (w commitCases) proposals() map[string]refusal {
 		"removes nobody":         {"RFC 9420 §12.1.3", commit(Remove{7})},
 		"two contexts":           {"RFC 9420 §12.2", commit(GroupContextExtensions{}, GroupContextExtensions{})},
 		"ReInit with another":    {"RFC 9420 §12.2", commit(ReInit{Version: 1, Suite: 1}, Remove{1})},
-		"ExternalInit of member": {"RFC 9420 §12.2", commit(ExternalInit{})},
+		"ExternalInit of member": {"RFC 9420 §12.2", commit(ExternalInit{w.kem})},
 		"SelfRemove by value":    {"mls-extensions SelfRemove", commit(SelfRemove{})},
 		"late KeyPackage":        {"RFC 9420 §7.3", commit(Add{late})},
 		"bent KeyPackage":        {"RFC 9420 §10.1", commit(Add{bent})},
@@ -264,13 +264,14 @@ func TestRefusedExternalCommits(t *testing.T) {
 	tree := w.group.Tree().clone()
 	joiner.leaf = tree.takeBlankLeaf()
 	ref := w.propose(members[0], MemberSender{members[0].leaf}, Remove{founder.leaf})
-	init := InlineProposal{ExternalInit{KEMOutput: []byte("kem")}}
+	init := InlineProposal{ExternalInit{KEMOutput: w.kem}}
 	for name, c := range map[string]struct {
 		section   string
 		proposals []ProposalOrRef
 		path      bool
 	}{
 		"no path":          {"RFC 9420 §12.4.3.2", []ProposalOrRef{init}, false},
+		"no key":           {"RFC 9420 §8.3", inline(ExternalInit{KEMOutput: make([]byte, 32)}), true},
 		"no ExternalInit":  {"RFC 9420 §12.2", nil, true},
 		"two ExternalInit": {"RFC 9420 §12.2", []ProposalOrRef{init, init}, true},
 		"two Removes":      {"RFC 9420 §12.2", append(inline(Remove{0}, Remove{1}), init), true},
@@ -296,7 +297,7 @@ func TestExternalCommitWithSelfRemove(t *testing.T) {
 	tree.remove(members[0].leaf)
 	joiner.leaf = tree.takeBlankLeaf()
 	staged := w.accept(w.message(joiner, NewMemberCommit{}, Commit{Path: w.path(joiner, tree),
-		Proposals: []ProposalOrRef{InlineProposal{ExternalInit{KEMOutput: []byte("kem")}}, ref}}), w.input())
+		Proposals: []ProposalOrRef{InlineProposal{ExternalInit{KEMOutput: w.kem}}, ref}}), w.input())
 	if staged.Committer != members[0].leaf || len(staged.Removed) != 1 {
 		t.Errorf("the joiner is at %d, removed %v", staged.Committer, staged.Removed)
 	}

@@ -70,7 +70,7 @@ func TestTranscriptReplay(t *testing.T) {
 			for _, step := range script.Steps {
 				r.play(t, step)
 			}
-			if r.commits < 10 {
+			if t.Logf("%d steps, %d Commits", len(script.Steps), r.commits); r.commits < 10 {
 				t.Errorf("only %d Commits in the transcript", r.commits)
 			}
 		})

@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
-	"slices"
 )
 
-// RatchetTree is a group's public tree (RFC 9420 §4, §7.8) in its array form, of a full width 2^(d+1) - 1. Its nodes never
-// change in place and copies share them, so a copy costs two slices of pointers. From outside the package a tree is
-// constant; its methods may run concurrently once TreeHash has run.
+// RatchetTree is a group's public tree (RFC 9420 §4, §7.8), always of a full width: 2^d leaves. Trees share the parts in which
+// they are alike, so a copy costs nothing and a change O(log n). From outside the package a tree is constant; its methods may
+// run concurrently once TreeHash has run.
 type RatchetTree struct {
-	nodes  []*treeNode // nil where blank; never empty
-	hashes [][]byte    // by node; nil where not known; of the suite below
-	suite  CipherSuite
+	root  *vertex // nil where the tree is one blank leaf
+	top   NodeIndex
+	suite CipherSuite // of the kept hashes; 0 where none are
+	keys  *keySet     // what indexKeys has counted; nil before
 }
 
 // LeavesMax bounds a tree's leaves, blank ones included. A blank node costs an octet on the wire and fifty here.
@@ -47,8 +47,15 @@ func ReadRatchetTree(r *Reader) *RatchetTree {
 		r.Fail("", "the last node is blank")
 		return nil
 	}
-	t := &RatchetTree{}
-	t.resize(nodes, fullWidth(len(nodes)))
+	return newTree(nodes, fullWidth(len(nodes)))
+}
+
+// newTree builds a tree of a full width from its nodes by index; those past the end are blank.
+func newTree(nodes []*treeNode, width int) *RatchetTree {
+	t := &RatchetTree{top: rootOf(width)}
+	if t.root = buildVertex(nodes, t.top); t.root == nil && !t.top.isLeaf() {
+		t.root = &vertex{}
+	}
 	return t
 }
 
@@ -62,7 +69,7 @@ func NewRatchetTree(nodes [][]byte) (*RatchetTree, error) {
 	if len(nodes) == 0 || fullWidth(len(nodes)) != len(nodes) {
 		return nil, &MalformedError{Field: "ratchet_tree", Reason: fmt.Sprintf("%d nodes are not the width of a tree", len(nodes))}
 	}
-	t := &RatchetTree{nodes: make([]*treeNode, len(nodes)), hashes: make([][]byte, len(nodes))}
+	made := make([]*treeNode, len(nodes))
 	for i, raw := range nodes {
 		if raw == nil {
 			continue
@@ -71,41 +78,55 @@ func NewRatchetTree(nodes [][]byte) (*RatchetTree, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.nodes[i] = n
+		made[i] = n
 	}
-	return t, nil
+	return newTree(made, len(made)), nil
 }
 
 // AppendTo appends ratchet_tree<V>, without the blank nodes at its end.
 func (t *RatchetTree) AppendTo(w *Writer) {
-	end := len(t.nodes)
-	for end > 0 && t.nodes[end-1] == nil {
-		end--
-	}
 	w.Vector(func(w *Writer) {
-		for _, n := range t.nodes[:end] {
-			w.Bool(n != nil)
-			if n != nil {
-				w.Fixed(n.raw)
+		next := NodeIndex(0)
+		t.root.each(t.top, func(x NodeIndex, n *treeNode) bool {
+			for ; next < x; next++ {
+				w.Bool(false)
 			}
-		}
+			w.Bool(true)
+			w.Fixed(n.raw)
+			next++
+			return true
+		})
 	})
 }
 
 func (t *RatchetTree) Marshal() []byte { return marshal(t) }
 
 // Width is the number of nodes, blank ones included: 2^(d+1) - 1.
-func (t *RatchetTree) Width() int { return len(t.nodes) }
+func (t *RatchetTree) Width() int { return 2*int(t.top) + 1 }
 
 // LeafCount is the number of leaves, blank ones included: 2^d.
-func (t *RatchetTree) LeafCount() int { return (len(t.nodes) + 1) / 2 }
+func (t *RatchetTree) LeafCount() int { return int(t.top) + 1 }
+
+// MemberCount is the number of leaves that are not blank.
+func (t *RatchetTree) MemberCount() int { return t.root.members() }
+
+// node returns a node, nil where it is blank or past the tree.
+func (t *RatchetTree) node(x NodeIndex) *treeNode {
+	if int64(x) >= int64(t.Width()) {
+		return nil
+	}
+	if v := t.root.at(t.top, x); v != nil {
+		return v.node
+	}
+	return nil
+}
 
 // Leaf returns a leaf, or nil where it is blank or past the tree.
 func (t *RatchetTree) Leaf(i LeafIndex) *LeafNode {
 	if int64(i) >= int64(t.LeafCount()) {
 		return nil
 	}
-	if n := t.nodes[i.Node()]; n != nil {
+	if n := t.node(i.Node()); n != nil {
 		return n.leaf
 	}
 	return nil
@@ -114,70 +135,97 @@ func (t *RatchetTree) Leaf(i LeafIndex) *LeafNode {
 // Leaves ranges over the leaves that are not blank, from the left.
 func (t *RatchetTree) Leaves() iter.Seq2[LeafIndex, *LeafNode] {
 	return func(yield func(LeafIndex, *LeafNode) bool) {
-		for i := 0; i < len(t.nodes); i += 2 {
-			if n := t.nodes[i]; n != nil && !yield(LeafIndex(i/2), n.leaf) {
-				return
-			}
-		}
+		t.root.each(t.top, func(x NodeIndex, n *treeNode) bool { return n.leaf == nil || yield(x.leaf(), n.leaf) })
 	}
 }
 
 // Node returns the encoding of a node, nil where it is blank or past the tree.
 func (t *RatchetTree) Node(x NodeIndex) []byte {
-	if int64(x) >= int64(len(t.nodes)) || t.nodes[x] == nil {
-		return nil
+	if n := t.node(x); n != nil {
+		return n.raw
 	}
-	return t.nodes[x].raw
+	return nil
 }
 
 // Nodes returns the encodings of all nodes by index, nil where blank; its length is Width.
 func (t *RatchetTree) Nodes() [][]byte {
-	out := make([][]byte, len(t.nodes))
-	for i, n := range t.nodes {
-		if n != nil {
-			out[i] = n.raw
-		}
-	}
+	out := make([][]byte, t.Width())
+	t.root.each(t.top, func(x NodeIndex, n *treeNode) bool {
+		out[x] = n.raw
+		return true
+	})
 	return out
 }
 
 // Changes lists what differs from an earlier tree within this tree's width: node index to encoding, nil where the node is
-// now blank. With Width it is all that is needed to bring the earlier tree up to this one.
+// now blank. With Width it is all that is needed to bring the earlier tree up to this one. What the trees share is passed over.
 func (t *RatchetTree) Changes(earlier *RatchetTree) map[NodeIndex][]byte {
 	changes := make(map[NodeIndex][]byte)
-	for i, n := range t.nodes {
-		var was *treeNode
-		if i < len(earlier.nodes) {
-			was = earlier.nodes[i]
+	now, was := t.root, earlier.root
+	x := t.top
+	for ; x > earlier.top; x = x.left() { // this tree has grown: all but its leftmost part is new
+		if now.node != nil {
+			changes[x] = now.node.raw
 		}
-		switch {
-		case n == was:
-		case n == nil:
-			changes[NodeIndex(i)] = nil
-		case was == nil || !bytes.Equal(n.raw, was.raw):
-			changes[NodeIndex(i)] = n.raw
-		}
+		now.right.changes(nil, x.right(), changes)
+		now = now.left
 	}
+	for y := earlier.top; y > x; y = y.left() {
+		was = was.left
+	}
+	now.changes(was, x, changes)
 	return changes
 }
 
-// clone copies the tree, sharing its nodes.
-func (t *RatchetTree) clone() *RatchetTree {
-	return &RatchetTree{nodes: slices.Clone(t.nodes), hashes: slices.Clone(t.hashes), suite: t.suite}
-}
-
-// resize gives the tree these nodes, at a full width. The hashes of subtrees that it had before stay true, because a
-// subtree keeps its node's index.
-func (t *RatchetTree) resize(nodes []*treeNode, width int) {
-	t.nodes = append(make([]*treeNode, 0, width), nodes[:min(len(nodes), width)]...)[:width]
-	t.hashes = append(make([][]byte, 0, width), t.hashes[:min(len(t.hashes), width)]...)[:width]
-}
-
-// set replaces a node, nil to blank it, and forgets the hashes that covered it.
-func (t *RatchetTree) set(x NodeIndex, n *treeNode) {
-	t.nodes[x] = n
-	t.hashes[x] = nil
-	for _, p := range directPath(x, len(t.nodes)) {
-		t.hashes[p] = nil
+// changes collects the nodes at and under the vertex that are not as they were.
+func (v *vertex) changes(was *vertex, x NodeIndex, changes map[NodeIndex][]byte) {
+	if v == was || v.blank() && was.blank() {
+		return
 	}
+	var now, before vertex
+	if v != nil {
+		now = *v
+	}
+	if was != nil {
+		before = *was
+	}
+	switch {
+	case now.node == before.node:
+	case now.node == nil:
+		changes[x] = nil
+	case before.node == nil || !bytes.Equal(now.node.raw, before.node.raw):
+		changes[x] = now.node.raw
+	}
+	if !x.isLeaf() {
+		now.left.changes(before.left, x.left(), changes)
+		now.right.changes(before.right, x.right(), changes)
+	}
+}
+
+// clone copies the tree, sharing everything.
+func (t *RatchetTree) clone() *RatchetTree { return pointerTo(*t) }
+
+// set replaces a node, nil to blank it.
+func (t *RatchetTree) set(x NodeIndex, n *treeNode) {
+	if t.keys != nil {
+		t.keys = t.keys.withNode(t.node(x), -1).withNode(n, 1)
+	}
+	t.root = t.root.with(t.top, x, n)
+}
+
+// indexKeys counts the tree's keys, unless that has been done; from then on set keeps count.
+func (t *RatchetTree) indexKeys() {
+	if t.keys != nil {
+		return
+	}
+	t.keys = &keySet{}
+	t.root.each(t.top, func(_ NodeIndex, n *treeNode) bool {
+		t.keys = t.keys.withNode(n, 1)
+		return true
+	})
+}
+
+// keyCount is how many nodes of an indexed tree have a key.
+func (t *RatchetTree) keyCount(purpose keyPurpose, key []byte) int {
+	return t.keys.count(digestOf(purpose, key))
 }

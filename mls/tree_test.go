@@ -18,10 +18,10 @@ func TestTreeValidationVectors(t *testing.T) {
 	for n, v := range loadVectors[vector](t, "tree-validation.json") {
 		s := must(v.Suite.Suite())(t)
 		tree := must(ParseRatchetTree(v.Tree))(t)
-		if err := tree.checkShape(); err != nil {
+		tree.TreeHash(s)
+		if err := tree.verify(s, GroupID(v.GroupID)); err != nil {
 			t.Errorf("vector %d: %v", n, err)
 		}
-		tree.TreeHash(s)
 		for x, want := range v.Hashes {
 			if got := tree.subtreeHash(s, NodeIndex(x)); !bytes.Equal(got, want) {
 				t.Fatalf("vector %d: hash of node %d is %x, want %x", n, x, got, want)

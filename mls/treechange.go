@@ -6,46 +6,48 @@ import (
 )
 
 // extend doubles the tree: a blank root, with the old tree on its left (RFC 9420 §7.7).
-func (t *RatchetTree) extend() { t.resize(t.nodes, 2*len(t.nodes)+1) }
-
-// truncate halves the tree as long as its right half is all blank (RFC 9420 §7.7).
-func (t *RatchetTree) truncate() {
-	for len(t.nodes) > 1 {
-		half := len(t.nodes) / 2
-		if t.lastLeaf() > half {
-			return
-		}
-		t.resize(t.nodes, half)
+func (t *RatchetTree) extend() {
+	old := t.root
+	t.top = 2*t.top + 1
+	var right *vertex
+	if !t.top.right().isLeaf() {
+		right = &vertex{}
 	}
+	t.root = innerVertex(nil, old, right)
 }
 
-// lastLeaf is the node index of the rightmost leaf that is not blank, -1 without one.
-func (t *RatchetTree) lastLeaf() int {
-	for i := len(t.nodes) - 1; i >= 0; i -= 2 {
-		if t.nodes[i] != nil {
-			return i
-		}
+// truncate halves the tree as long as its right half has no leaf (RFC 9420 §7.7).
+func (t *RatchetTree) truncate() {
+	for !t.top.isLeaf() && t.root.right.members() == 0 {
+		t.root, _ = t.root.children(t.top)
+		t.top = t.top.left()
 	}
-	return -1
 }
 
 // takeBlankLeaf finds the leftmost blank leaf, and widens a full tree to have one.
 func (t *RatchetTree) takeBlankLeaf() LeafIndex {
-	for i := 0; i < len(t.nodes); i += 2 {
-		if t.nodes[i] == nil {
-			return LeafIndex(i / 2)
+	if t.root.members() == t.LeafCount() {
+		i := LeafIndex(t.LeafCount())
+		t.extend()
+		return i
+	}
+	v, x := t.root, t.top
+	for !x.isLeaf() {
+		left, right := v.children(x)
+		if left.members() < 1<<(x.level()-1) {
+			v, x = left, x.left()
+		} else {
+			v, x = right, x.right()
 		}
 	}
-	i := LeafIndex(t.LeafCount())
-	t.extend()
-	return i
+	return x.leaf()
 }
 
 // add puts a new member at the leftmost blank leaf, unmerged at every parent above that is not blank (RFC 9420 §12.1.1).
 func (t *RatchetTree) add(leaf LeafNode) LeafIndex {
 	i := t.takeBlankLeaf()
-	for _, x := range directPath(i.Node(), len(t.nodes)) {
-		if n := t.nodes[x]; n != nil {
+	for _, x := range directPath(i.Node(), t.Width()) {
+		if n := t.node(x); n != nil {
 			parent := *n.parent
 			at, _ := slices.BinarySearch(parent.UnmergedLeaves, i)
 			parent.UnmergedLeaves = slices.Insert(slices.Clone(parent.UnmergedLeaves), at, i)
@@ -70,8 +72,8 @@ func (t *RatchetTree) remove(i LeafIndex) {
 }
 
 func (t *RatchetTree) blankPath(i LeafIndex) {
-	for _, x := range directPath(i.Node(), len(t.nodes)) {
-		if t.nodes[x] != nil {
+	for _, x := range directPath(i.Node(), t.Width()) {
+		if t.node(x) != nil {
 			t.set(x, nil)
 		}
 	}
@@ -84,7 +86,7 @@ type pathStep struct{ node, copath NodeIndex }
 func (t *RatchetTree) filteredPath(i LeafIndex) []pathStep {
 	var steps []pathStep
 	below := i.Node()
-	for _, x := range directPath(below, len(t.nodes)) {
+	for _, x := range directPath(below, t.Width()) {
 		if copath := below.sibling(); !t.empty(copath) {
 			steps = append(steps, pathStep{node: x, copath: copath})
 		}
@@ -126,21 +128,5 @@ func (t *RatchetTree) merge(s *Suite, i LeafIndex, path *UpdatePath, added map[N
 		return invalid("7.9.2", "the parent hash of the committer's leaf is wrong")
 	}
 	t.set(i.Node(), newLeaf(path.Leaf))
-	return nil
-}
-
-// checkShape verifies what the tree's own operations rely on (RFC 9420 §12.4.3.1): unmerged leaves are members under their
-// parent.
-func (t *RatchetTree) checkShape() error {
-	for x, n := range t.nodes {
-		if n == nil || n.parent == nil {
-			continue
-		}
-		for _, l := range n.parent.UnmergedLeaves {
-			if t.Leaf(l) == nil || !l.Node().below(NodeIndex(x)) {
-				return invalid("12.4.3.1", "unmerged leaf %d of node %d is not a member under it", l, x)
-			}
-		}
-	}
 	return nil
 }

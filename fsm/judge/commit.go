@@ -122,11 +122,8 @@ func components() map[mls.ComponentID]mls.ComponentApplier {
 // checkBundle checks the GroupInfo, the tree and the Welcome against the epoch that the Commit begins. A tree that is only
 // referred to is not fetched: the hub has computed its own.
 func checkBundle(staged *mls.Staged, bundle mimi.CommitBundle) (mls.GroupInfo, error) {
-	full, ok := bundle.GroupInfo.(mimi.FullGroupInfo)
-	if !ok {
-		return mls.GroupInfo{}, &mls.MalformedError{Field: "groupInfoOption", Reason: "a partial GroupInfo is not taken yet; send it in full"}
-	}
-	if err := staged.After.CheckGroupInfo(full.GroupInfo); err != nil {
+	info := groupInfoOf(staged, bundle.GroupInfo)
+	if err := staged.After.CheckGroupInfo(info); err != nil {
 		return mls.GroupInfo{}, err
 	}
 	if whole, ok := bundle.Tree.(mimi.FullTree); ok {
@@ -138,7 +135,15 @@ func checkBundle(staged *mls.Staged, bundle mimi.CommitBundle) (mls.GroupInfo, e
 			return mls.GroupInfo{}, err
 		}
 	}
-	return full.GroupInfo, staged.CheckWelcome(bundle.Welcome)
+	return info, staged.CheckWelcome(bundle.Welcome)
+}
+
+// groupInfoOf is the GroupInfo that the committer signed: given whole, or rebuilt from what the hub cannot compute of it.
+func groupInfoOf(staged *mls.Staged, option mimi.GroupInfoOption) mls.GroupInfo {
+	if partial, ok := option.(mimi.PartialGroupInfo); ok {
+		return staged.GroupInfo(partial.Extensions, partial.Signature)
+	}
+	return option.(mimi.FullGroupInfo).GroupInfo
 }
 
 // commonLifetime is when all of the added KeyPackages are valid; both 0 where none is added.

@@ -132,7 +132,7 @@ func TestExternalCommit(t *testing.T) {
 	t.Run("takes another out", func(t *testing.T) {
 		m := openMaker(t)
 		other := m.leaf("bob1")
-		m.refused("b.example", m.join(m.key("bob3"), bob3, inline(mls.Remove{Removed: other}), other), "another client")
+		m.refused("b.example", m.join(m.newKey(), bob3, inline(mls.Remove{Removed: other}), other), "another client")
 	})
 	for name, c := range map[string]struct {
 		credential, from string

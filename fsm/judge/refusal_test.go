@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -41,22 +42,31 @@ func TestAlteredCommits(t *testing.T) {
 		}
 	}
 	for name, alter := range map[string]func(*maker, *mimi.CommitBundle){
-		"signature":          changed(func(p *mls.PublicMessage) { p.Auth.Signature[5] ^= 1 }),
-		"no signature":       changed(func(p *mls.PublicMessage) { p.Auth.Signature = nil }),
-		"content":            changed(func(p *mls.PublicMessage) { p.Content.AuthenticatedData = []byte("x") }),
-		"confirmation tag":   changed(func(p *mls.PublicMessage) { p.Auth.ConfirmationTag[0] ^= 1 }),
-		"another member":     changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.MemberSender{Leaf: 1} }),
-		"no member":          changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.MemberSender{Leaf: 99} }),
-		"external sender":    changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.ExternalSenderIndex(0) }),
-		"another group":      changed(func(p *mls.PublicMessage) { p.Content.GroupID = "another" }),
-		"info's signature":   withInfo(func(info *mls.GroupInfo) { info.Signature[5] ^= 1 }),
-		"info's tag":         withInfo(func(info *mls.GroupInfo) { info.ConfirmationTag[0] ^= 1 }),
-		"info's signer":      withInfo(func(info *mls.GroupInfo) { info.Signer = 1 }),
-		"info's tree hash":   withInfo(func(info *mls.GroupInfo) { info.Context.TreeHash[0] ^= 1 }),
-		"info of no member":  withInfo(func(info *mls.GroupInfo) { info.Signer = 99 }),
-		"info of old epoch":  func(m *maker, b *mimi.CommitBundle) { b.GroupInfo = m.parsed(m.step("external_join")).GroupInfo },
-		"tree of old epoch":  func(m *maker, b *mimi.CommitBundle) { b.Tree = m.parsed(m.step("external_join")).Tree },
-		"partial info":       func(m *maker, b *mimi.CommitBundle) { b.GroupInfo = partial(*b) },
+		"signature":         changed(func(p *mls.PublicMessage) { p.Auth.Signature[5] ^= 1 }),
+		"no signature":      changed(func(p *mls.PublicMessage) { p.Auth.Signature = nil }),
+		"content":           changed(func(p *mls.PublicMessage) { p.Content.AuthenticatedData = []byte("x") }),
+		"confirmation tag":  changed(func(p *mls.PublicMessage) { p.Auth.ConfirmationTag[0] ^= 1 }),
+		"another member":    changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.MemberSender{Leaf: 1} }),
+		"no member":         changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.MemberSender{Leaf: 99} }),
+		"external sender":   changed(func(p *mls.PublicMessage) { p.Content.Sender = mls.ExternalSenderIndex(0) }),
+		"another group":     changed(func(p *mls.PublicMessage) { p.Content.GroupID = "another" }),
+		"info's signature":  withInfo(func(info *mls.GroupInfo) { info.Signature[5] ^= 1 }),
+		"info's tag":        withInfo(func(info *mls.GroupInfo) { info.ConfirmationTag[0] ^= 1 }),
+		"info's signer":     withInfo(func(info *mls.GroupInfo) { info.Signer = 1 }),
+		"info's tree hash":  withInfo(func(info *mls.GroupInfo) { info.Context.TreeHash[0] ^= 1 }),
+		"info of no member": withInfo(func(info *mls.GroupInfo) { info.Signer = 99 }),
+		"info of old epoch": func(m *maker, b *mimi.CommitBundle) { b.GroupInfo = m.parsed(m.step("external_join")).GroupInfo },
+		"tree of old epoch": func(m *maker, b *mimi.CommitBundle) { b.Tree = m.parsed(m.step("external_join")).Tree },
+		"partial info's signature": func(m *maker, b *mimi.CommitBundle) {
+			info := partial(*b)
+			info.Signature = m.random(64)
+			b.GroupInfo = info
+		},
+		"partial info's external_pub": func(m *maker, b *mimi.CommitBundle) {
+			info := partial(*b)
+			info.Extensions = mls.Extensions{}.With(mls.ExtensionExternalPub, mls.ExternalPub{Key: m.random(32)}.Marshal())
+			b.GroupInfo = info
+		},
 		"Welcome for nobody": func(m *maker, b *mimi.CommitBundle) { b.Welcome = m.parsed(m.step("commit_add_bob")).Welcome },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,9 +82,21 @@ func TestAlteredCommits(t *testing.T) {
 	})
 }
 
-func partial(b mimi.CommitBundle) mimi.GroupInfoOption {
+func partial(b mimi.CommitBundle) mimi.PartialGroupInfo {
 	info := b.GroupInfo.(mimi.FullGroupInfo).GroupInfo
 	return mimi.PartialGroupInfo{Extensions: info.Extensions, Signature: info.Signature}
+}
+
+// TestPartialGroupInfo sends what the hub cannot compute of a GroupInfo, and finds the whole of it in the room.
+func TestPartialGroupInfo(t *testing.T) {
+	m := openMaker(t)
+	bundle := m.parsed(m.recording.Race.Alice)
+	whole := bundle.GroupInfo.(mimi.FullGroupInfo).GroupInfo.Marshal()
+	bundle.GroupInfo = partial(bundle)
+	m.accepted("a.example", bundle)
+	if !bytes.Equal(m.state().GroupInfo, whole) {
+		t.Error("the room's GroupInfo is not the one that was signed")
+	}
 }
 
 func TestAlteredWelcome(t *testing.T) {
