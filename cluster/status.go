@@ -47,6 +47,9 @@ type NodeView struct {
 	Replicas   []ReplicaStatus // by shard
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
+	// ClockOffsetMillis is how far its clock is ahead of the median of all nodes that it votes with; nil where it knows the clocks of
+	// no majority of them.
+	ClockOffsetMillis *int64
 }
 
 // ReplicaStatus is one node's copy of one group.
@@ -150,6 +153,7 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 func (n *Node) view() NodeView {
 	view := NodeView{
 		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+		ClockOffsetMillis: n.clocks.offsetMillis(),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))
