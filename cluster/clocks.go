@@ -209,6 +209,16 @@ type handover struct {
 	runs     atomic.Bool
 }
 
+// due takes note of a round and reports whether the lead is to be handed over now.
+func (h *handover) due(off bool, now time.Duration) bool {
+	if !off {
+		h.strikes = 0
+		return false
+	}
+	h.strikes++
+	return h.strikes >= clockStrikes && now >= h.next
+}
+
 // judge hands a group over that this node leads with a clock that is off, if another voter can take it.
 func (c *clocks) judge(g *group, voters []string, median time.Duration, known bool) {
 	h := c.handovers[g.id]
@@ -217,12 +227,8 @@ func (c *clocks) judge(g *group, voters []string, median time.Duration, known bo
 		c.handovers[g.id] = h
 	}
 	offset := (c.node.config.Clock.base() - median).Milliseconds()
-	if !known || near(offset) || !g.leads() {
-		h.strikes = 0
-		return
-	}
 	now := c.node.config.Clock.Monotonic()
-	if h.strikes++; h.strikes < clockStrikes || now < h.next {
+	if !h.due(known && !near(offset) && g.leads(), now) {
 		return
 	}
 	able := c.able(voters, median)

@@ -112,3 +112,23 @@ func TestWhoCanTakeTheLead(t *testing.T) {
 		t.Errorf("the only voter hands over to %v", got)
 	}
 }
+
+// One round is not enough, rounds that are not in a row neither, and between two attempts there is a pause.
+func TestWhenTheLeadIsHandedOver(t *testing.T) {
+	h := &handover{}
+	for i, round := range []struct {
+		off, due bool
+		at       time.Duration
+	}{
+		{true, false, 0}, {false, false, 1}, {true, false, 2}, {true, true, 3}, {true, false, 4}, {true, false, 7}, {true, true, 8}, {false, false, 9}, {true, false, 20},
+	} {
+		now := round.at * time.Second
+		due := h.due(round.off, now)
+		if due != round.due {
+			t.Errorf("round %d: due %v, want %v", i, due, round.due)
+		}
+		if due {
+			h.next = now + handoverPause
+		}
+	}
+}

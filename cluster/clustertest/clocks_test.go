@@ -159,3 +159,19 @@ func TestClocksSetAheadTogether(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is wrong for one round costs nobody the lead.
+func TestClockThatIsWrongForAMoment(t *testing.T) {
+	stageOf(t, func(t *testing.T, w *World, leader, other *life, room *fsmtest.Room) {
+		before := leader.term(t)
+		for range 5 {
+			w.setClock(leader.id, time.Hour)
+			keepsTime(t, other, room, 600*time.Millisecond) // less than a round, with the last Commit and pause
+			w.setClock(leader.id, 0)
+			time.Sleep(2100 * time.Millisecond)
+		}
+		if after := leader.term(t); after != before {
+			t.Errorf("terms %d became %d", before, after)
+		}
+	})
+}
