@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// hubLeapMax is how far a wall clock that no majority of the group's voters can be compared with may bring hub time ahead, in all.
+const hubLeapMax = 5 * time.Second
+
 // Clock is where a node's time comes from. Both functions may be called at once from any goroutine.
 type Clock struct {
 	// Wall is the time of day. It may jump in both directions.
@@ -20,19 +23,40 @@ func SystemClock() Clock {
 	return Clock{Wall: time.Now, Monotonic: func() time.Duration { return time.Since(start) }}
 }
 
-// hubTime stamps the entries of one shard with max(now, last + monotonic time since last seen), in milliseconds. What was last
+// base is the wall clock less Monotonic: it stays what it is until the wall clock is set.
+func (c Clock) base() time.Duration {
+	return time.Duration(c.Wall().UnixNano()) - c.Monotonic()
+}
+
+// hubTime stamps the entries of one group with max(now, last + monotonic time since last seen), in milliseconds. What was last
 // seen comes from applied entries, so a new leader goes on from where the one before stood, and a wall clock that was set back
 // stretches hub time instead of stopping it.
+//
+// Hub time never goes back, so a wall clock that is ahead must not get into it. Where the clocks of a majority of the group's voters
+// are known, now is their median while the own clock is more than clockBound off it. Where they are not, the own clock counts up to
+// hubLeapMax beyond what monotonic time comes to; a leader in that state hears no majority, and can hardly commit anything.
 type hubTime struct {
 	clock Clock
 
 	mu       sync.Mutex
 	last     uint64        // the greatest hub time seen or given, in milliseconds
 	lastSeen time.Duration // Monotonic at that moment
+	leapt    uint64        // milliseconds by which last is ahead on the word of the own wall clock alone
+
+	// The median wall clock of the voters less Monotonic, if the clocks of a majority are known.
+	median time.Duration
+	known  bool
 }
 
 func newHubTime(clock Clock) *hubTime {
 	return &hubTime{clock: clock, lastSeen: clock.Monotonic()}
+}
+
+// compare takes note of the median of the voters' wall clocks, less this node's Monotonic, or that it is not known.
+func (h *hubTime) compare(median time.Duration, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.median, h.known = median, known
 }
 
 // observe takes note of a hub time that was applied.
@@ -40,7 +64,11 @@ func (h *hubTime) observe(millis uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.clock.Monotonic()
-	if projected := h.projected(now); millis >= projected {
+	projected := h.projected(now)
+	if millis > projected {
+		h.leapt = 0 // this is another leader's, or a former life's: what was given here is no further than the projection
+	}
+	if millis >= projected {
 		h.set(millis, projected, now)
 	}
 }
@@ -51,12 +79,27 @@ func (h *hubTime) stamp() uint64 {
 	defer h.mu.Unlock()
 	now := h.clock.Monotonic()
 	projected := h.projected(now)
-	stamp := projected
-	if wall := h.clock.Wall().UnixMilli(); wall > 0 && uint64(wall) > stamp {
-		stamp = uint64(wall)
+	stamp := max(projected, h.wall(now, projected))
+	switch {
+	case h.known:
+		h.leapt = 0
+	case h.last != 0:
+		h.leapt += stamp - projected
 	}
 	h.set(stamp, projected, now)
 	return stamp
+}
+
+// wall is what the wall clocks have to say.
+func (h *hubTime) wall(now time.Duration, projected uint64) uint64 {
+	wall := h.clock.Wall().UnixMilli()
+	switch median := (h.median + now).Milliseconds(); {
+	case h.known && !near(wall-median):
+		wall = median
+	case !h.known && h.last != 0:
+		wall = min(wall, int64(projected+uint64(hubLeapMax.Milliseconds())-h.leapt))
+	}
+	return uint64(max(0, wall))
 }
 
 // set keeps the fraction of a millisecond that a projection has left over; without it a busy leader whose wall clock was set

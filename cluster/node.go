@@ -37,6 +37,7 @@ type Node struct {
 
 	disk      diskWatch
 	deaths    *deathWatch
+	clocks    *clocks
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
 
@@ -50,7 +51,7 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, meetGossip
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, clocks with its handovers
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -80,6 +81,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.credentials.Store(&config.Credentials)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
+	n.clocks = newClocks(n)
 	n.statePace = newPace(cmp.Or(config.StateRate, defaultStateRate))
 	defer func() {
 		if err != nil {
@@ -107,6 +109,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.heedMap)
 	n.background.Go(n.tendTrust)
 	n.background.Go(n.meetGossip)
+	n.background.Go(n.clocks.run)
 	return n, nil
 }
 
@@ -140,7 +143,7 @@ func (n *Node) serve() {
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
 		methodGone: n.serveGone, methodLead: n.serveLead,
-		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer,
+		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

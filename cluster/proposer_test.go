@@ -213,31 +213,6 @@ func TestEntryResultSortsErrors(t *testing.T) {
 	}
 }
 
-func TestHubTimeNeverGoesBack(t *testing.T) {
-	wall, mono := time.UnixMilli(1_000_000), time.Duration(0)
-	h := newHubTime(Clock{Wall: func() time.Time { return wall }, Monotonic: func() time.Duration { return mono }})
-	if got := h.stamp(); got != 1_000_000 {
-		t.Fatalf("first stamp %d", got)
-	}
-	h.observe(1_500_000) // another leader's clock is ahead
-	wall = time.UnixMilli(900_000)
-	for range 100 { // in steps below a millisecond, which must not be lost
-		mono += 300 * time.Microsecond
-		h.stamp()
-	}
-	if got := h.stamp(); got != 1_500_030 {
-		t.Errorf("30 ms later: %d", got)
-	}
-	h.observe(1_400_000)
-	if got := h.stamp(); got != 1_500_030 {
-		t.Errorf("an old observation moved time: %d", got)
-	}
-	wall = time.UnixMilli(2_000_000)
-	if got := h.stamp(); got != 2_000_000 {
-		t.Errorf("the wall clock leads when it is ahead: %d", got)
-	}
-}
-
 func TestAppliedIndexWakesWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a appliedIndex

@@ -48,6 +48,9 @@ type NodeView struct {
 	DiskLow    bool            // its disk's reserve is touched: it takes nothing new for what it leads
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
+	// ClockOffsetMillis is how far its clock is ahead of the median of all nodes that it votes with; nil where it knows the clocks of
+	// no majority of them.
+	ClockOffsetMillis *int64
 }
 
 // ReplicaStatus is one node's copy of one group.
@@ -150,7 +153,8 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 
 func (n *Node) view() NodeView {
 	view := NodeView{
-		MapVersion: n.Map().Version(), DiskLow: n.disk.low.Load(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+		DiskLow: n.disk.low.Load(), ClockOffsetMillis: n.clocks.offsetMillis(),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))

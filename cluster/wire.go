@@ -22,6 +22,7 @@ const (
 	methodGone     = "gone"     // whether a node's port refuses a dial of the node that is asked
 	methodTransfer = "transfer" // a shard's leader is to hand over
 	methodRenew    = "renew"    // another certificate for the node that asks
+	methodClock    = "clock"    // a node's wall clock
 )
 
 // answerCode begins the answer to propose and do.

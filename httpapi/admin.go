@@ -176,6 +176,8 @@ type NodeStatus struct {
 	State   string `json:"state"`
 	Alive   bool   `json:"alive"` // by gossip, which is a hint
 	Leads   int    `json:"leads"` // shards
+	// ClockOffsetMillis is how far its clock is ahead of the median of the nodes that it votes with; absent where that is not known.
+	ClockOffsetMillis *int64 `json:"clockOffsetMillis,omitempty"`
 }
 
 // ShardStatus is one shard.

@@ -96,9 +96,13 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		return
 	}
 	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
-	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS")
+	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS\tCLOCK")
 	for _, n := range s.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", n.ID, n.Address, n.State, n.Leads)
+		clock := "unknown"
+		if n.ClockOffsetMillis != nil {
+			clock = fmt.Sprintf("%+d ms", *n.ClockOffsetMillis)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", n.ID, n.Address, n.State, n.Leads, clock)
 	}
 	fmt.Fprintln(w, "\nSHARD\tSLOTS\tSTATE\tLEADER\tTERM\tREPLICAS (node:applied)")
 	for _, shard := range s.Shards {

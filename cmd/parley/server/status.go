@@ -70,6 +70,7 @@ func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) 
 		}
 		status.Nodes = append(status.Nodes, httpapi.NodeStatus{
 			ID: node.ID, Address: node.Address, State: state, Alive: node.Alive, Leads: leads[node.ID],
+			ClockOffsetMillis: node.View.ClockOffsetMillis,
 		})
 	}
 	return status, o.outbox(ctx, &status)
