@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -90,6 +91,20 @@ func TestInitInviteJoin(t *testing.T) {
 	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
 		if code := run(t.Context(), append(arguments, "--admin", first.Address())); code != exitOK {
 			t.Errorf("%v: exit code %d", arguments, code)
+		}
+	}
+}
+
+// A pipe from an invitation that failed brings nothing; the node must not be asked to join nobody.
+func TestEmptyTokenFromStandardInput(t *testing.T) {
+	for _, text := range []string{"", "\n"} {
+		command := newNodeJoin()
+		command.SetArgs([]string{"--token", "-", "--admin", "http://127.0.0.1:1"})
+		command.SetIn(strings.NewReader(text))
+		command.SilenceErrors, command.SilenceUsage = true, true
+		var usage *codedError
+		if err := command.ExecuteContext(t.Context()); !errors.As(err, &usage) || usage.code != exitUsage {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

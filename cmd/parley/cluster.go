@@ -24,8 +24,9 @@ func newClusterInit() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "init --domain DOMAIN",
 		Short: "Begin a cluster with this node, once",
-		Long: "A node without credentials makes the cluster's CA, whose private key then lives in the cluster, sealed. The shards are placed when as many nodes have joined as each shard has replicas. The same command again goes on\n" +
-			"where an earlier one was cut off. The number of shards and replicas can't be changed by it later.",
+		Long: "A node without credentials makes the cluster's CA, whose private key then lives in the cluster, sealed. The shards are placed\n" +
+			"when as many nodes have joined as each shard has replicas. The same command again goes on where an earlier one was cut\n" +
+			"off. The number of shards and replicas can't be changed by it later.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			for _, text := range domains {
@@ -92,7 +93,7 @@ func newClusterStatus() *cobra.Command {
 
 func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 	if s.ClusterID == "" {
-		fmt.Fprintf(w, "node %s belongs to no cluster yet: run 'parley cluster init' or 'parley node join'\n", s.Node)
+		fmt.Fprintf(w, "%s belongs to no cluster yet: run 'parley cluster init' or 'parley node join'\n", strings.TrimSpace("node "+s.Node))
 		return
 	}
 	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)

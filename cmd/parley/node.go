@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -52,15 +53,15 @@ func newNodeJoin() *cobra.Command {
 			"the token, and gets its certificate. A node with configured credentials needs a seed alone.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if request.Token == "" && len(request.Seeds) == 0 {
-				return &codedError{exitUsage, errors.New("--token or --seed is needed")}
-			}
 			if request.Token == "-" {
 				text, err := io.ReadAll(io.LimitReader(command.InOrStdin(), 64<<10))
 				if err != nil {
 					return err
 				}
-				request.Token = string(text)
+				request.Token = strings.TrimSpace(string(text))
+			}
+			if request.Token == "" && len(request.Seeds) == 0 {
+				return &codedError{exitUsage, errors.New("--token or --seed is needed")}
 			}
 			identity, err := o.client().Join(command.Context(), request)
 			if err != nil {
