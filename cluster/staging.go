@@ -59,7 +59,7 @@ func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named 
 		as, err := n.fetchFrom(ctx, m, s, named, sources[idle%len(sources)])
 		if err == nil {
 			if err = m.replaceFrom(ctx, s, as, named.index); err == nil {
-				return removeStage(fs, staged)
+				return s.remove()
 			}
 			var damaged *damagedChunk
 			if errors.As(err, &damaged) { // it rotted on this disk: fetch it again
@@ -140,7 +140,7 @@ func (m *machine) finishRestore(fs vfs.FS, staged string) error {
 		if err != nil || applied < s.newest() {
 			return err
 		}
-		return removeStage(fs, staged)
+		return s.remove()
 	}
 	as, sealed, err := s.sealed()
 	if err != nil || !sealed {
@@ -150,7 +150,7 @@ func (m *machine) finishRestore(fs vfs.FS, staged string) error {
 		m.log.Error("a state that was fetched before a crash cannot be used", "group", m.group, "error", err)
 		return nil
 	}
-	return removeStage(fs, staged)
+	return s.remove()
 }
 
 // replaceFrom puts a fetched state in the place of this replica's, unless that has caught up by itself meanwhile. The new state is

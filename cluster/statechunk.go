@@ -222,11 +222,6 @@ func (w *chunkWriter) finish() (*chunk, error) {
 	return &w.chunk, syncDirectory(w.fs, w.dir)
 }
 
-// abandon drops what was written.
-func (w *chunkWriter) abandon() error {
-	return errors.Join(w.file.Close(), w.fs.Remove(chunkPath(w.dir, w.chunk.number)+unfinishedSuffix))
-}
-
 // syncDirectory makes the names in a directory durable.
 func syncDirectory(fs vfs.FS, path string) error {
 	dir, err := fs.OpenDir(path)

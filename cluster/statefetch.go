@@ -9,8 +9,6 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"parley/fsm"
 	"parley/storage"
 )
@@ -214,6 +212,3 @@ func (f *fetch) pass(index int) error {
 	}
 	return nil
 }
-
-// removeStage drops a stage whose state is in use, or whose group needs none any more.
-func removeStage(fs vfs.FS, dir string) error { return fs.RemoveAll(dir) }

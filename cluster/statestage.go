@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -210,6 +211,9 @@ func (s *stage) sealed() (found stageSeal, ok bool, err error) {
 	raw := make([]byte, 1+4+3*8+32+4+1) // one byte more than a seal has
 	n, err := file.ReadAt(raw, 0)
 	closed := file.Close()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return stageSeal{}, false, errors.Join(err, closed)
+	}
 	if n != len(raw)-1 {
 		return stageSeal{}, false, closed
 	}

@@ -263,7 +263,7 @@ func TestRemovedNodeIsShutOut(t *testing.T) {
 
 func TestCertificateIsRenewed(t *testing.T) {
 	c := newTestCluster(t, func(config *Config) { config.CredentialsDir = filepath.Join(config.DataDir, "admission") })
-	n := c.add("n1")
+	c.add("n1")
 	short, err := pki.IssueNode(c.ca, "n1", nil, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	config := c.configs["n1"]
 	config.Credentials = short
 	c.configs["n1"] = config
-	n = c.start("n1")
+	n := c.start("n1")
 	if err := n.Init(c.context(), InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func keepsTime(t *testing.T, at *life, room *fsmtest.Room, lasts time.Duration) 
 	before := hubTimeAt(t, at, room)
 	for begun := time.Now(); time.Since(begun) < lasts; time.Sleep(200 * time.Millisecond) {
 		now := hubTimeAt(t, at, room)
-		if off := now.Sub(time.Now()); off.Abs() > hubTimeWithin {
+		if off := time.Until(now); off.Abs() > hubTimeWithin {
 			t.Fatalf("after %v hub time is off by %v", time.Since(begun), off)
 		}
 		if !now.After(before) {

@@ -19,13 +19,13 @@ func (d *disk) setFree(bytes uint64) {
 // A node whose disk runs full hands over what it leads and goes on as a follower; where nobody has room, what is new is refused and said
 // to be refused, what makes room is taken, and all goes on when there is room again.
 func TestDiskReserve(t *testing.T) {
-	stageOf(t, func(t *testing.T, w *World, leader, other *life, room *fsmtest.Room) {
+	stageOf(t, func(t *testing.T, w *World, leader, _ *life, room *fsmtest.Room) {
 		shard, _ := leader.node.Map().ShardOfSlot(fsm.SlotOfRoom(room.URI))
 		for _, l := range w.alive() {
 			l.disk.setFree(1 << 40)
 		}
 		w.restartAll() // a file system that tells nothing at the start is not asked again
-		leader, other = w.leaderAndNext(t, shard.ID)
+		leader, other := w.leaderAndNext(t, shard.ID)
 		leader.disk.setFree(500 << 20)
 		time.Sleep(20 * time.Second)
 		if leader.leads(shard.ID) {
