@@ -16,6 +16,7 @@ import (
 
 	"parley/fsm"
 	"parley/mls"
+	"parley/storage"
 )
 
 // A chunk is a run of a group's records in a file of its own: everything that a state at one applied index had between two keys.
@@ -219,14 +220,5 @@ func (w *chunkWriter) finish() (*chunk, error) {
 	if err := w.fs.Rename(path+unfinishedSuffix, path); err != nil {
 		return nil, err
 	}
-	return &w.chunk, syncDirectory(w.fs, w.dir)
-}
-
-// syncDirectory makes the names in a directory durable.
-func syncDirectory(fs vfs.FS, path string) error {
-	dir, err := fs.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return &w.chunk, storage.SyncDir(w.fs, w.dir)
 }

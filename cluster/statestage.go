@@ -15,6 +15,7 @@ import (
 
 	"parley/fsm"
 	"parley/mls"
+	"parley/storage"
 )
 
 // stage is a directory with the chunks of a state that is being fetched. It may be half of one, from several sources and
@@ -35,7 +36,7 @@ func openStage(fs vfs.FS, dir string, group uint32) (*stage, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := syncDirectory(fs, fs.PathDir(dir)); err != nil {
+	if err := storage.SyncDir(fs, fs.PathDir(dir)); err != nil {
 		return nil, err
 	}
 	names, err := fs.List(dir)
@@ -161,7 +162,7 @@ const (
 
 // close seals the stage, durably. First the removals are: a chunk that came back would not belong to the state.
 func (s *stage) close(as stageSeal) (err error) {
-	if err := syncDirectory(s.fs, s.dir); err != nil {
+	if err := storage.SyncDir(s.fs, s.dir); err != nil {
 		return err
 	}
 	var w mls.Writer
@@ -187,7 +188,7 @@ func (s *stage) close(as stageSeal) (err error) {
 	if err := s.fs.Rename(path+unfinishedSuffix, path); err != nil {
 		return err
 	}
-	return syncDirectory(s.fs, s.dir)
+	return storage.SyncDir(s.fs, s.dir)
 }
 
 // reopen takes the seal away, durably: the chunks are going to change.
@@ -196,7 +197,7 @@ func (s *stage) reopen() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDirectory(s.fs, s.dir))
+	return errors.Join(err, storage.SyncDir(s.fs, s.dir))
 }
 
 // sealed reads the seal; false where there is none that counts.

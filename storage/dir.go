@@ -137,7 +137,7 @@ func (d *Dir) RemoveGroup(group uint32) error {
 	if err := d.fs.RemoveAll(path); err != nil {
 		return fmt.Errorf("remove the directory of group %d: %w", group, err)
 	}
-	if err := syncDir(d.fs, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := SyncDir(d.fs, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -243,7 +243,7 @@ func (d *Dir) Remove(name string) error {
 	if err := d.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(d.fs, filepath.Dir(path))
+	return SyncDir(d.fs, filepath.Dir(path))
 }
 
 // writeFile is WriteFile for any place.
@@ -266,7 +266,7 @@ func writeFile(fs vfs.FS, path string, content []byte) error {
 	if err := fs.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(fs, filepath.Dir(path))
+	return SyncDir(fs, filepath.Dir(path))
 }
 
 // makeFilePrivate takes a new file from everyone but its owner. A file system in memory has no permissions.
@@ -292,15 +292,15 @@ func makePrivateDir(fs vfs.FS, dir string) error {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
 	for _, path := range above {
-		if err := syncDir(fs, path); err != nil {
+		if err := SyncDir(fs, path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(fs vfs.FS, path string) error {
+// SyncDir makes the names in a directory durable.
+func SyncDir(fs vfs.FS, path string) error {
 	dir, err := fs.OpenDir(path)
 	if err != nil {
 		return err

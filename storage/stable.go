@@ -60,7 +60,7 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 		return nil, fmt.Errorf("open %s: %w", path, boltError(err))
 	}
 	// bolt syncs its file, not the name of it.
-	if err := syncDir(vfs.Default, filepath.Dir(path)); err != nil {
+	if err := SyncDir(vfs.Default, filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, bolt.Close())
 	}
 	return bolt, nil

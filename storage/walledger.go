@@ -123,7 +123,7 @@ func (l *walLedger) note(path string, needed bool) error {
 	}
 	if needed {
 		l.entered[number] = true
-		if err := syncDir(l.FS, l.dir); err != nil {
+		if err := SyncDir(l.FS, l.dir); err != nil {
 			return err
 		}
 	} else {
