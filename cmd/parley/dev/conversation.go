@@ -27,6 +27,8 @@ type conversation struct {
 	door      *peerDoor // to the hub's nodes, in the follower's name
 	hubNodes  *operator // kills and restarts nodes of the hub, and asks who leads
 	failover  time.Duration
+	begun     time.Time      // the first claim is later
+	killed    time.Time      // when a leader was killed for the first time; the last claim and the lease are earlier
 	tail      []recordedStep // what the scenario has not played
 	kills     int            // how often the scenario failover kills a leader in the tail
 	// rival is a Commit for an epoch that won has taken; set once both have been played.
@@ -49,6 +51,7 @@ func (c *conversation) backendOf(client *recordedClient) *backend {
 
 // play runs the whole conversation. Its error says what differed from what was expected.
 func (c *conversation) play(ctx context.Context) error {
+	c.begun = time.Now()
 	for _, part := range []struct {
 		heading string
 		run     func(context.Context) error

@@ -109,6 +109,9 @@ func (c *conversation) askAgain(ctx context.Context, accepted recordedStep) erro
 // restart stops all of the hub's nodes and starts them again: the state must be the same, and so must the answers.
 func (c *conversation) restart(ctx context.Context, commits []recordedStep) error {
 	c.show.heading("All nodes of the hub are stopped and started")
+	if err := c.awaitNothingDue(ctx); err != nil {
+		return err
+	}
 	before, err := c.hubNodes.quietDigests(ctx)
 	if err != nil {
 		return err
@@ -140,6 +143,22 @@ func (c *conversation) restart(ctx context.Context, commits []recordedStep) erro
 		}
 		return []string{fmt.Sprintf("%d shards with the digests of before, %d Commits answered as before", len(before), len(commits))}, nil
 	})
+}
+
+// awaitNothingDue waits until nothing of the conversation expires while the hub is away, since that would change what is compared: the
+// lease ends after 10 s, a claim's answer after 60 s, and a sweep comes within 10 s of it.
+func (c *conversation) awaitNothingDue(ctx context.Context) error {
+	const lease, answer, sweep, away = 10 * time.Second, 60 * time.Second, 12 * time.Second, 15 * time.Second
+	from := c.killed.Add(lease + sweep)
+	if now := time.Now(); max(now.Sub(c.begun), from.Sub(c.begun)) > answer-away {
+		from = c.killed.Add(answer + sweep)
+	}
+	select {
+	case <-time.After(time.Until(from)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // quietDigests are the digests of the shards' content once nothing changes any more: three rounds agree.

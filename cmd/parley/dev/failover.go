@@ -54,6 +54,9 @@ func (c *conversation) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.killed.IsZero() {
+		c.killed = time.Now()
+	}
 	c.show.note("kill -9 %s, the leader of the room's shard", killed.ID)
 	return nil
 }
