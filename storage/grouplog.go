@@ -276,17 +276,18 @@ func (g *GroupLog) readBounds() (first, last uint64, err error) {
 		return 0, 0, wrap("read log bounds", err)
 	}
 	defer func() { err = errors.Join(err, wrap("read log bounds", iter.Close())) }()
-	if iter.First() {
-		if first, err = logKeyIndex(iter.Key()); err != nil {
+	for _, end := range []struct {
+		seek  func() bool
+		index *uint64
+	}{{iter.First, &first}, {iter.Last, &last}} {
+		if !end.seek() { // the next seek would forget the error of this one
+			return 0, 0, wrap("read log bounds", iter.Error())
+		}
+		if *end.index, err = logKeyIndex(iter.Key()); err != nil {
 			return 0, 0, err
 		}
 	}
-	if iter.Last() {
-		if last, err = logKeyIndex(iter.Key()); err != nil {
-			return 0, 0, err
-		}
-	}
-	return first, last, wrap("read log bounds", iter.Error())
+	return first, last, nil
 }
 
 func logKeyIndex(key []byte) (uint64, error) {
