@@ -49,7 +49,9 @@ faults: ## virtual hours of a cluster under seeded faults; no promise may break
 	$(GO) test -buildvcs=false -timeout 6h -v ./cluster/clustertest -run 'TestFaults$$' -seed $(SEED) -seeds $(SEEDS) -virtual $(VIRTUAL) -mean $(MEAN)
 
 seeded-bugs: ## known mistakes are put into the program, one after the other, and have to be found
-	$(GO) test -buildvcs=false -timeout 2h -tags seededbugs -v ./cluster/clustertest ./cluster/transport -run 'TestSeeded' -virtual 10m -mean 6s
+	$(GO) test -buildvcs=false -timeout 2h -tags seededbugs -v ./cluster/clustertest -run 'TestSeeded' -virtual 10m -mean 6s
+	$(GO) test -buildvcs=false -tags seededbugs -v ./cluster/transport -run 'TestSeeded'
+	$(GO) test -buildvcs=false -tags seededbugs -v ./storage -run 'TestRaftDoesNotGrantAfterACutOffVote'
 
 clean:
 	rm -rf bin .parley

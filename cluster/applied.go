@@ -26,6 +26,13 @@ func (a *appliedIndex) advance(index uint64) {
 	}
 }
 
+// forget goes back to nothing, for a replica that begins anew.
+func (a *appliedIndex) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.index = 0
+}
+
 func (a *appliedIndex) current() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

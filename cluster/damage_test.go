@@ -20,12 +20,11 @@ func TestDamageIsMarkedBeforeTheNodeEnds(t *testing.T) {
 	}
 	defer dir.Close()
 	ended := false
-	s := &stores{dir: dir, log: slog.New(slog.DiscardHandler)}
+	s := &stores{quarantines: quarantines{dir}, log: slog.New(slog.DiscardHandler)}
 	s.fatal = func(cause error) {
 		ended = errors.Is(cause, storage.ErrCorrupt)
 		for _, group := range []uint32{3, 9} {
-			var held *quarantine
-			if err := (groupStores{id: group, dir: dir}).check(); !errors.As(err, &held) {
+			if held, err := s.held(group); held == nil {
 				t.Errorf("group %d is not held back when the node ends: %v", group, err)
 			}
 		}
@@ -33,6 +32,10 @@ func TestDamageIsMarkedBeforeTheNodeEnds(t *testing.T) {
 	s.damaged([]uint32{3, 9}, storage.ErrCorrupt)
 	if !ended {
 		t.Error("the node goes on with damaged data")
+	}
+	ended = false
+	if s.damaged([]uint32{9, 3}, storage.ErrCorrupt); ended {
+		t.Error("the node ends again for groups that are held back already: it would never get to rebuild them")
 	}
 }
 
@@ -55,14 +58,15 @@ func TestDamagedSnapshotHoldsTheReplicaBack(t *testing.T) {
 	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := groupStores{id: 7, dir: dir, state: m.state, snapshots: snapshots, log: raft.NewInmemStore()}
-	for _, when := range []string{"at the first start", "at the second"} {
-		var held *quarantine
-		if err := g.check(); !errors.As(err, &held) {
-			t.Errorf("%s: %v", when, err)
-		}
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
+	g := groupStores{quarantines: quarantines{dir}, id: 7, state: m.state, snapshots: snapshots, log: raft.NewInmemStore()}
+	var held *quarantine
+	if err := g.check(); !errors.As(err, &held) {
+		t.Errorf("at the first start: %v", err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := g.held(7); held == nil {
+		t.Errorf("at the second start: %v", err)
 	}
 }

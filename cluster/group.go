@@ -19,15 +19,10 @@ const metaGroup uint32 = 0
 // a restore opens a new generation of the whole cluster.
 const groupGeneration uint64 = 1
 
-// quarantine says why a replica must not run. It is reported and never repaired here: a replica that lost what it had
-// promised to keep would vote and answer from a past that the others do not share.
-type quarantine struct{ reason string }
-
-func (q *quarantine) Error() string { return "the replica is quarantined: " + q.reason }
-
 // group is one Raft instance with its stores and its transport: the meta group's replica or a shard's.
 type group struct {
 	id        uint32
+	self      string
 	machine   *machine
 	raft      *raft.Raft
 	ready     chan struct{} // closed once raft is set: its goroutines run before
@@ -39,6 +34,8 @@ type group struct {
 	calls   sync.WaitGroup
 	callsMu sync.Mutex // guards closing, and calls.Add against calls.Wait
 	closing bool
+
+	rebuilt atomic.Bool // the mark of a replica that was rebuilt is gone
 
 	spoiled   spoilage
 	onSpoiled func() // wakes who opens the replica again
@@ -63,7 +60,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 			return nil, err
 		}
 	}
-	g := &group{id: m.group, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{}), onSpoiled: n.wakeSupervisor}
+	g := &group{id: m.group, self: n.id, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{}), onSpoiled: n.wakeSupervisor}
 	m.grown = g.grew
 	applied, err := m.state.Applied()
 	if err != nil {
@@ -83,11 +80,15 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	}
 	g.transport = tr
 	config := n.raftConfig(m.group)
+	stable := stores.stable
+	if stores.rebuilding != nil {
+		stable, bootstrap = storage.HoldVotes(stable, g.mayVote), nil
+	}
 	if len(bootstrap) > 0 {
 		err = bootstrapEmpty(config, stores, tr, bootstrap)
 	}
 	if err == nil {
-		g.raft, err = raft.NewRaft(config, m, stores.log, stores.stable, stores.snapshots, tr)
+		g.raft, err = newRaft(config, m, stores, stable, tr)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("group %d: %w", m.group, err), tr.Close())
@@ -95,6 +96,21 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	g.leadership.observe(g.raft)
 	close(g.ready)
 	return g, nil
+}
+
+// newRaft starts a Raft instance. raft v1.7.3 panics at an entry that it cannot read back, before it has begun anything; the log has
+// told of the damage by then.
+func newRaft(config *raft.Config, m *machine, stores groupStores, stable raft.StableStore, tr raft.Transport) (r *raft.Raft, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			if held, _ := stores.held(m.group); held != nil {
+				err = held
+				return
+			}
+			panic(cause)
+		}
+	}()
+	return raft.NewRaft(config, m, stores.log, stable, stores.snapshots, tr)
 }
 
 func bootstrapEmpty(config *raft.Config, stores groupStores, tr raft.Transport, servers []raft.Server) error {

@@ -119,6 +119,15 @@ func (m *machine) write(logs []*raft.Log, responses []any) (bytes uint64, err er
 	return bytes, batch.Commit()
 }
 
+// forget makes ready for a state that begins with nothing. Raft does not run.
+func (m *machine) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.applied.forget()
+	m.configured.Store(0)
+	m.running = false
+}
+
 func (m *machine) fail(err error) {
 	if !m.failed {
 		m.failed = true

@@ -85,6 +85,9 @@ func (n *Node) begun(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if held := n.meta.held.Load(); held != nil {
+		return &RefusedError{"the cluster exists, and this node's replica of its meta group is held back: " + held.reason}
+	}
 	if how == admittedByJoin {
 		return nil // what follows goes to the meta group that there is
 	}

@@ -12,6 +12,7 @@ import (
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
+	"parley/storage"
 )
 
 // RefusedError says that the meta group refused a change of the cluster, and why. Nothing changed.
@@ -26,11 +27,11 @@ var ErrNotInitialised = errors.New("the node belongs to no cluster yet")
 // was let into a cluster: before, it would vote with an empty log and a memory that may have been lost with a disk.
 type metaReplica struct {
 	machine *machine
-	stores  groupStores
-	started atomic.Pointer[group] // nil before the node was let in
-	starts  sync.Mutex            // held while it is being started
-	time    *hubTime              // stamps the commands that are judged by time
-	settled atomic.Uint64         // the term in which this replica, as its leader, has applied a command
+	held    atomic.Pointer[quarantine] // why it must not run; nil otherwise
+	started atomic.Pointer[group]      // nil before the node was let in
+	starts  sync.Mutex                 // held while it is being started
+	time    *hubTime                   // stamps the commands that are judged by time
+	settled atomic.Uint64              // the term in which this replica, as its leader, has applied a command
 
 	mu      sync.Mutex
 	current *meta.Map
@@ -39,13 +40,9 @@ type metaReplica struct {
 
 // openMeta reads this node's copy of the map.
 func (n *Node) openMeta() (*metaReplica, error) {
-	stores, err := n.stores.group(metaGroup)
-	if err != nil {
-		return nil, err
-	}
-	r := &metaReplica{stores: stores, changed: make(chan struct{}), time: newHubTime(n.config.Clock)}
+	r := &metaReplica{current: &meta.Map{}, changed: make(chan struct{}), time: newHubTime(n.config.Clock)}
 	m := &machine{
-		group: metaGroup, node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
+		group: metaGroup, node: n.id, state: n.stores.state.Group(metaGroup), sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: func(store fsm.Store, index uint64, entry []byte) (any, error) {
 			outcome, err := meta.Apply(store, index, entry)
 			return metaResult{index, outcome}, err
@@ -54,8 +51,13 @@ func (n *Node) openMeta() (*metaReplica, error) {
 	m.settled = func() error { return r.read(m) }
 	m.restored = m.settled
 	r.machine = m
-	if err := r.read(m); err != nil {
-		return nil, errors.Join(err, stores.close())
+	held, err := n.stores.held(metaGroup)
+	if err != nil {
+		return nil, err
+	}
+	// A map of before is as good as any until a newer one comes. Where it is damaged there is none.
+	if err := r.read(m); err != nil && held == nil && !errors.Is(err, storage.ErrRestoring) {
+		return nil, err
 	}
 	return r, nil
 }
@@ -74,12 +76,29 @@ func (n *Node) startMeta(servers []raft.Server) error {
 	if err != nil || how == "" || n.meta.started.Load() != nil {
 		return err
 	}
-	g, err := n.openGroup(n.meta.machine, n.meta.stores, servers)
+	g, err := n.openMetaGroup(servers)
+	var held *quarantine
+	if errors.As(err, &held) {
+		n.meta.held.Store(held)
+		n.log.Error("this node's replica of the meta group must not run", "reason", held.reason)
+	}
 	if err != nil {
 		return err
 	}
 	n.meta.started.Store(g)
 	return nil
+}
+
+func (n *Node) openMetaGroup(servers []raft.Server) (*group, error) {
+	stores, err := n.stores.group(metaGroup)
+	if err != nil {
+		return nil, err
+	}
+	g, err := n.openGroup(n.meta.machine, stores, servers)
+	if err != nil {
+		return nil, errors.Join(err, stores.close())
+	}
+	return g, nil
 }
 
 // leader is the node that this replica takes for the leader, or none.
@@ -94,7 +113,11 @@ func (r *metaReplica) status(node string) ReplicaStatus {
 	if g := r.started.Load(); g != nil {
 		return g.status(node)
 	}
-	return ReplicaStatus{Node: node}
+	status := ReplicaStatus{Node: node}
+	if held := r.held.Load(); held != nil {
+		status.Quarantined = held.reason
+	}
+	return status
 }
 
 func (r *metaReplica) apply(entry []byte) (any, error) {
@@ -110,7 +133,7 @@ func (r *metaReplica) close() error {
 	if g := r.started.Load(); g != nil {
 		return g.close()
 	}
-	return r.stores.close()
+	return nil
 }
 
 // metaResult is what the meta group's state machine answers Raft for one entry.
@@ -132,6 +155,9 @@ func (r *metaReplica) read(m *machine) error {
 	r.time.observe(current.Clock())
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if current.Version() < r.current.Version() {
+		return nil // the replica begins anew; what was known stays true until it is there again
+	}
 	r.current = current
 	close(r.changed)
 	r.changed = make(chan struct{})

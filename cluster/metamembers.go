@@ -172,8 +172,8 @@ func (n *Node) lookAtMembers(ctx context.Context, version uint64, members []meta
 		if m := &members[i]; which(*m) {
 			wait.Go(func() {
 				view, err := n.statusWithin(ctx, m.id)
-				m.answers = err == nil
-				m.current = err == nil && view.MapVersion >= version
+				m.answers = err == nil && view.Meta.Running
+				m.current = m.answers && view.MapVersion >= version
 			})
 		}
 	}

@@ -40,6 +40,7 @@ type Node struct {
 	clocks    *clocks
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
+	cleared   atomic.Uint64 // replicas, for damage
 
 	credentials atomic.Pointer[pki.Credentials] // the present ones
 	heeded      atomic.Pointer[meta.Map]        // the map that heed was told of last; nil before the first
@@ -51,19 +52,19 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, clocks with its handovers
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
 
 	mu          sync.Mutex
 	closed      bool
-	failure     error                      // what fatal was told
-	replicas    map[fsm.ShardID]*replica   // running
-	quarantined map[fsm.ShardID]string     // why a replica is not started
-	leaders     map[fsm.ShardID]string     // of shards without a replica here, as last heard
-	hints       map[string]string          // addresses of nodes, as a member told them at Join
-	signers     map[string]*mls.SigningKey // opened hub keys, by public key
+	failure     error                       // what fatal was told
+	replicas    map[fsm.ShardID]*replica    // running
+	quarantined map[fsm.ShardID]*quarantine // why a replica is not started
+	leaders     map[fsm.ShardID]string      // of shards without a replica here, as last heard
+	hints       map[string]string           // addresses of nodes, as a member told them at Join
+	signers     map[string]*mls.SigningKey  // opened hub keys, by public key
 }
 
 // Open starts a node on its directory: the replicas that it has go on where they were, and a node that belongs to no cluster
@@ -75,7 +76,7 @@ func Open(config Config) (_ *Node, err error) {
 	n := &Node{
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
 		outboxChanged: make(chan struct{}, 1), spoiled: make(chan struct{}, 1), opened: time.Now(),
-		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]string),
+		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]*quarantine),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 	}
 	n.credentials.Store(&config.Credentials)
@@ -98,7 +99,7 @@ func Open(config Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.heed(n.Map()) // before anybody is called
-	if err := n.startMeta(nil); err != nil {
+	if err := n.startMeta(nil); err != nil && n.meta.held.Load() == nil {
 		return nil, err
 	}
 	n.serve()
@@ -109,6 +110,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.heedMap)
 	n.background.Go(n.tendTrust)
 	n.background.Go(n.meetGossip)
+	n.background.Go(n.tendRebuilds)
 	n.background.Go(n.clocks.run)
 	return n, nil
 }
@@ -144,6 +146,7 @@ func (n *Node) serve() {
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
 		methodGone: n.serveGone, methodLead: n.serveLead,
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
+		methodEvict: n.serveEvict,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -310,11 +313,11 @@ func (n *Node) startReplicas(current *meta.Map) {
 		case err == nil:
 			n.replicas[shard.ID] = r
 		case errors.As(err, &quarantined):
-			n.quarantined[shard.ID] = quarantined.reason
+			n.quarantined[shard.ID] = quarantined
 		}
 		n.mu.Unlock()
 		if quarantined != nil {
-			n.log.Error("a replica is not started and has to be rebuilt", "shard", shard.ID, "reason", quarantined.reason)
+			n.log.Error("a replica must not run", "shard", shard.ID, "reason", quarantined.reason)
 		} else if err != nil {
 			n.log.Error("a replica could not be started; it will be tried again", "shard", shard.ID, "error", err)
 		}

@@ -48,6 +48,9 @@ func (n *Node) replica(shard fsm.ShardID) *replica {
 // machineOf is the state machine of this node's replica of a group, or nil.
 func (n *Node) machineOf(group uint32) *machine {
 	if group == metaGroup {
+		if n.meta.started.Load() == nil {
+			return nil
+		}
 		return n.meta.machine
 	}
 	if replica := n.replica(fsm.ShardID(group)); replica != nil {

@@ -129,12 +129,12 @@ func (n *Node) reopenMeta(old *group) error {
 	n.meta.starts.Lock()
 	n.meta.started.Store(nil)
 	err := old.close()
-	if err == nil {
-		n.meta.stores, err = n.stores.group(metaGroup)
-	}
 	n.meta.starts.Unlock()
 	if err != nil {
 		return err
 	}
-	return n.startMeta(nil)
+	if err := n.startMeta(nil); err != nil && n.meta.held.Load() == nil {
+		return err
+	}
+	return nil
 }

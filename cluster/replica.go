@@ -118,7 +118,7 @@ func ownedSlots(view fsm.Reader) (slots []fsm.SlotID, err error) {
 func (r *replica) recallFormat(view fsm.Reader) error {
 	format, err := fsm.ReadFormat(view)
 	if unknown := (*fsm.UnknownFormatError)(nil); errors.As(err, &unknown) {
-		return &quarantine{unknown.Error()}
+		return &quarantine{reason: unknown.Error(), sound: true}
 	}
 	r.reached = format
 	r.format.Store(uint32(format))
@@ -232,10 +232,13 @@ func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
 			return fmt.Errorf("%T: %s", command, refused.Reason)
 		}
 	}
-	if place.State != meta.ShardCreating || !ready || r.offerLead(place.Replicas[0]) {
-		return nil
+	if place.State == meta.ShardCreating {
+		if !ready || r.offerLead(place.Replicas[0]) {
+			return nil
+		}
+		return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
 	}
-	return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
+	return r.readmit(ctx, place)
 }
 
 // offerLead hands a shard that is being created to its preferred leader, so that the leaderships begin spread over the nodes. It

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
@@ -48,6 +46,7 @@ type NodeView struct {
 	DiskLow    bool            // its disk's reserve is touched: it takes nothing new for what it leads
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
+	Cleared    uint64          // replicas that it has cleared for damage since it started, to be rebuilt
 	// ClockOffsetMillis is how far its clock is ahead of the median of all nodes that it votes with; nil where it knows the clocks of
 	// no majority of them.
 	ClockOffsetMillis *int64
@@ -59,6 +58,7 @@ type ReplicaStatus struct {
 	Node        string
 	Running     bool
 	Quarantined string // why it must not run; empty otherwise
+	Rebuilding  bool   // it was cleared for damage and is on its way back; it does not vote yet
 	Role        string // Raft's: Leader, Follower, Candidate
 	Leader      string // whom it takes for the leader
 	Term        uint64
@@ -154,12 +154,12 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 func (n *Node) view() NodeView {
 	view := NodeView{
 		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
-		DiskLow: n.disk.low.Load(), ClockOffsetMillis: n.clocks.offsetMillis(),
+		Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(), ClockOffsetMillis: n.clocks.offsetMillis(),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))
-	for shard, reason := range n.quarantined {
-		view.Replicas = append(view.Replicas, ReplicaStatus{Shard: shard, Node: n.id, Quarantined: reason})
+	for shard, held := range n.quarantined {
+		view.Replicas = append(view.Replicas, ReplicaStatus{Shard: shard, Node: n.id, Quarantined: held.reason})
 	}
 	n.mu.Unlock()
 	for _, r := range running { // without the lock: Raft may be busy when it is asked
@@ -178,10 +178,9 @@ func (g *group) status(node string) ReplicaStatus {
 		status.Snapshot = manifests[0].Index
 	}
 	if future := g.raft.GetConfiguration(); future.Error() == nil {
-		status.Voter = slices.ContainsFunc(future.Configuration().Servers, func(s raft.Server) bool {
-			return string(s.ID) == node && s.Suffrage == raft.Voter
-		})
+		status.Voter = isVoter(future.Configuration(), node)
 	}
+	status.Rebuilding = g.stores.rebuilding != nil && !g.rebuilt.Load()
 	return status
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 
@@ -18,9 +17,6 @@ import (
 
 // snapshotsKept is how many manifests a group keeps.
 const snapshotsKept = 2
-
-// quarantineName is the file that keeps a group from being started, with the reason in it.
-const quarantineName = "QUARANTINED"
 
 // Disk is what a node's directory lies on. The zero value is the machine's own files, with votes and the meta group's log in
 // bolt. Tests give a disk that loses what was not synced, and logs that are slow or fail.
@@ -37,7 +33,7 @@ type Disk struct {
 
 // stores are the node's directory and the engines that its groups share.
 type stores struct {
-	dir      *storage.Dir
+	quarantines
 	identity storage.Identity
 	state    *storage.StateEngine
 	logs     *storage.LogEngine // nil where the shards' logs are bolt
@@ -73,14 +69,23 @@ func openStores(config Config, fatal func(error)) (_ *stores, err error) {
 	state := storage.StateOptions{
 		OnFatal: fatal, OnCorrupt: s.corrupt, OnDamage: s.damaged, Logger: quiet(config.Log), FS: config.Disk.FS,
 	}
-	if s.state, err = storage.OpenState(s.dir.StatePath(), state); err != nil {
+	if err := s.abandonUnclearable(); err != nil {
+		return nil, err
+	}
+	s.state, err = openOrSetAside(s, s.dir.StatePath(), s.allGroups, func(path string) (*storage.StateEngine, error) {
+		return storage.OpenState(path, state)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if s.kind == PebbleLogs {
 		logs := storage.LogOptions{
 			OnFatal: fatal, OnCorrupt: s.corrupt, OnDamage: s.damaged, Logger: quiet(config.Log), FS: config.Disk.FS,
 		}
-		if s.logs, err = storage.OpenLog(s.dir.LogPath(), logs); err != nil {
+		s.logs, err = openOrSetAside(s, s.dir.LogPath(), s.loggedGroups, func(path string) (*storage.LogEngine, error) {
+			return storage.OpenLog(path, logs)
+		})
+		if err != nil {
 			return nil, err
 		}
 		err = s.logs.Probe() // within the time that a write may take
@@ -114,8 +119,10 @@ func (s *stores) identify(credentials pki.Credentials) (err error) {
 	return s.dir.SetIdentity(s.identity)
 }
 
-// staging holds states that are being fetched from other nodes.
-func (s *stores) staging() string { return filepath.Join(s.dir.Path(), stagingName) }
+// staged is where a group's state is kept that is being fetched from other nodes.
+func (s *stores) staged(group uint32) string {
+	return filepath.Join(s.dir.Path(), stagingName, fmt.Sprintf("%08x", group))
+}
 
 const stagingName = "staging"
 
@@ -123,18 +130,20 @@ const stagingName = "staging"
 // truncate its log and rejoin would break the promises that its votes made, and to answer from its state would be to invent.
 func (s *stores) corrupt(group uint32, cause error) { s.damaged([]uint32{group}, cause) }
 
-// damaged is corrupt for several groups: every mark is durable before the node ends.
+// damaged is corrupt for several groups: every mark is durable before the node ends. Of groups that are held back already nothing new
+// is learnt: a compaction may meet their damage until they are cleared.
 func (s *stores) damaged(groups []uint32, cause error) {
-	err := fmt.Errorf("what is stored of groups %v: %w", groups, cause)
+	var running []uint32
 	for _, group := range groups {
-		err = errors.Join(err, s.dir.MakeGroup(group), s.dir.WriteFile(quarantineFile(group), []byte(cause.Error()+"\n")))
+		if held, err := s.held(group); held == nil || err != nil {
+			running = append(running, group)
+		}
 	}
-	s.fatal(err)
-}
-
-// quarantineFile is the path of a group's quarantine below the node's directory.
-func quarantineFile(group uint32) string {
-	return filepath.Join(storage.GroupName(group), quarantineName)
+	if len(running) == 0 {
+		s.log.Warn("what is stored of groups that are held back is damaged", "groups", groups, "error", cause)
+		return
+	}
+	s.fatal(errors.Join(fmt.Errorf("what is stored of groups %v: %w", running, cause), s.hold(running, cause.Error())))
 }
 
 func (s *stores) close() error {
@@ -153,31 +162,50 @@ func (s *stores) close() error {
 
 // groupStores are what one Raft group has of the stores.
 type groupStores struct {
+	quarantines
 	id        uint32
-	dir       *storage.Dir
 	state     *storage.GroupState
 	log       raft.LogStore
 	stable    raft.StableStore
 	snapshots *storage.Snapshots
 	staged    string // the directory of a state that is being fetched
 	closing   func() error
+
+	rebuilding *eviction // nil where the replica votes as any other
 }
 
 // group opens a group's stores: the meta group's log is bolt where there is bolt, a shard's as configured.
 func (s *stores) group(id uint32) (groupStores, error) {
 	g := groupStores{
-		id: id, dir: s.dir, state: s.state.Group(id), closing: func() error { return nil },
-		staged: filepath.Join(s.staging(), fmt.Sprintf("%08x", id)),
+		quarantines: s.quarantines, id: id, state: s.state.Group(id), closing: func() error { return nil },
+		staged: s.staged(id),
 	}
 	if err := s.dir.MakeGroup(id); err != nil {
 		return g, err
 	}
-	var err error
+	held, err := s.held(id)
+	if err == nil && held != nil {
+		err = held
+	}
+	if err != nil {
+		return g, err
+	}
+	if g.rebuilding, err = s.rebuilding(id); err != nil {
+		return g, err
+	}
 	if g.snapshots, err = storage.OpenSnapshots(s.disk.FS, s.dir.SnapshotsPath(id), snapshotsKept); err != nil {
 		return g, err
 	}
-	if err := s.openRaftStores(&g); err != nil {
+	if err := s.openRaftStores(&g); errors.Is(err, storage.ErrCorrupt) {
+		return g, s.quarantined(id, err.Error())
+	} else if err != nil {
 		return g, err
+	}
+	if lost, err := g.lostVotes(); err != nil || lost {
+		if err == nil {
+			err = s.quarantined(id, "the votes of a replica that has a log or a state are gone")
+		}
+		return g, errors.Join(err, g.close())
 	}
 	if s.disk.Log != nil {
 		g.log = s.disk.Log(id, g.log)
@@ -208,14 +236,21 @@ func (s *stores) openRaftStores(g *groupStores) error {
 
 func (g groupStores) close() error { return g.closing() }
 
+// lostVotes reports that the group has a log or a state and no votes: their file is gone, and with it what it had promised.
+func (g groupStores) lostVotes() (bool, error) {
+	if held, err := storage.HasTerm(g.stable); held || err != nil {
+		return false, err
+	}
+	last, err := g.log.LastIndex()
+	if err != nil || last > 0 || g.state.Restoring() {
+		return err == nil, err
+	}
+	applied, err := g.state.Applied()
+	return applied > 0, err
+}
+
 // check compares what a crash may have left. The error is a *quarantine where the group must not start.
 func (g groupStores) check() error {
-	switch mark, err := g.dir.ReadFile(quarantineFile(g.id)); {
-	case err == nil:
-		return &quarantine{string(mark)}
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
 	var at storage.RestartError
 	restoring := g.state.Restoring()
 	var err error
@@ -229,10 +264,7 @@ func (g groupStores) check() error {
 	}
 	manifests, err := g.snapshots.List()
 	if errors.Is(err, storage.ErrCorrupt) { // the entries that it stood for may be in no log any more
-		if err := g.dir.WriteFile(quarantineFile(g.id), []byte(err.Error()+"\n")); err != nil {
-			return err
-		}
-		return &quarantine{err.Error()}
+		return g.quarantined(g.id, err.Error())
 	}
 	if err != nil {
 		return err
@@ -247,7 +279,7 @@ func (g groupStores) check() error {
 		return err
 	}
 	if err := storage.CheckRestart(at.Applied, at.RestoredThrough, at.Snapshot, at.First, at.Last, restoring); err != nil {
-		return &quarantine{err.Error()}
+		return g.quarantined(g.id, err.Error())
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ const (
 	methodTransfer = "transfer" // a shard's leader is to hand over
 	methodRenew    = "renew"    // another certificate for the node that asks
 	methodClock    = "clock"    // a node's wall clock
+	methodEvict    = "evict"    // a group's leader is to take out the replica of the node that asks, which lost what it had
 )
 
 // answerCode begins the answer to propose and do.

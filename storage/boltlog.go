@@ -47,6 +47,9 @@ func OpenBoltLog(path string, opts BoltLogOptions) (*BoltLog, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := readVotes(boltStable{bolt}); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), bolt.Close())
+	}
 	log := &BoltLog{StableStore: GuardVotes(boltStable{bolt}), bolt: bolt, group: opts.Group,
 		stop: &failStop{onFatal: opts.OnFatal}, writeLimit: orDefault(opts.WriteLimit, defaultWriteLimit), onCorrupt: opts.OnCorrupt}
 	if log.onCorrupt == nil {

@@ -243,3 +243,34 @@ func TestDamagedTableConcernsItsGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedBeginningOfALogIsNoticed when its bounds are read: an end that reads back does not make up for a beginning that does not.
+func TestDamagedBeginningOfALogIsNoticed(t *testing.T) {
+	fs := vfs.NewMem()
+	engine, err := OpenLog("log", LogOptions{FS: fs, OnFatal: failTest(t)})
+	must(t, err)
+	needle := make([]byte, 64)
+	rand.NewChaCha8([32]byte{1}).Read(needle)
+	entries := logEntries(1, 200)
+	for _, entry := range entries {
+		entry.Data = make([]byte, 1000)
+	}
+	copy(entries[0].Data, needle)
+	must(t, engine.Group(1).StoreLogs(entries))
+	must(t, engine.db.Flush())
+	closeNow(t, engine)
+	for _, path := range filesBelow(t, fs, "") {
+		content := contentOf(t, fs, path)
+		if at := bytes.Index(content, needle); at >= 0 && strings.HasSuffix(path, ".sst") {
+			content[at] ^= 1
+			put(t, fs, path, content)
+		}
+	}
+	heard := false
+	engine, err = OpenLog("log", LogOptions{FS: fs, OnFatal: failTest(t), OnCorrupt: func(group uint32, _ error) { heard = group == 1 }})
+	must(t, err)
+	defer closeNow(t, engine)
+	if last, err := engine.Group(1).LastIndex(); !errors.Is(err, ErrCorrupt) || !heard {
+		t.Errorf("the log ends at %d: %v", last, err)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -105,7 +107,9 @@ func (d *Dir) LogPath() string { return filepath.Join(d.path, "log") }
 func (d *Dir) GroupPath(group uint32) string { return filepath.Join(d.path, GroupName(group)) }
 
 // GroupName is GroupPath below the node's directory.
-func GroupName(group uint32) string { return filepath.Join("groups", fmt.Sprintf("%08x", group)) }
+func GroupName(group uint32) string { return filepath.Join(groupsName, fmt.Sprintf("%08x", group)) }
+
+const groupsName = "groups"
 
 // StablePath is the file of a group's term and vote.
 func (d *Dir) StablePath(group uint32) string {
@@ -222,6 +226,43 @@ func (d *Dir) FreeBytes() (uint64, error) {
 		return 0, fmt.Errorf("free space of %s: %w", d.path, err)
 	}
 	return usage.AvailBytes, nil
+}
+
+// Groups are those that ever had a directory of their own, in ascending order.
+func (d *Dir) Groups() (ids []uint32, err error) {
+	names, err := d.fs.List(filepath.Join(d.path, groupsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if id, err := strconv.ParseUint(name, 16, 32); err == nil && GroupName(uint32(id)) == filepath.Join(groupsName, name) {
+			ids = append(ids, uint32(id))
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// SetAside renames an engine's directory, with its ledger, to a name that is free, durably: an empty engine takes its place, and what
+// was there can be looked at. The engine must not be open. Where a crash cuts it off, calling it again ends it.
+func (d *Dir) SetAside(engine string) (name string, err error) {
+	for n := 1; ; n++ {
+		name = fmt.Sprintf("%s.damaged-%d", engine, n)
+		if _, err := d.fs.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", err
+		}
+	}
+	for _, suffix := range []string{"", ledgerSuffix} {
+		if err := d.fs.Rename(engine+suffix, name+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("set %s aside: %w", engine, err)
+		}
+	}
+	return name, SyncDir(d.fs, d.path)
 }
 
 const temporarySuffix = ".tmp"

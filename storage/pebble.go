@@ -94,6 +94,7 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	e.db = db
 	if err := errors.Join(e.checkFormat(), e.stop.check()); err != nil {
 		e.end()
+		e.db = nil // tableDamaged may wait to look into it
 		return nil, errors.Join(err, db.Close())
 	}
 	return e, nil

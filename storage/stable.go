@@ -19,6 +19,7 @@ import (
 var (
 	keyLastVoteTerm = []byte("LastVoteTerm")
 	keyLastVoteCand = []byte("LastVoteCand")
+	keyCurrentTerm  = []byte("CurrentTerm")
 )
 
 // boltOpenLimit is how long opening waits for another process that holds the file.
@@ -37,7 +38,85 @@ func OpenStable(path string) (*Stable, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := readVotes(boltStable{bolt}); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), bolt.Close())
+	}
 	return &Stable{StableStore: GuardVotes(boltStable{bolt}), bolt: bolt}, nil
+}
+
+// readVotes reads all that there is once, where damage can still be answered: bolt panics at a page that is not what it should be.
+func readVotes(s raft.StableStore) error {
+	err := recovered(func() error {
+		_, term := s.GetUint64(keyCurrentTerm)
+		_, vote := s.GetUint64(keyLastVoteTerm)
+		_, candidate := s.Get(keyLastVoteCand)
+		return errors.Join(term, vote, candidate)
+	})
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// HasTerm reports whether a store of votes was ever used. raft notes a term before anything gets into a log, so a log or a state beside
+// a store without one have lost their votes.
+func HasTerm(s raft.StableStore) (bool, error) {
+	term, err := s.GetUint64(keyCurrentTerm)
+	return term > 0, err
+}
+
+// SeedVotes makes a store that forgot its votes one that has voted in every term up to this one, for nobody who could stand: it grants
+// no vote in any of them. raft takes it for a store that was used, and will not bootstrap on it.
+func SeedVotes(s raft.StableStore, term uint64) error {
+	for _, key := range [][]byte{keyCurrentTerm, keyLastVoteTerm} {
+		held, err := s.GetUint64(key)
+		if err != nil {
+			return fmt.Errorf("seed the votes: %w", err)
+		}
+		term = max(term, held)
+	}
+	err := s.SetUint64(keyLastVoteTerm, term)
+	if err == nil {
+		err = s.Set(keyLastVoteCand, []byte(nobody))
+	}
+	if err == nil {
+		err = s.SetUint64(keyCurrentTerm, term)
+	}
+	if err != nil {
+		return fmt.Errorf("seed the votes: %w", err)
+	}
+	return nil
+}
+
+// nobody is no node's ID: IDs have no spaces.
+const nobody = "no candidate"
+
+// ErrNoVote answers raft while it must not vote.
+var ErrNoVote = errors.New("storage: the replica may not vote yet")
+
+// HoldVotes wraps a store so that raft can neither read nor write a vote while may says no, and so grants none: raft v1.7.3 refuses
+// a candidate, and does not count its own vote, where the store answers an error. may is called by raft's own goroutine.
+func HoldVotes(inner raft.StableStore, may func() bool) raft.StableStore {
+	return heldVotes{inner, may}
+}
+
+type heldVotes struct {
+	raft.StableStore
+	may func() bool
+}
+
+func (s heldVotes) GetUint64(key []byte) (uint64, error) {
+	if bytes.Equal(key, keyLastVoteTerm) && !s.may() {
+		return 0, ErrNoVote
+	}
+	return s.StableStore.GetUint64(key)
+}
+
+func (s heldVotes) SetUint64(key []byte, value uint64) error {
+	if bytes.Equal(key, keyLastVoteTerm) && !s.may() {
+		return ErrNoVote
+	}
+	return s.StableStore.SetUint64(key, value)
 }
 
 // Close closes the file.

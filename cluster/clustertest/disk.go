@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,6 +78,76 @@ func (d *disk) crashInRestore(hook func(), skip int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.onStaged, d.skip = hook, skip
+}
+
+// spoil damages one thing that lies on the disk of a node that is down: it changes a byte of a file, loses the file, or loses votes. The
+// node's name and how it came into the cluster are left alone: without them it does not start, and says so.
+func (d *disk) spoil(random *rand.Rand) (what string, err error) {
+	var files []string
+	for _, dir := range []string{"data/log", "data/state/db", "votes/groups", "data/groups"} {
+		found, err := d.filesIn(dir)
+		if err != nil {
+			return "", err
+		}
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		return "nothing", nil
+	}
+	name := files[random.IntN(len(files))]
+	if random.IntN(3) == 0 || strings.HasPrefix(name, "votes") {
+		return "lost " + name, errors.Join(d.mem.Remove(name), syncDir(d.mem, path.Dir(name)))
+	}
+	return "changed " + name, d.flip(name, random)
+}
+
+// filesIn are the files below a directory, in order.
+func (d *disk) filesIn(dir string) (files []string, err error) {
+	names, err := d.mem.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		name = path.Join(dir, name)
+		info, err := d.mem.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case !info.IsDir():
+			files = append(files, name)
+		default:
+			below, err := d.filesIn(name)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, below...)
+		}
+	}
+	return files, err
+}
+
+// flip changes a byte of a file, durably.
+func (d *disk) flip(name string, random *rand.Rand) error {
+	file, err := d.mem.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	err = func() error {
+		info, err := file.Stat()
+		if err != nil || info.Size() == 0 {
+			return err
+		}
+		at, one := random.Int64N(info.Size()), make([]byte, 1)
+		if _, err := file.ReadAt(one, at); err != nil {
+			return err
+		}
+		one[0] ^= 1 << random.IntN(8)
+		_, err = file.WriteAt(one, at)
+		return errors.Join(err, file.Sync())
+	}()
+	return errors.Join(err, file.Close())
 }
 
 func (d *disk) setSlow(delay time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ var (
 	seedsFlag = flag.Int("seeds", 3, "how many seeds to run, from 1 on")
 	forFlag   = flag.Duration("virtual", 5*time.Minute, "virtual time of each seed")
 	meanFlag  = flag.Duration("mean", 15*time.Second, "virtual time between two faults, on average")
+	kindsFlag = flag.String("kinds", "", "kinds of faults, with commas in between; all where it is empty")
 )
 
 // TestFaults runs a cluster under a seeded plan of faults. A failure names its seed: run it again with
@@ -40,6 +42,18 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestDamagedDisk has little else go wrong than the one disk, so that its node is rebuilt again and again. Without what rebuilds it the
+// replicas are never whole again.
+func TestDamagedDisk(t *testing.T) {
+	if raced {
+		t.Skip("TestFaults has the same, and under the race detector one of them is enough")
+	}
+	kinds := *kindsFlag
+	defer func() { *kindsFlag = kinds }()
+	*kindsFlag = "damaged disk,crash,isolated node"
+	synctest.Test(t, func(t *testing.T) { runSeed(t, 3) })
+}
+
 func runSeed(t *testing.T, seed uint64) {
 	t.Helper()
 	level := slog.LevelError + 8
@@ -48,6 +62,7 @@ func runSeed(t *testing.T, seed uint64) {
 	}
 	report, err := Run{
 		Seed: seed, For: *forFlag, FaultMean: *meanFlag, Nodes: 3 + 2*int(seed%5/4), Clients: 6, Raft: RaftSettings(),
+		Faults: strings.FieldsFunc(*kindsFlag, func(r rune) bool { return r == ',' }),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 	}.Do()
 	if err != nil {

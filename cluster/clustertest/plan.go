@@ -46,6 +46,7 @@ var faults = []fault{
 	{"clock jump", 6, (*plan).jump, 2 * time.Second, 3 * time.Minute},
 	{"clocks jump together", 1, (*plan).jumpTogether, time.Minute, 10 * time.Minute},
 	{"leadership transfer", 4, (*plan).transfer, 0, 0},
+	{"damaged disk", 3, (*plan).damage, 500 * time.Millisecond, 20 * time.Second},
 }
 
 // kindsOf are the faults of the given names, all where there is none.
@@ -348,4 +349,21 @@ func (p *plan) transfer() func() {
 		}
 	})
 	return nil
+}
+
+// damage ends the node that has the bad disk, and something on it is not what was written when it comes back. It is the same node
+// throughout, since damage may lie hidden: what two of three replicas have lost, nobody can give back.
+func (p *plan) damage() func() {
+	l := p.world.living(p.world.unlucky)
+	if l == nil {
+		return nil
+	}
+	random := p.source()
+	if random.IntN(2) == 0 {
+		p.world.crash(l, random)
+	} else {
+		p.world.stop(l)
+	}
+	p.world.spoil(l.id, random)
+	return func() { p.world.revive(l.id) }
 }

@@ -110,7 +110,7 @@ func (w *World) settle(receivers []*receiver) {
 // agree reports whether every replica of every shard has the same state now.
 func (w *World) agree(ctx context.Context) bool {
 	all := w.alive()
-	if len(all) < len(w.ids()) {
+	if len(all) < len(w.ids()) || slices.ContainsFunc(all, func(l *life) bool { return !whole(l.node.View()) }) {
 		return false
 	}
 	for _, shard := range all[0].node.Map().Shards() {
@@ -128,6 +128,13 @@ func (w *World) agree(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// whole reports whether a node has all its replicas, each shard's with a vote.
+func whole(view cluster.NodeView) bool {
+	return view.Meta.Running && !view.Meta.Rebuilding && !slices.ContainsFunc(view.Replicas, func(r cluster.ReplicaStatus) bool {
+		return !r.Running || !r.Voter || r.Rebuilding
+	})
 }
 
 // standing tells where each replica is, for a run that does not settle.

@@ -32,6 +32,7 @@ type World struct {
 	network *Network
 	ca      pki.CA
 	entries *ledger
+	unlucky string // the node that has the bad disk
 
 	mu       sync.Mutex
 	lives    map[string]*life // the newest life of each node
@@ -39,6 +40,8 @@ type World struct {
 	faults   map[string]int
 	said     map[string]bool
 	failures []string
+	spoiled  bool           // the bad disk has damage, or had
+	over     bool           // no node is started any more
 	ending   sync.WaitGroup // lives that are being closed
 }
 
@@ -80,7 +83,7 @@ func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (
 		return nil, err
 	}
 	w := &World{
-		seed: seed, log: log, raft: raft, network: NewNetwork(), ca: ca, entries: newLedger(),
+		seed: seed, log: log, raft: raft, network: NewNetwork(), ca: ca, entries: newLedger(), unlucky: fmt.Sprintf("n%d", 1+seed%uint64(n)),
 		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int), said: make(map[string]bool),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -153,7 +156,13 @@ func (w *World) start(id string, d *disk) (*life, error) {
 		Applied: func(group uint32, index uint64, entry []byte) { w.applied(l, group, index, entry) },
 		OnFatal: func(err error) {
 			w.log.Warn("a node has stopped itself", "node", id, "error", err)
-			w.ending.Go(func() { w.crash(l, rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano())))) })
+			w.ending.Go(func() {
+				w.crash(l, rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano()))))
+				if w.damaged(id) { // whoever runs the node starts it again
+					time.Sleep(time.Second)
+					w.revive(id)
+				}
+			})
 		},
 	}
 	w.mu.Lock()
@@ -170,7 +179,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 		return l, fmt.Errorf("open %s: %w", id, err)
 	}
 	for _, r := range l.node.View().Replicas {
-		if r.Quarantined != "" && w.first(fmt.Sprintf("quarantine of %s %d", id, r.Shard)) {
+		if r.Quarantined != "" && !w.damaged(id) && w.first(fmt.Sprintf("quarantine of %s %d", id, r.Shard)) {
 			w.violated("%s: replica of shard %d quarantined without damage: %s", id, r.Shard, r.Quarantined)
 		}
 	}
@@ -252,11 +261,35 @@ func (w *World) takeRemains(id string) *life {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := w.lives[id]
-	if l.opened != nil || l.taken {
+	if l.opened != nil || l.taken || w.over {
 		return nil
 	}
 	l.taken = true
 	return l
+}
+
+// spoil damages what a node that is down has left on its disk.
+func (w *World) spoil(id string, random *rand.Rand) {
+	l := w.takeRemains(id)
+	if l == nil {
+		return // it is up again
+	}
+	what, err := l.disk.spoil(random)
+	if err != nil {
+		w.violated("the harness could not damage the disk of %s: %v", id, err)
+	}
+	w.log.Warn("a disk is damaged", "node", id, "what", what)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spoiled = true
+	w.lives[id] = remains(id, l.disk)
+}
+
+// damaged reports whether a node may find damage.
+func (w *World) damaged(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.spoiled && id == w.unlucky
 }
 
 // alive are the lives that go on, by node.
@@ -337,6 +370,9 @@ func (w *World) broken() []string {
 
 // end closes everything. No goroutine of the world is left.
 func (w *World) end() {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
 	for _, l := range w.alive() {
 		w.ending.Go(func() { w.stop(l) })
 	}
