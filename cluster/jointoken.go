@@ -128,6 +128,15 @@ func (n *Node) Invite(ctx context.Context, node string, ttl time.Duration) (Join
 	})
 }
 
+// Invitations are those that no node has used up yet, by ID; some may be past their end.
+func (n *Node) Invitations() []meta.JoinToken { return n.Map().JoinTokens() }
+
+// RevokeInvitation ends an invitation: nobody comes in by it any more, from when the meta group has decided so. One that there is
+// not is no error.
+func (n *Node) RevokeInvitation(ctx context.Context, id string) error {
+	return n.Change(ctx, meta.RevokeJoinToken{ID: id})
+}
+
 // inviterAddresses are this node's and some others'.
 func (n *Node) inviterAddresses() []string {
 	addresses := []string{n.advertise}

@@ -20,6 +20,9 @@ type Admin interface {
 
 	// Invite makes a join token, which is shown this once.
 	Invite(ctx context.Context, r InviteRequest) (Invitation, error)
+	Invitations(ctx context.Context) ([]InvitationEntry, error)
+	// RevokeInvitation ends a join token that was not used yet.
+	RevokeInvitation(ctx context.Context, id string) error
 	Certificates(ctx context.Context) ([]CertificateEntry, error)
 	// RevokeCertificates shuts a node out.
 	RevokeCertificates(ctx context.Context, node string) error
@@ -103,6 +106,14 @@ type InviteRequest struct {
 // Invitation is a join token. It is a secret.
 type Invitation struct {
 	Token string `json:"token"`
+}
+
+// InvitationEntry is a join token without its secret.
+type InvitationEntry struct {
+	ID     string    `json:"id"`
+	Node   string    `json:"node,omitempty"` // the only node that may use it
+	Until  time.Time `json:"until"`
+	UsedBy string    `json:"usedBy,omitempty"` // a node that has its certificate by it, and has not joined yet
 }
 
 // CertificateEntry is a node's certificate on record.

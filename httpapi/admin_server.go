@@ -74,6 +74,8 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.POST("/v1/node/join", s.nodeJoin, deadline(clusterChangeMax))
 	e.POST("/v1/cluster/reseal", s.reseal, short)
 	e.POST("/v1/node/invite", s.invite, short)
+	e.GET("/v1/invitations", s.listInvitations, short)
+	e.DELETE("/v1/invitations/:id", s.revokeInvitation, short)
 	e.GET("/v1/certificates", s.listCertificates, short)
 	e.DELETE("/v1/nodes/:node/certificates", s.revokeCertificates, short)
 	e.GET("/v1/keyring", s.keyring, short)

@@ -42,6 +42,10 @@ func (a *fakeAdmin) Join(_ context.Context, r JoinRequest) (ClusterIdentity, err
 func (a *fakeAdmin) Invite(_ context.Context, r InviteRequest) (Invitation, error) {
 	return Invitation{Token: "t0ken"}, a.note(r)
 }
+func (a *fakeAdmin) Invitations(context.Context) ([]InvitationEntry, error) {
+	return []InvitationEntry{{ID: "i1", Node: "n2"}}, a.err
+}
+func (a *fakeAdmin) RevokeInvitation(_ context.Context, id string) error { return a.note(id) }
 func (a *fakeAdmin) Certificates(context.Context) ([]CertificateEntry, error) {
 	return []CertificateEntry{{Serial: "ab", Node: "n1"}}, a.err
 }

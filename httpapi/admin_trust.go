@@ -25,6 +25,26 @@ func (s *AdminServer) invite(c echo.Context) error {
 	return c.JSON(http.StatusCreated, invitation)
 }
 
+type invitationList struct {
+	Invitations []InvitationEntry `json:"invitations"`
+}
+
+func (s *AdminServer) listInvitations(c echo.Context) error {
+	invitations, err := s.admin.Invitations(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, invitationList{append([]InvitationEntry{}, invitations...)})
+}
+
+// revokeInvitation is DELETE /v1/invitations/{id}. It may be repeated.
+func (s *AdminServer) revokeInvitation(c echo.Context) error {
+	if err := s.admin.RevokeInvitation(c.Request().Context(), c.Param("id")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
 type certificateList struct {
 	Certificates []CertificateEntry `json:"certificates"`
 }

@@ -63,7 +63,7 @@ func runSeed(t *testing.T, seed uint64) {
 	report, err := Run{
 		Seed: seed, For: *forFlag, FaultMean: *meanFlag, Nodes: 3 + 2*int(seed%5/4), Clients: 6, Raft: RaftSettings(),
 		Faults: strings.FieldsFunc(*kindsFlag, func(r rune) bool { return r == ',' }),
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
+		Log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 	}.Do()
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)

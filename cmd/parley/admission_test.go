@@ -64,6 +64,22 @@ func TestInitInviteJoin(t *testing.T) {
 	if _, err := second.Join(t.Context(), httpapi.JoinRequest{Token: "parley-join-x"}); statusOf(err) != 400 {
 		t.Errorf("a join with a spoiled token: %v", err)
 	}
+	withdrawn, err := first.Invite(t.Context(), httpapi.InviteRequest{Node: "n2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	invitations, err := first.Invitations(t.Context())
+	if err != nil || len(invitations) != 1 || invitations[0].Node != "n2" || !invitations[0].Until.After(time.Now()) {
+		t.Fatalf("invitations: %+v, %v", invitations, err)
+	}
+	for range 2 {
+		if code := run(t.Context(), []string{"node", "uninvite", invitations[0].ID, "--admin", first.Address()}); code != exitOK {
+			t.Errorf("uninvite: exit code %d", code)
+		}
+	}
+	if _, err := second.Join(t.Context(), httpapi.JoinRequest{Token: withdrawn.Token}); statusOf(err) != 409 {
+		t.Errorf("a join with a token that was withdrawn: %v", err)
+	}
 	invitation, err := first.Invite(t.Context(), httpapi.InviteRequest{Node: "n2"})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +104,7 @@ func TestInitInviteJoin(t *testing.T) {
 	if ring, err := second.Keyring(t.Context()); err != nil || len(ring.Keys) != 1 || len(ring.Keys[0].Nodes) != 2 {
 		t.Errorf("keyring: %+v, %v", ring, err)
 	}
-	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
+	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"node", "invitations"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
 		if code := run(t.Context(), append(arguments, "--admin", first.Address())); code != exitOK {
 			t.Errorf("%v: exit code %d", arguments, code)
 		}

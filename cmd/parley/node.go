@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 
 func newNode() *cobra.Command {
 	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster"}
-	command.AddCommand(newNodeInvite(), newNodeJoin())
+	command.AddCommand(newNodeInvite(), newNodeInvitations(), newNodeUninvite(), newNodeJoin())
 	return command
 }
 
@@ -40,6 +41,41 @@ func newNodeInvite() *cobra.Command {
 	}
 	command.Flags().StringVar(&request.Node, "id", "", "the only node that may use it; empty lets the node choose an ID that is free")
 	command.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is good for, at most 7 days")
+	return o.flags(command)
+}
+
+func newNodeInvitations() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "invitations",
+		Short: "List the join tokens that no node has used up, without their secrets",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			invitations, err := o.client().Invitations(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), invitations, func(w *tabwriter.Writer) {
+				fmt.Fprintln(w, "ID\tFOR\tUNTIL\tUSED BY")
+				for _, i := range invitations {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.ID, cmp.Or(i.Node, "any new node"), i.Until.Format(time.RFC3339), i.UsedBy)
+				}
+			})
+		},
+	}
+	return o.flags(command)
+}
+
+func newNodeUninvite() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "uninvite ID",
+		Short: "End a join token before it is used; safe to repeat",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, ids []string) error {
+			return coded(o.client().RevokeInvitation(command.Context(), ids[0]))
+		},
+	}
 	return o.flags(command)
 }
 

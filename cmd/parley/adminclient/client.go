@@ -126,6 +126,18 @@ func (c *Client) Invite(ctx context.Context, r httpapi.InviteRequest) (invitatio
 	return invitation, c.do(ctx, http.MethodPost, "/v1/node/invite", r, &invitation)
 }
 
+func (c *Client) Invitations(ctx context.Context) ([]httpapi.InvitationEntry, error) {
+	var list struct {
+		Invitations []httpapi.InvitationEntry `json:"invitations"`
+	}
+	err := c.do(ctx, http.MethodGet, "/v1/invitations", nil, &list)
+	return list.Invitations, err
+}
+
+func (c *Client) RevokeInvitation(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/invitations/"+url.PathEscape(id), nil, nil)
+}
+
 func (c *Client) Certificates(ctx context.Context) ([]httpapi.CertificateEntry, error) {
 	var list struct {
 		Certificates []httpapi.CertificateEntry `json:"certificates"`

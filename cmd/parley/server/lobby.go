@@ -106,6 +106,14 @@ func (l *lobby) Invite(ctx context.Context, r httpapi.InviteRequest) (httpapi.In
 	return ask(l, func(o *operations) (httpapi.Invitation, error) { return o.Invite(ctx, r) })
 }
 
+func (l *lobby) Invitations(ctx context.Context) ([]httpapi.InvitationEntry, error) {
+	return ask(l, func(o *operations) ([]httpapi.InvitationEntry, error) { return o.Invitations(ctx) })
+}
+
+func (l *lobby) RevokeInvitation(ctx context.Context, id string) error {
+	return tell(l, func(o *operations) error { return o.RevokeInvitation(ctx, id) })
+}
+
 func (l *lobby) Certificates(ctx context.Context) ([]httpapi.CertificateEntry, error) {
 	return ask(l, func(o *operations) ([]httpapi.CertificateEntry, error) { return o.Certificates(ctx) })
 }

@@ -18,6 +18,18 @@ func (o *operations) Invite(ctx context.Context, r httpapi.InviteRequest) (httpa
 	return httpapi.Invitation{Token: token.String()}, nil
 }
 
+func (o *operations) Invitations(context.Context) ([]httpapi.InvitationEntry, error) {
+	var entries []httpapi.InvitationEntry
+	for _, k := range o.node.Invitations() {
+		entries = append(entries, httpapi.InvitationEntry{ID: k.ID, Node: k.Node, Until: time.UnixMilli(int64(k.Until)).UTC(), UsedBy: k.UsedBy})
+	}
+	return entries, nil
+}
+
+func (o *operations) RevokeInvitation(ctx context.Context, id string) error {
+	return refusal(o.node.RevokeInvitation(ctx, id))
+}
+
 func (o *operations) Certificates(context.Context) ([]httpapi.CertificateEntry, error) {
 	current := o.node.Map()
 	var entries []httpapi.CertificateEntry
