@@ -172,12 +172,14 @@ func (n *Node) rebuild(group uint32) error {
 		return err
 	}
 	n.log.Warn("a damaged replica was taken out of its group; it is cleared and rebuilt from the others", "group", group, "index", out.index, "term", out.term)
+	if group == metaGroup {
+		n.meta.machine.forget() // before the group can be opened again
+	}
 	if err := n.stores.clear(group, out); err != nil {
 		return err
 	}
 	n.cleared.Add(1)
 	if group == metaGroup {
-		n.meta.machine.forget()
 		n.meta.held.Store(nil)
 		return n.startMeta(nil)
 	}
