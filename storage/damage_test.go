@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -273,4 +277,60 @@ func TestDamagedBeginningOfALogIsNoticed(t *testing.T) {
 	if last, err := engine.Group(1).LastIndex(); !errors.Is(err, ErrCorrupt) || !heard {
 		t.Errorf("the log ends at %d: %v", last, err)
 	}
+}
+
+// TestCompactionOfADamagedTableLeavesTheProcessorAlone until the groups are cleared: Pebble tries it again and again, and in virtual time
+// nothing else would happen any more.
+func TestCompactionOfADamagedTableLeavesTheProcessorAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		engine := openTestState(t, fs)
+		needle := make([]byte, 64)
+		rand.NewChaCha8([32]byte{3}).Read(needle)
+		for i := range uint64(40) { // so many blocks that what is read at the opening is whole
+			apply(t, engine.Group(2), i+1, fmt.Sprintf("key %02d", i), string(needle)+strings.Repeat(fmt.Sprint(i), 500))
+		}
+		must(t, engine.db.Flush())
+		closeNow(t, engine)
+		for _, path := range filesBelow(t, fs, "") {
+			content := contentOf(t, fs, path)
+			if at := bytes.LastIndex(content[:len(content)*3/4], needle); at >= 0 && strings.HasSuffix(path, ".sst") {
+				content[at] ^= 1
+				put(t, fs, path, content)
+			}
+		}
+		failures := &failureCounter{over: make(chan struct{})}
+		engine, err := OpenState("state", StateOptions{
+			FS: fs, OnFatal: failTest(t), OnDamage: func([]uint32, error) {}, Logger: slog.New(failures),
+		})
+		must(t, err)
+		for i := range uint64(6) { // enough tables for a compaction, too few to stall writes
+			apply(t, engine.Group(2), i+41, "key 20", fmt.Sprint(i))
+			must(t, engine.db.Flush())
+		}
+		time.Sleep(time.Minute)
+		if failed := failures.count.Load(); failed == 0 || failed >= failuresMax {
+			t.Errorf("%d compactions failed in a minute", failed)
+		}
+		close(failures.over)
+		closeNow(t, engine)
+	})
+}
+
+const failuresMax = 1000
+
+// failureCounter counts what Pebble tells of its background work, and holds it up when it is too much.
+type failureCounter struct {
+	count atomic.Int64
+	over  chan struct{}
+}
+
+func (c *failureCounter) Enabled(context.Context, slog.Level) bool { return true }
+func (c *failureCounter) WithAttrs([]slog.Attr) slog.Handler       { return c }
+func (c *failureCounter) WithGroup(string) slog.Handler            { return c }
+func (c *failureCounter) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "background work failed") && c.count.Add(1) >= failuresMax {
+		<-c.over
+	}
+	return nil
 }

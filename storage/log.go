@@ -21,7 +21,7 @@ type LogOptions struct {
 	// gets ErrCorrupt too, but raft keeps that to itself. It must not block.
 	OnCorrupt func(group uint32, err error)
 
-	// OnDamage is called, in the background and once, when a table does not read back, with the groups whose entries that concerns.
+	// OnDamage is called, in the background and once for each table that does not read back, with the groups whose entries that concerns.
 	OnDamage func(groups []uint32, err error)
 
 	WriteLimit    time.Duration // 10 s: a synced write that takes longer is a failure

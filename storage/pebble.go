@@ -34,12 +34,12 @@ type engine struct {
 	log  *slog.Logger
 	stop *failStop
 
-	onDamage    func(groups []uint32, err error)
-	attributing atomic.Bool     // tableDamaged has begun
-	opened      chan struct{}   // closed when db is set or never will be
-	life        context.Context // ends when the engine closes
-	end         context.CancelFunc
-	background  sync.WaitGroup
+	onDamage   func(groups []uint32, err error)
+	damage     damageReports
+	opened     chan struct{}   // closed when db is set or never will be
+	life       context.Context // ends when the engine closes
+	end        context.CancelFunc
+	background sync.WaitGroup
 
 	closing   sync.Once
 	closed    atomic.Bool

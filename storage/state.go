@@ -22,7 +22,7 @@ type StateOptions struct {
 	// ErrCorrupt too. It must not block for long.
 	OnCorrupt func(group uint32, err error)
 
-	// OnDamage is called, in the background and once, when a table does not read back, with the groups whose data that concerns.
+	// OnDamage is called, in the background and once for each table that does not read back, with the groups whose data that concerns.
 	OnDamage func(groups []uint32, err error)
 
 	FS            vfs.FS       // the operating system's

@@ -6,15 +6,49 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
+const (
+	// reportsAtOnce is how many reports of one table pass without a wait.
+	reportsAtOnce = 8
+	// reportPause is what each further one takes. Pebble tries a compaction that has failed again at once, for ever.
+	reportPause = time.Second
+)
+
+// damageReports counts what was told of each table, by its path. The zero value is ready; safe for concurrent use.
+type damageReports struct {
+	mu    sync.Mutex
+	heard map[string]int
+}
+
+func (d *damageReports) count(path string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.heard == nil {
+		d.heard = make(map[string]int)
+	}
+	d.heard[path]++
+	return d.heard[path]
+}
+
 // tableDamaged is told by Pebble of each block of a table that does not read back, whoever read it: a request, which gets ErrCorrupt as
-// well, or a compaction, which speaks for no group. The first time it finds out in the background whose data cannot be read any more.
+// well, or a compaction, which speaks for no group. The first time of each table it finds out in the background whose data cannot be
+// read any more; after some more the reader is slowed down, since a compaction would do nothing else until the groups are cleared.
 func (e *engine) tableDamaged(info pebble.DataCorruptionInfo) {
+	heard := e.damage.count(info.Path)
+	if heard > reportsAtOnce {
+		select {
+		case <-time.After(reportPause):
+		case <-e.life.Done():
+		}
+		return
+	}
 	e.log.Error("pebble: corruption", "what", info.String())
-	if e.onDamage == nil || !e.attributing.CompareAndSwap(false, true) {
+	if e.onDamage == nil || heard > 1 {
 		return
 	}
 	bounds := pebble.KeyRange{Start: bytes.Clone(info.Bounds.Start), End: bytes.Clone(info.Bounds.End.Key)}
