@@ -13,7 +13,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls bench soak faults seeded-bugs clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -36,10 +36,13 @@ check: ## formatting, vet, staticcheck, import directions, and the race detector
 race:
 	$(GO) test -buildvcs=false -race -timeout 15m $(RACE)
 
-interop: interop-openmls ## real MLS clients live through random histories with our public group as their hub
+interop: interop-openmls interop-tsmls ## real MLS clients live through random histories with our public group as their hub
 
 interop-openmls: ## OpenMLS; needs Rust. One seed again, as a failure prints it: make interop-openmls SEED=7 EPOCHS=30
 	$(MAKE) -C interop check openmls SEED=$(SEED) SEEDS=$(SEEDS) EPOCHS=$(EPOCHS)
+
+interop-tsmls: ## ts-mls; needs Node
+	$(MAKE) -C interop tsmls SEED=$(SEED) SEEDS=$(SEEDS) EPOCHS=$(EPOCHS)
 
 bench: ## figures; a timing is never a test's verdict
 	$(GO) test -buildvcs=false -run '^$$' -bench . -benchtime 2s ./fsm/... ./storage/... ./cluster/transport/...

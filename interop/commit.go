@@ -25,7 +25,7 @@ func (h *history) propose(e *epoch) error {
 		if made, err = h.draw(e, fromHub, 0); made != nil && err == nil {
 			raw, err = h.hubMessage(made.value)
 		}
-	case h.population.does("propose_join") && !e.addsNone && len(h.leaves)+len(e.adding) < membersMax && h.chance(12):
+	case h.population.does("propose_join") && !e.addsNone && len(h.leaves)+len(e.adding) < h.population.members && h.chance(12):
 		sender = nil
 		made, raw, err = h.proposeJoin(e)
 	default:

@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// membersMax bounds a group, so that a history has many epochs rather than large ones.
-	membersMax = 20
-
 	notBefore = 946_684_800   // 2000-01-01
 	notAfter  = 4_102_444_800 // 2100-01-01
 	atSeconds = 1_800_000_000
@@ -144,7 +141,7 @@ func (h *history) epoch() error {
 		}
 	}
 	switch {
-	case h.population.does("external") && len(h.leaves) < membersMax && h.chance(12):
+	case h.population.does("external") && len(h.leaves) < h.population.members && h.chance(12):
 		return h.enter(e, h.outsider(e), "external Commit")
 	case h.population.does("resync") && len(h.leaves) > 1 && h.chance(8):
 		if client, ok := h.pick(e.untouched); ok {

@@ -13,9 +13,10 @@ import (
 
 // Population is a running program of MLS clients. It answers one frame after the other; not for concurrent use.
 type Population struct {
-	Name   string
-	Suites []uint16
-	can    []string
+	Name    string
+	Suites  []uint16
+	members int // as many as a group of them may have
+	can     []string
 
 	process *exec.Cmd
 	in      io.WriteCloser
@@ -36,9 +37,10 @@ type answer struct {
 }
 
 type hello struct {
-	Name   string
-	Suites []uint16
-	Can    []string
+	Name    string
+	Suites  []uint16
+	Members int
+	Can     []string
 }
 
 // member is how one client sees its group.
@@ -68,13 +70,13 @@ func Start(command ...string) (*Population, error) {
 		return nil, fmt.Errorf("start the population: %w", err)
 	}
 	told, err := p.do(frame{"do": "hello"})
-	if err == nil && told.Hello == nil {
+	if err == nil && (told.Hello == nil || len(told.Hello.Suites) == 0) {
 		err = errors.New("the population did not say what it is")
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	p.Name, p.Suites, p.can = told.Hello.Name, told.Hello.Suites, told.Hello.Can
+	p.Name, p.Suites, p.members, p.can = told.Hello.Name, told.Hello.Suites, told.Hello.Members, told.Hello.Can
 	return p, nil
 }
 

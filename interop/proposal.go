@@ -39,7 +39,7 @@ type proposal struct {
 func (h *history) draw(e *epoch, from origin, self mls.LeafIndex) (*proposal, error) {
 	for range 10 {
 		kind := kinds[from][h.random.IntN(len(kinds[from]))]
-		if !h.population.does(kind) || from == fromHub && !h.population.does("hub_"+kind) {
+		if !h.population.does(kind) || from == fromHub && !h.population.does("hub_"+kind) || from == fromEntrant && !h.population.does("entrant_"+kind) {
 			continue
 		}
 		made, err := h.make(e, from, kind, self)
@@ -101,7 +101,7 @@ func (h *history) mayTouch(e *epoch, i mls.LeafIndex) bool {
 }
 
 func (h *history) makeAdd(e *epoch) (*proposal, error) {
-	if e.addsNone || len(h.leaves)+len(e.adding) >= membersMax {
+	if e.addsNone || len(h.leaves)+len(e.adding) >= h.population.members {
 		return nil, nil
 	}
 	client := h.outsider(e)

@@ -159,6 +159,8 @@ pub struct Answer {
 pub struct Hello {
     pub name: String,
     pub suites: Vec<u16>,
+    /// As many as a group should have, so that a history takes no longer than it has to.
+    pub members: u32,
     pub can: Vec<&'static str>,
 }
 

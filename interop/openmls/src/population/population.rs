@@ -21,6 +21,7 @@ impl Population {
         let hello = Hello {
             name: "OpenMLS 0.9.2".into(),
             suites: vec![1, 2, 3],
+            members: 20,
             can: vec![
                 "add",
                 "remove",
@@ -36,6 +37,9 @@ impl Population {
                 "propose_join",
                 "external",
                 "resync",
+                "entrant_psk",
+                "entrant_component_update",
+                "entrant_component_remove",
                 "hub_add",
                 "hub_remove",
                 "hub_group_context_extensions",
