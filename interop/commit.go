@@ -25,12 +25,12 @@ func (h *history) propose(e *epoch) error {
 		if made, err = h.draw(e, fromHub, 0); made != nil && err == nil {
 			raw, err = h.hubMessage(made.value)
 		}
-	case h.population.does("propose_join") && !e.addsNone && len(h.leaves)+len(e.adding) < h.population.members && h.chance(12):
+	case h.population.does("propose_join") && !h.safe && !e.addsNone && len(h.leaves)+len(e.adding) < h.membersMax && h.chance(12):
 		sender = nil
 		made, raw, err = h.proposeJoin(e)
 	default:
 		if made, err = h.draw(e, fromMember, h.leaves[client]); made != nil && err == nil {
-			raw, err = h.ask(frame{"do": "propose", "client": client, "proposal": made.frame, "aad": h.bytes(h.random.IntN(9))})
+			raw, err = h.ask(frame{"do": "propose", "client": client, "proposal": made.frame, "aad": h.aad()})
 		}
 	}
 	if err != nil || made == nil {
@@ -69,6 +69,9 @@ func (h *history) hubMessage(p mls.Proposal) ([]byte, error) {
 		m := &mls.PublicMessage{Content: mls.FramedContent{
 			GroupID: h.group.GroupID(), Epoch: h.group.Epoch(), Sender: mls.ExternalSenderIndex(i), Body: p,
 		}}
+		if h.safe {
+			m.Content.AuthenticatedData = mls.SafeAAD{{Component: componentReplaced, Data: []byte("hub")}}.Marshal()
+		}
 		if err := m.Sign(h.hub, h.group.ContextBytes()); err != nil {
 			return nil, err
 		}
@@ -178,7 +181,7 @@ func (h *history) makeCommit(e *epoch) (*committed, error) {
 		}
 	}
 	f := frame{"do": "commit", "client": client, "proposals": proposals, "path": h.chance(50), "rotate": h.population.does("rotate") && h.chance(10)}
-	f["aad"] = h.bytes(h.random.IntN(9))
+	f["aad"] = h.aad()
 	if h.chance(15) {
 		f["codes"] = h.codes()
 	}
@@ -206,7 +209,7 @@ func (h *history) enter(e *epoch, client int, what string) error {
 		removes = [][]byte{}
 	}
 	made, err := h.population.do(frame{
-		"do": "external", "client": client, "proposals": proposals, "self_removes": removes, "codes": h.codes(), "aad": h.bytes(h.random.IntN(9)),
+		"do": "external", "client": client, "proposals": proposals, "self_removes": removes, "codes": h.codes(), "aad": h.aad(),
 		"group_info": mls.MLSMessage{Body: &h.info}.Marshal(), "ratchet_tree": h.group.Tree().Marshal(),
 	})
 	if err != nil {

@@ -68,12 +68,34 @@ func (h *history) extensions(before mls.Extensions) mls.Extensions {
 	// The dictionary is last: where a Commit puts one that was absent, or that it changes, the drafts leave open.
 	switch {
 	case first:
-		dictionary = mls.AppDataDictionary{{ID: componentReplaced, Data: h.bytes(5)}}.Marshal()
+		dictionary = h.firstDictionary().Marshal()
 		fallthrough
 	case present:
 		list = append(list, mls.Extension{Type: mls.ExtensionAppDataDictionary, Data: dictionary})
 	}
 	return list
+}
+
+// firstDictionary may ask for components and turn Safe AAD on.
+func (h *history) firstDictionary() mls.AppDataDictionary {
+	list := mls.ComponentsList{componentReplaced}
+	var d mls.AppDataDictionary
+	if h.chance(40) {
+		d = append(d, mls.ComponentData{ID: mls.ComponentAppComponents, Data: list.Marshal()})
+	}
+	if h.population.does("safe_aad") && h.chance(40) {
+		h.safe = true
+		d = append(d, mls.ComponentData{ID: mls.ComponentSafeAAD, Data: list[:h.random.IntN(2)].Marshal()})
+	}
+	return append(d, mls.ComponentData{ID: componentReplaced, Data: h.bytes(5)})
+}
+
+// aad makes up authenticated_data, and how it is framed.
+func (h *history) aad() frame {
+	if h.safe {
+		return frame{"safe": h.bytes(h.random.IntN(9))}
+	}
+	return frame{"free": h.bytes(h.random.IntN(9))}
 }
 
 // required makes up required_capabilities, with these extensions at least. Every leaf lists all that it can ask for.

@@ -14,6 +14,7 @@ type epoch struct {
 	context     bool                       // a GroupContextExtensions
 	psks        bool                       // a PreSharedKey, by itself
 	components  map[mls.ComponentID]string // kind of the change
+	swappable   []int                      // clients that the Commit removes, and may add again with other keys
 	selfRemoves [][]byte
 }
 

@@ -25,9 +25,11 @@ type history struct {
 	suite      *mls.Suite
 	hub        *mls.SigningKey
 	other      *mls.SigningKey // of an external sender that never sends
+	membersMax int
 
 	group  *mls.PublicGroup
 	info   mls.GroupInfo         // of the present epoch, as the hub rebuilt it
+	safe   bool                  // the group uses Safe AAD
 	leaves map[int]mls.LeafIndex // the members' leaves
 	since  map[int]mls.Epoch     // when each member came
 	known  int                   // clients 0 to known-1 have been named
@@ -62,6 +64,10 @@ func Live(p *Population, seed uint64, epochs int) (Tally, error) {
 		population: p, suite: suite, random: rand.New(rand.NewPCG(seed, 1)), damage: rand.New(rand.NewPCG(seed, 2)),
 		leaves: make(map[int]mls.LeafIndex), since: make(map[int]mls.Epoch), tally: Tally{fmt.Sprintf("histories of suite %d", id): 1},
 	}
+	h.membersMax = p.members
+	if seed%8 == 0 {
+		h.membersMax *= 3 // and enough room for a tree of more levels
+	}
 	entropy := rand.NewChaCha8(key)
 	for _, made := range []**mls.SigningKey{&h.hub, &h.other} {
 		if *made, err = mls.GenerateSigningKey(suite.Scheme, entropy); err != nil {
@@ -70,6 +76,9 @@ func Live(p *Population, seed uint64, epochs int) (Tally, error) {
 	}
 	if err := h.create(); err != nil {
 		return h.tally, fmt.Errorf("create the group: %w", err)
+	}
+	if h.safe {
+		h.tally["histories with Safe AAD"]++
 	}
 	for range epochs {
 		if err := h.epoch(); err != nil {
@@ -141,7 +150,7 @@ func (h *history) epoch() error {
 		}
 	}
 	switch {
-	case h.population.does("external") && len(h.leaves) < h.population.members && h.chance(12):
+	case h.population.does("external") && len(h.leaves) < h.membersMax && h.chance(12):
 		return h.enter(e, h.outsider(e), "external Commit")
 	case h.population.does("resync") && len(h.leaves) > 1 && h.chance(8):
 		if client, ok := h.pick(e.untouched); ok {

@@ -59,7 +59,7 @@ func (h *history) draw(e *epoch, from origin, self mls.LeafIndex) (*proposal, er
 func (h *history) make(e *epoch, from origin, kind string, self mls.LeafIndex) (*proposal, error) {
 	switch kind {
 	case "add":
-		return h.makeAdd(e)
+		return h.makeAdd(e, from)
 	case "remove":
 		return h.makeRemove(e, from, self), nil
 	case "update", "self_remove":
@@ -100,11 +100,15 @@ func (h *history) mayTouch(e *epoch, i mls.LeafIndex) bool {
 	return !e.touched[i] && len(h.leaves)-len(e.touched) > 2
 }
 
-func (h *history) makeAdd(e *epoch) (*proposal, error) {
-	if e.addsNone || len(h.leaves)+len(e.adding) >= h.population.members {
+func (h *history) makeAdd(e *epoch, from origin) (*proposal, error) {
+	if e.addsNone || len(h.leaves)+len(e.adding) >= h.membersMax {
 		return nil, nil
 	}
 	client := h.outsider(e)
+	if n := len(e.swappable); n > 0 && from == fromCommitter && h.population.does("swap") && h.chance(50) {
+		client, e.swappable = e.swappable[n-1], nil
+		h.tally["clients removed and added at once"]++
+	}
 	raw, kp, err := h.keyPackage(client)
 	if err != nil {
 		return nil, err
@@ -149,6 +153,9 @@ func (h *history) makeRemove(e *epoch, from origin, self mls.LeafIndex) *proposa
 	}
 	leaf := h.leaves[client]
 	e.touched[leaf] = true
+	if from == fromCommitter {
+		e.swappable = append(e.swappable, client)
+	}
 	return &proposal{frame: frame{"leaf": leaf}, value: mls.Remove{Removed: leaf}}
 }
 

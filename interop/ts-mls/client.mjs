@@ -213,10 +213,9 @@ export class Client {
     this.nextLeafKey = undefined
   }
 
-  // leave forgets the group; the client may come back with another key.
+  // leave forgets the group; the client may come back with the same key.
   leave() {
     this.state = undefined
-    this.key = undefined
   }
 
   get leaf() {

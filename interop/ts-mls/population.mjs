@@ -17,6 +17,7 @@ const hello = {
     "psk",
     "resumption_psk",
     "propose_join",
+    "swap",
     "external",
     "resync",
     "hub_add",
@@ -91,7 +92,7 @@ const frames = {
     await c.create(octets(f.group_id), octets(f.extensions), f.codes)
     return { ...coded({ group_info: await c.groupInfo() }), members: [c.member()] }
   },
-  propose: async (f) => coded({ message: await client(f.client).propose(f.proposal, octets(f.aad)) }),
+  propose: async (f) => coded({ message: await client(f.client).propose(f.proposal, octets(f.aad.free)) }),
   async propose_join(f) {
     const { groupContext } = members()[0].state
     return coded({ message: await client(f.client).proposeJoin(octets(f.key_package), groupContext) })
@@ -102,9 +103,9 @@ const frames = {
     }
     return {}
   },
-  commit: async (f) => coded(await client(f.client).commit(f.proposals, octets(f.aad))),
+  commit: async (f) => coded(await client(f.client).commit(f.proposals, octets(f.aad.free))),
   external: async (f) =>
-    coded(await client(f.client).external(octets(f.group_info), octets(f.ratchet_tree), f.codes, octets(f.aad))),
+    coded(await client(f.client).external(octets(f.group_info), octets(f.ratchet_tree), f.codes, octets(f.aad.free))),
   settle: (f) => settle(f.client, octets(f.commit)),
   async join(f) {
     const c = client(f.client)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use openmls::{
+    framing::SafeAadItem,
     messages::{
         external_proposals::JoinProposal,
         proposals::{AppDataUpdateProposal, AppEphemeralProposal, PreSharedKeyProposal},
@@ -18,7 +19,7 @@ use openmls_traits::OpenMlsProvider;
 
 use crate::{
     components,
-    frames::{Bytes, Member, Proposal as Wanted},
+    frames::{Aad, Bytes, Member, Proposal as Wanted},
 };
 
 /// What all clients of a history have in common.
@@ -113,6 +114,7 @@ impl Client {
         let bundle = KeyPackage::builder()
             .key_package_lifetime(Lifetime::init(self.setting.not_before, self.setting.not_after))
             .leaf_node_capabilities(self.capabilities(codes))
+            .leaf_node_extensions(components::leaf_extensions()?)
             .build(self.setting.suite, &self.mls, &self.signer, self.credential(&self.signer))?;
         Ok(Bytes(MlsMessageOut::from(bundle.into_key_package()).tls_serialize_detached()?))
     }
@@ -125,6 +127,7 @@ impl Client {
             .use_ratchet_tree_extension(false)
             .number_of_resumption_psks(8)
             .with_capabilities(self.capabilities(codes))
+            .with_leaf_node_extensions(components::leaf_extensions()?)?
             .lifetime(Lifetime::init(self.setting.not_before, self.setting.not_after))
             .with_group_context_extensions(Extensions::tls_deserialize_exact(&extensions.0)?)
             .build(&self.mls, &self.signer, self.credential(&self.signer))?;
@@ -190,7 +193,7 @@ impl Client {
         })
     }
 
-    pub fn propose(&mut self, wanted: Wanted, aad: Bytes) -> Result<Bytes> {
+    pub fn propose(&mut self, wanted: Wanted, aad: Aad) -> Result<Bytes> {
         let leaf = match &wanted {
             Wanted::Update { codes, .. } => self.leaf(codes.clone()),
             _ => LeafNodeParameters::default(),
@@ -200,7 +203,7 @@ impl Client {
             _ => None,
         };
         let group = self.group.as_mut().context("not a member")?;
-        group.set_aad(aad.0);
+        aad.stage(group)?;
         let what = match wanted {
             Wanted::Update { rotate: true, .. } => {
                 let next = SignatureKeyPair::new(self.setting.suite.signature_algorithm())
@@ -240,7 +243,7 @@ impl Client {
         path: bool,
         rotate: bool,
         codes: Option<Vec<u16>>,
-        aad: Bytes,
+        aad: Aad,
     ) -> Result<Committed> {
         let leaf = self.leaf(codes);
         let group_id = self.group.as_ref().context("not a member")?.group_id().clone();
@@ -261,7 +264,7 @@ impl Client {
         };
         let credential_with_key = next.as_ref().map(|n| self.credential(n));
         let group = self.group.as_mut().context("not a member")?;
-        group.set_aad(aad.0);
+        aad.stage(group)?;
         let mut builder = group.commit_builder().force_self_update(path).leaf_node_parameters(leaf);
         for proposal in proposals {
             builder = match proposal {
@@ -294,7 +297,7 @@ impl Client {
         self_removes: &[Bytes],
         wanted: Vec<Wanted>,
         codes: Vec<u16>,
-        aad: Bytes,
+        aad: Aad,
     ) -> Result<Committed> {
         let MlsMessageBodyIn::GroupInfo(info) = MlsMessageIn::tls_deserialize_exact(&group_info.0)?.extract() else {
             bail!("not a GroupInfo");
@@ -309,13 +312,17 @@ impl Client {
         }
         let group_id = info.group_id().clone();
         let proposals = wanted.into_iter().map(|w| self.proposal(&group_id, w)).collect::<Result<Vec<_>>>()?;
+        let leaf = LeafNodeParameters::builder()
+            .with_capabilities(self.capabilities(&codes))
+            .with_extensions(components::leaf_extensions()?)
+            .build();
         let mut builder = MlsGroup::external_commit_builder()
             .with_ratchet_tree(RatchetTreeIn::tls_deserialize_exact(&tree.0)?)
             .with_proposals(messages)
-            .with_aad(aad.0)
+            .with_aad(aad.outside())
             .with_config(Self::config())
             .build_group(&self.mls, info, self.credential(&self.signer))?
-            .leaf_node_parameters(self.leaf(Some(codes)));
+            .leaf_node_parameters(leaf);
         for proposal in proposals {
             builder = match proposal {
                 Proposal::PreSharedKey(psk) => builder.add_psk_proposal(*psk),
@@ -388,12 +395,11 @@ impl Client {
         self.group.as_ref().is_some_and(MlsGroup::is_active)
     }
 
-    /// Where the client has been removed, it forgets the group, and takes another key to come back with.
+    /// Where the client has been removed, it forgets the group; it comes back with the key that it had last.
     pub fn leave(&mut self) -> Result<()> {
         let Some(mut group) = self.group.take() else { return Ok(()) };
         group.delete(self.mls.storage())?;
         self.next_signer = None;
-        self.signer = SignatureKeyPair::new(self.setting.suite.signature_algorithm()).map_err(|e| anyhow!("{e:?}"))?;
         Ok(())
     }
 
@@ -414,6 +420,24 @@ impl Client {
             ratchet_tree: Bytes(group.export_ratchet_tree().tls_serialize_detached()?),
             epoch_authenticator: Bytes(group.epoch_authenticator().as_slice().to_vec()),
         })
+    }
+}
+
+impl Aad {
+    fn stage(self, group: &mut MlsGroup) -> Result<()> {
+        match self {
+            Aad::Free(data) => group.set_aad(data.0),
+            Aad::Safe(data) => group.set_safe_aad(vec![SafeAadItem::new(components::REPLACED, data.0)])?,
+        }
+        Ok(())
+    }
+
+    /// What an external Commit can have: OpenMLS lets it send no items.
+    fn outside(self) -> Vec<u8> {
+        match self {
+            Aad::Free(data) => data.0,
+            Aad::Safe(_) => Vec::new(),
+        }
     }
 }
 

@@ -5,12 +5,25 @@ use openmls::{
     component::{ComponentData, ComponentId},
     group::AppDataDictionaryUpdater,
     messages::proposals::{AppDataUpdateOperation, AppDataUpdateProposal},
+    prelude::{AppDataDictionary, AppDataDictionaryExtension, Extension, Extensions, LeafNode},
 };
+use tls_codec::Serialize;
+
+const APP_COMPONENTS: ComponentId = 1;
+const SAFE_AAD: ComponentId = 2;
 
 /// The latest update is the new value.
 pub const REPLACED: ComponentId = 0xff01;
 /// Updates are appended to the value, in the order in which the Commit has them.
 pub const APPENDED: ComponentId = 0xff02;
+
+/// A leaf lists both in app_components, and the first in safe_aad (mls-extensions, negotiation).
+pub fn leaf_extensions() -> Result<Extensions<LeafNode>> {
+    let mut dictionary = AppDataDictionary::new();
+    dictionary.insert(APP_COMPONENTS, vec![REPLACED, APPENDED].tls_serialize_detached()?);
+    dictionary.insert(SAFE_AAD, vec![REPLACED].tls_serialize_detached()?);
+    Ok(Extensions::single(Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary)))?)
+}
 
 pub fn apply<'a>(
     updater: &mut AppDataDictionaryUpdater<'_>,

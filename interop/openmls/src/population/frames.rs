@@ -51,7 +51,7 @@ pub enum Frame {
     Propose {
         client: u32,
         proposal: Proposal,
-        aad: Bytes,
+        aad: Aad,
     },
     /// A client that is no member proposes its own Add.
     ProposeJoin {
@@ -72,7 +72,7 @@ pub enum Frame {
         path: bool,
         rotate: bool,
         codes: Option<Vec<u16>>,
-        aad: Bytes,
+        aad: Aad,
     },
     /// A Commit by which a client joins, for the first time or anew.
     External {
@@ -82,7 +82,7 @@ pub enum Frame {
         self_removes: Vec<Bytes>,
         proposals: Vec<Proposal>,
         codes: Vec<u16>,
-        aad: Bytes,
+        aad: Aad,
     },
     /// The client's pending Commit has been accepted: all others process it and drop what they had pending.
     Settle {
@@ -94,6 +94,14 @@ pub enum Frame {
         welcome: Bytes,
         ratchet_tree: Bytes,
     },
+}
+
+/// authenticated_data: octets as they are, or one item of component 0xff01 in a SafeAAD.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aad {
+    Free(Bytes),
+    Safe(Bytes),
 }
 
 /// A Proposal, as it is to be made.

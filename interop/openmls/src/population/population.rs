@@ -37,6 +37,8 @@ impl Population {
                 "propose_join",
                 "external",
                 "resync",
+                "safe_aad",
+                "swap",
                 "entrant_psk",
                 "entrant_component_update",
                 "entrant_component_remove",
