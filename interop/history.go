@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -85,6 +86,11 @@ func Live(p *Population, seed uint64, epochs int) (Tally, error) {
 			return h.tally, fmt.Errorf("in epoch %d, of %d members: %w", h.group.Epoch(), len(h.leaves), err)
 		}
 	}
+	if p.does("reinit") {
+		if err := h.end(); err != nil {
+			return h.tally, fmt.Errorf("in epoch %d, the last: %w", h.group.Epoch(), err)
+		}
+	}
 	return h.tally, nil
 }
 
@@ -158,6 +164,34 @@ func (h *history) epoch() error {
 		}
 	}
 	return h.commit(e)
+}
+
+// end has a member end the group by a ReInit, after which the hub takes nothing more.
+func (h *history) end() error {
+	client, _ := h.pick(func(mls.LeafIndex) bool { return true })
+	h.pending = make(map[mls.ProposalRef]*mls.PublicMessage)
+	made, err := h.population.do(frame{
+		"do": "commit", "client": client, "path": false, "rotate": false, "aad": h.aad(),
+		"proposals": []frame{{"kind": "reinit", "group_id": h.bytes(16)}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.take(&committed{client: client, what: "Commit", commit: made.Message, info: made.GroupInfo}); err != nil {
+		return err
+	}
+	raw, err := h.hubMessage(mls.Remove{Removed: h.leaves[client]})
+	if err != nil {
+		return err
+	}
+	late, err := read[*mls.PublicMessage](raw)
+	if err != nil {
+		return err
+	}
+	if _, err := h.group.VerifyProposal(late, atSeconds); err == nil {
+		return errors.New("a Proposal is accepted after a ReInit has ended the group")
+	}
+	return nil
 }
 
 // members lists the members' clients in order, so that what is drawn from them follows from the seed.

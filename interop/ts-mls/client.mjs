@@ -113,6 +113,11 @@ export class Client {
         }
         return { proposalType: "psk", psk: { preSharedKeyId } }
       }
+      case "reinit": {
+        const groupId = octets(wanted.group_id)
+        const reinit = { groupId, version, cipherSuite: this.suite.name, extensions: [] }
+        return { proposalType: "reinit", reinit }
+      }
       default:
         throw new Error(`ts-mls makes no ${wanted.kind}`)
     }

@@ -18,6 +18,7 @@ const hello = {
     "resumption_psk",
     "propose_join",
     "swap",
+    "reinit",
     "external",
     "resync",
     "hub_add",
