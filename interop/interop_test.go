@@ -27,6 +27,24 @@ func TestOpenMLS(t *testing.T) {
 	live(t, "interop-openmls", *openMLS)
 }
 
+// A seed decides all that happens: what failed once can be looked at again.
+func TestOpenMLSRepeats(t *testing.T) {
+	if *openMLS == "" {
+		t.Skip("needs a population: make interop-openmls")
+	}
+	first, err := liveOne(3, 10, []string{*openMLS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := liveOne(3, 10, []string{*openMLS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(first, second) {
+		t.Errorf("once\n%sand then\n%s", first, second)
+	}
+}
+
 func TestTSMLS(t *testing.T) {
 	if *tsMLS == "" {
 		t.Skip("needs a population: make interop-tsmls")
@@ -58,7 +76,7 @@ func live(t *testing.T, target string, command ...string) {
 				s := list[0]
 				list = list[1:]
 				mu.Unlock()
-				tally, err := liveOne(s, command)
+				tally, err := liveOne(s, *epochs, command)
 				if err != nil {
 					t.Errorf("seed %d: %v\n    again: make %s SEED=%d EPOCHS=%d", s, err, target, s, *epochs)
 				}
@@ -72,12 +90,12 @@ func live(t *testing.T, target string, command ...string) {
 	t.Logf("%d histories of %d epochs\n%s", n, *epochs, total)
 }
 
-func liveOne(seed uint64, command []string) (Tally, error) {
+func liveOne(seed uint64, epochs int, command []string) (Tally, error) {
 	p, err := Start(command...)
 	if err != nil {
 		return nil, err
 	}
-	tally, err := Live(p, seed, *epochs)
+	tally, err := Live(p, seed, epochs)
 	return tally, errors.Join(err, p.Close())
 }
 
