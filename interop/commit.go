@@ -256,21 +256,21 @@ func (h *history) count(made *committed, staged *mls.Staged) {
 		h.tally["empty Commits"]++
 	}
 	for _, p := range staged.Proposals {
-		sender := "committer"
+		sender := "the committer"
 		switch p.From.(type) {
 		case mls.MemberSender:
 			if p.Ref != "" {
-				sender = "member"
+				sender = "a member"
 			}
 		case mls.ExternalSenderIndex:
-			sender = "hub"
+			sender = "the hub"
 		case mls.NewMemberProposal:
-			sender = "who wants to join"
+			sender = "one who wants to join"
 		case mls.NewMemberCommit:
-			sender = "entrant"
+			sender = "an entrant"
 		}
 		kind, _ := strings.CutPrefix(fmt.Sprintf("%T", p.Proposal), "mls.")
-		h.tally[fmt.Sprintf("committed: %s of a %s", kind, sender)]++
+		h.tally[fmt.Sprintf("committed: %s by %s", kind, sender)]++
 	}
 }
 
