@@ -160,7 +160,12 @@ func (t *RatchetTree) culprit(changed []LeafIndex, missing code) string {
 
 // verify checks a whole tree, as one who joins must (RFC 9420 §12.4.3.1): its shape, its parent hashes, every key valid and
 // standing once, and every leaf by itself. Its hashes must be of the suite.
-func (t *RatchetTree) verify(s *Suite, group GroupID) (err error) {
+func (t *RatchetTree) verify(s *Suite, group GroupID) error {
+	return t.verifyWith(s, func(i LeafIndex, n *LeafNode) bool { return n.Verify(s, LeafPlace{GroupID: group, Leaf: i}) })
+}
+
+// verifyWith is verify with another way to tell whether a leaf's signature is right.
+func (t *RatchetTree) verifyWith(s *Suite, signed func(LeafIndex, *LeafNode) bool) (err error) {
 	if err := t.checkShape(); err != nil {
 		return err
 	}
@@ -169,13 +174,13 @@ func (t *RatchetTree) verify(s *Suite, group GroupID) (err error) {
 	}
 	t.indexKeys()
 	t.root.each(t.top, func(x NodeIndex, n *treeNode) bool {
-		err = t.verifyNode(s, group, x, n)
+		err = t.verifyNode(s, signed, x, n)
 		return err == nil
 	})
 	return err
 }
 
-func (t *RatchetTree) verifyNode(s *Suite, group GroupID, x NodeIndex, n *treeNode) error {
+func (t *RatchetTree) verifyNode(s *Suite, signed func(LeafIndex, *LeafNode) bool, x NodeIndex, n *treeNode) error {
 	if n.parent != nil {
 		switch {
 		case !s.ValidHPKEKey(n.parent.EncryptionKey):
@@ -191,7 +196,7 @@ func (t *RatchetTree) verifyNode(s *Suite, group GroupID, x NodeIndex, n *treeNo
 	if err := t.checkUnique(x.leaf()); err != nil {
 		return err
 	}
-	if !n.leaf.Verify(s, LeafPlace{GroupID: group, Leaf: x.leaf()}) {
+	if !signed(x.leaf(), n.leaf) {
 		return invalid("7.3", "the signature of leaf %d is wrong", x.leaf())
 	}
 	return nil
