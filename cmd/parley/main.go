@@ -36,6 +36,9 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
+// errSaid ends a command with exitError whose output has said all there is to say.
+var errSaid = errors.New("the output says what is wrong")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
@@ -49,6 +52,9 @@ func run(ctx context.Context, arguments []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, errSaid) {
+		return exitError
 	}
 	fmt.Fprintln(os.Stderr, "parley:", err)
 	var coded *codedError
@@ -87,7 +93,7 @@ func newRoot() *cobra.Command {
 		return &codedError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())}
 	})
 	root.AddCommand(
-		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newKeyring(), newVersion(),
+		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
 	)
 	return root
 }
