@@ -19,6 +19,8 @@ func newMLS() *cobra.Command {
 		Use:   "mls",
 		Short: "Look into MLS files, and try another client's traffic on this hub's rules",
 		Long:  "These commands work on files alone. They need no node, no configuration and no secret.",
+		Args:  cobra.NoArgs,
+		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.AddCommand(newMLSInspect(), newMLSReplay())
 	return command
@@ -42,7 +44,7 @@ func newMLSInspect() *cobra.Command {
 			"Exit codes: 0 all are valid as far as can be told, 1 one is not, 2 a file cannot be read or the call is wrong.",
 		Example: "  parley mls inspect alice.key_package\n" +
 			"  parley mls inspect group_info.bin ratchet_tree.bin commit.bin\n" +
-			"  pbpaste | parley mls inspect --at 2026-01-31T00:00:00Z -",
+			"  parley mls inspect --json --at 2026-01-31T00:00:00Z - <welcome.base64",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(command *cobra.Command, names []string) error {
 			inputs, err := readInputs(names, command.InOrStdin())

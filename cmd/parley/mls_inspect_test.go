@@ -271,6 +271,7 @@ func TestInspectTogether(t *testing.T) {
 
 func TestMLSUsage(t *testing.T) {
 	for name, arguments := range map[string][]string{
+		"an unknown command":     {"nonsense"},
 		"inspect nothing":        {"inspect"},
 		"inspect no file":        {"inspect", "/nonexistent"},
 		"inspect a folder":       {"inspect", "."},

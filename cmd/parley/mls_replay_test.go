@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"parley/cmd/parley/replay"
 	"parley/mls"
 )
 
@@ -83,6 +87,20 @@ func TestReplay(t *testing.T) {
 			}
 		}},
 		"json": {flags: []string{"--json"}},
+		"refused_and_stayed": {edit: func(f *fixture) {
+			after := f.stepOf("commit_by_ref")
+			private := f.stepOf("private_commit")
+			again := map[string]any{"kind": "commit_again", "commit": f.stepOf("commit_add")["commit"]}
+			for _, field := range []string{"epoch", "tree_hash", "confirmed_transcript_hash", "confirmation_tag", "group_context", "ratchet_tree", "group_info"} {
+				private[field], again[field] = after[field], after[field]
+			}
+			f.steps = append(f.steps, again)
+		}},
+		"group_info_as_file": {edit: func(f *fixture) {
+			s := f.stepOf("create_group")
+			s["file"] = s["group_info"]
+			delete(s, "group_info")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := recorded(t, test.change)
@@ -160,7 +178,10 @@ func TestReplayDiffers(t *testing.T) {
 		"another epoch's GroupInfo": {func(f *fixture) {
 			f.stepOf("commit_add")["group_info"] = f.stepOf("commit_update_path")["group_info"]
 		}, 1, []string{"group_info.group_context.epoch", "expected  8", "got       9"}, nil},
-		"signature of a Commit":   {func(f *fixture) { f.flipCommit("commit_add") }, 1, []string{"refused: the signature of the message is wrong (RFC 9420 §6.1)", "accepted: it begins epoch 9", "goes on from the step's GroupInfo and tree, in epoch 9"}, nil},
+		"signature of a Commit": {func(f *fixture) { f.flipCommit("commit_add") }, 1, []string{"refused: the signature of the message is wrong (RFC 9420 §6.1)", "accepted: it begins epoch 9", "goes on from the step's GroupInfo and tree, in epoch 9"}, nil},
+		"a refused Commit tells a tree alone": {func(f *fixture) {
+			f.step("commit_again", map[string]any{"commit": f.stepOf("commit_add")["commit"], "tree_hash": f.stepOf("commit_by_ref")["tree_hash"]})
+		}, 1, []string{"the message is of epoch 8, the group in epoch 10"}, nil},
 		"signature of a Proposal": {func(f *fixture) { f.flip(f.stepOf("new_member_proposal")["file"]) }, 2, []string{"refused: the signature of the message is wrong (RFC 9420 §6.1)", "names 1 unknown proposals", "unknown Proposal: reference", "pending in epoch 9: "}, nil},
 		"signature of a KeyPackage": {func(f *fixture) { f.flip(f.stepOf("key_package")["file"]) }, 1, []string{
 			"refused: the signature of the KeyPackage is wrong (RFC 9420 §10.1)", "ref\n"}, nil},
@@ -432,5 +453,43 @@ func TestReplayTranscripts(t *testing.T) {
 				t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 			}
 		})
+	}
+}
+
+// TestReplayMutations changes each file of a transcript here and there. Whatever it holds then, the replay comes to an end; what the
+// hub computes itself is compared to the last bit.
+func TestReplayMutations(t *testing.T) {
+	f := recorded(t, nil)
+	dir := f.save()
+	play := func(what string) (good bool) {
+		transcript, err := replay.Load(dir)
+		if err != nil {
+			return false
+		}
+		report := transcript.Play(fixtureNow)
+		if err := errors.Join(report.WriteText(io.Discard), report.WriteJSON(io.Discard)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		return report.Good()
+	}
+	if !play("unchanged") {
+		t.Fatal("the transcript differs before it is changed")
+	}
+	for _, entry := range ok(os.ReadDir(dir))(t) {
+		file := f.path(entry.Name())
+		whole := ok(os.ReadFile(file))(t)
+		computed := strings.HasSuffix(entry.Name(), "group_context.bin") || strings.HasSuffix(entry.Name(), "ratchet_tree.bin")
+		step := max(1, len(whole)/9)
+		for i := 0; i < len(whole); i += step {
+			changed := bytes.Clone(whole)
+			changed[i] ^= 0x41
+			for what, content := range map[string][]byte{"changed": changed, "cut": whole[:i]} {
+				f.ok(os.WriteFile(file, content, 0o600))
+				if at := fmt.Sprintf("%s, %s at %d", entry.Name(), what, i); play(at) && computed {
+					t.Errorf("%s: no difference", at)
+				}
+			}
+		}
+		f.ok(os.WriteFile(file, whole, 0o600))
 	}
 }

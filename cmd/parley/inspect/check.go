@@ -36,10 +36,17 @@ func (f *File) checkKeyPackage(k *mls.KeyPackage, atSeconds uint64) {
 	if len(f.Problems) == 0 {
 		f.verified("both signatures, keys, lifetime at %s, credential, extensions, capabilities", moment(atSeconds))
 	}
-	lifetime, _ := k.Lifetime()
-	if most := fsm.DefaultSettings().KeyPackageLifetimeMax; lifetime.NotAfter-lifetime.NotBefore > most {
-		f.note("it is valid for longer than the %d days that a hub takes at upload by default", most/86400)
+	f.Notes = append(f.Notes, KeyPackageNotes(*k)...)
+}
+
+// KeyPackageNotes says what of a KeyPackage is not wrong and yet in the way of its upload.
+func KeyPackageNotes(k mls.KeyPackage) (notes []string) {
+	lifetime, packaged := k.Lifetime()
+	most := fsm.DefaultSettings().KeyPackageLifetimeMax
+	if packaged && lifetime.NotBefore < lifetime.NotAfter && lifetime.NotAfter-lifetime.NotBefore > most {
+		notes = append(notes, fmt.Sprintf("it is valid for more than %d days, which a hub does not take at upload by default", most/86400))
 	}
+	return notes
 }
 
 // KeyPackage says what is wrong with a KeyPackage at a time in seconds since 1970, whatever group it is for: what a hub checks

@@ -16,7 +16,7 @@ func (p *player) createGroup(r *Result, s step) {
 		p.group, p.lostAt = nil, r.Step
 		return
 	}
-	p.enter(group, nil)
+	p.enter(group, nil, info.ConfirmationTag)
 	r.Found = fmt.Sprintf("epoch %d, %s, suite %s", group.Epoch(), members(group), inspect.SuiteName(group.Suite().ID))
 	compareEpoch(r, s, group, nil, info.ConfirmationTag)
 }

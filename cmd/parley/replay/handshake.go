@@ -16,6 +16,7 @@ import (
 // keyPackage is a KeyPackage that a client uploads.
 func (p *player) keyPackage(r *Result, s step, k *mls.KeyPackage) {
 	r.Found = inspect.Identity(k.Leaf.Credential)
+	r.Notes = append(r.Notes, inspect.KeyPackageNotes(*k)...)
 	for _, problem := range inspect.KeyPackage(*k, p.atSeconds) {
 		r.differs("file", "a valid KeyPackage", "refused: "+problem.String())
 	}
@@ -59,16 +60,15 @@ func (p *player) commit(r *Result, s step, field string, m *mls.PublicMessage) {
 		},
 	})
 	if err != nil {
-		r.differs(field, s.acceptance(), "refused: "+err.Error())
 		p.explain(r, err)
-		p.follow(r, s)
+		p.refuse(r, s, field, err.Error())
 		return
 	}
 	r.Found = describe(staged)
 	compareCommitter(r, s, staged)
 	checkWelcome(r, s, staged)
 	compareEpoch(r, s, staged.After, staged, staged.ConfirmationTag)
-	p.enter(staged.After, staged)
+	p.enter(staged.After, staged, staged.ConfirmationTag)
 	if len(r.Differences) > 0 {
 		p.diverge(r, s)
 	}
@@ -159,10 +159,8 @@ func (p *player) encryptedHandshake(r *Result, s step, field string, m *mls.Priv
 	if m.ContentType == mls.ContentProposal {
 		p.encrypted = r.Step
 	}
-	reason := fmt.Sprintf("refused: a %s in a PrivateMessage; a hub must read handshakes to follow the group, so send them as PublicMessage", content)
 	if s.beginsEpoch() || field == "commit" && !encryptedHandshake(s.Kind) {
-		r.differs(field, s.acceptance(), reason)
-		p.follow(r, s)
+		p.refuse(r, s, field, fmt.Sprintf("a %s in a PrivateMessage; a hub must read handshakes to follow the group, so they go as PublicMessage", content))
 		return
 	}
 	r.Found = fmt.Sprintf("refused, as it must be: a %s in a PrivateMessage", content)

@@ -77,3 +77,8 @@ func (s step) beginsEpoch() bool {
 	return s.Epoch.given || s.TreeHash.given || s.Confirmed.given || s.ConfirmationTag.given ||
 		s.Context != nil || s.Tree != nil || s.GroupInfo != nil
 }
+
+// tellsEpoch reports whether the step says something that is another in each epoch. A tree may outlive one.
+func (s step) tellsEpoch() bool {
+	return s.Epoch.given || s.Confirmed.given || s.ConfirmationTag.given || s.Context != nil || s.GroupInfo != nil
+}

@@ -163,6 +163,9 @@ func readStep(root *os.Root, raw json.RawMessage) (step, error) {
 		}
 		*f.to = &file{f.name, content}
 	}
+	if s.Kind == kindCreateGroup && s.GroupInfo == nil {
+		s.GroupInfo = s.File // it is what this step sends
+	}
 	return s, nil
 }
 

@@ -20,6 +20,7 @@ type player struct {
 	refused   map[mls.ProposalRef]int // the steps of Proposals of this epoch that the hub refused
 	encrypted int                     // the last step of this epoch that sent a Proposal as PrivateMessage; 0 for none
 	last      *mls.Staged             // the Commit that began this epoch; nil where the hub took the group up
+	tag       []byte                  // the confirmation tag of this epoch
 }
 
 // Play replays the transcript at a time in seconds since 1970. It goes on after a difference: where the clients went another way
@@ -123,34 +124,52 @@ func (p *player) withoutGroup(r *Result, s step, field string) {
 	p.follow(r, s)
 }
 
+// refuse is what becomes of a step whose handshake the hub refuses. It differs unless the step says that the clients are where
+// they were: then they have refused it too.
+func (p *player) refuse(r *Result, s step, field, reason string) {
+	if s.tellsEpoch() {
+		var there Result
+		if compareEpoch(&there, s, p.group, p.last, p.tag); len(there.Differences) == 0 {
+			r.Found = "refused, and the clients stay where they are: " + reason
+			return
+		}
+	}
+	r.differs(field, s.acceptance(), "refused: "+reason)
+	p.follow(r, s)
+}
+
 // follow takes the group up where the clients say that they are after a step that the hub did not come along with. Where they do
 // not say, the group stays as it was; where what they say cannot be taken up, it is lost.
 func (p *player) follow(r *Result, s step) {
 	if !s.beginsEpoch() {
 		return
 	}
-	group, _, err := takenUp(s)
+	group, info, err := takenUp(s)
 	if err != nil {
 		p.group, p.lostAt = nil, r.Step
 		return
 	}
-	p.enter(group, nil)
-	r.note("the hub goes on from the step's GroupInfo and tree, in epoch %d", group.Epoch())
+	p.goOn(r, group, info)
 }
 
 // diverge follows the clients after a step that the hub came along with, where their GroupInfo and tree are of another epoch or
 // state than the hub's: what they send from now on would not fit the hub's own.
 func (p *player) diverge(r *Result, s step) {
-	group, _, err := takenUp(s)
-	if err != nil || bytes.Equal(group.ContextBytes(), p.group.ContextBytes()) {
-		return
+	group, info, err := takenUp(s)
+	if err == nil && !bytes.Equal(group.ContextBytes(), p.group.ContextBytes()) {
+		p.goOn(r, group, info)
 	}
-	p.enter(group, nil)
+}
+
+func (p *player) goOn(r *Result, group *mls.PublicGroup, info mls.GroupInfo) {
+	p.enter(group, nil, info.ConfirmationTag)
 	r.note("the hub goes on from the step's GroupInfo and tree, in epoch %d", group.Epoch())
 }
 
-// enter is the beginning of an epoch.
-func (p *player) enter(group *mls.PublicGroup, by *mls.Staged) {
-	p.group, p.last, p.lostAt, p.encrypted = group, by, 0, 0
-	p.pending, p.refused = make(map[mls.ProposalRef]*mls.PublicMessage), make(map[mls.ProposalRef]int)
+// enter is the beginning of an epoch, by a Commit or, where the group was taken up, nil.
+func (p *player) enter(group *mls.PublicGroup, by *mls.Staged, tag []byte) {
+	*p = player{
+		atSeconds: p.atSeconds, group: group, last: by, tag: tag,
+		pending: make(map[mls.ProposalRef]*mls.PublicMessage), refused: make(map[mls.ProposalRef]int),
+	}
 }
