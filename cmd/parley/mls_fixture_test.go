@@ -30,6 +30,8 @@ type fixture struct {
 	files   int
 	embed   bool // GroupInfos embed the ratchet_tree
 	hub     *mls.SigningKey
+	alice   *fixtureClient
+	aad     []byte // of every message
 }
 
 // fixtureClient is a client; its leaf is known once it is a member.
@@ -39,21 +41,21 @@ type fixtureClient struct {
 	leaf mls.LeafIndex
 }
 
-// newFixture makes a group of alice alone, in epoch 7.
-func newFixture(t *testing.T) (*fixture, *fixtureClient) {
+// newFixture makes a group of alice alone, in epoch 7, with more extensions beside external_senders.
+func newFixture(t *testing.T, extensions ...mls.Extension) (*fixture, *fixtureClient) {
 	t.Helper()
 	f := &fixture{t: t, dir: t.TempDir(), entropy: rand.NewChaCha8([32]byte{7}), pending: make(map[mls.ProposalRef]*mls.PublicMessage)}
 	f.suite = ok(mls.CipherSuite(1).Suite())(t)
 	alice := f.client("alice")
 	hub := f.client("hub")
-	f.hub = hub.key
+	f.hub, f.alice = hub.key, alice
 	tree := ok(mls.NewRatchetTree([][]byte{leafNode(f.keyPackage(alice, nil).Leaf)}))(t)
 	senders := mls.ExternalSenders{{SignatureKey: hub.key.Public(), Credential: mls.BasicCredential{Identity: []byte("mimi://a.example")}}}
 	f.tag = f.random(f.suite.HashBytes())
 	info := mls.GroupInfo{
 		Context: mls.GroupContext{
 			Suite: 1, GroupID: "room", Epoch: 7, TreeHash: tree.TreeHash(f.suite), ConfirmedTranscriptHash: f.random(f.suite.HashBytes()),
-			Extensions: mls.Extensions{{Type: mls.ExtensionExternalSenders, Data: senders.Marshal()}},
+			Extensions: append(mls.Extensions{{Type: mls.ExtensionExternalSenders, Data: senders.Marshal()}}, extensions...),
 		},
 		ConfirmationTag: f.tag,
 	}
@@ -127,7 +129,9 @@ func (f *fixture) keyPackage(c *fixtureClient, change func(*mls.KeyPackage)) mls
 // message frames and signs content from a client.
 func (f *fixture) message(key *mls.SigningKey, from mls.Sender, body mls.Content) *mls.PublicMessage {
 	f.t.Helper()
-	m := &mls.PublicMessage{Content: mls.FramedContent{GroupID: f.group.GroupID(), Epoch: f.group.Epoch(), Sender: from, Body: body}}
+	m := &mls.PublicMessage{Content: mls.FramedContent{
+		GroupID: f.group.GroupID(), Epoch: f.group.Epoch(), Sender: from, AuthenticatedData: f.aad, Body: body,
+	}}
 	if body.ContentType() == mls.ContentCommit {
 		m.Auth.ConfirmationTag = f.random(f.suite.HashBytes())
 	}
@@ -231,7 +235,7 @@ func (f *fixture) welcome(staged *mls.Staged) *mls.Welcome {
 func (f *fixture) private(content mls.ContentType) *mls.PrivateMessage {
 	return &mls.PrivateMessage{
 		GroupID: f.group.GroupID(), Epoch: f.group.Epoch(), ContentType: content,
-		EncryptedSenderData: f.random(28), Ciphertext: f.random(100),
+		AuthenticatedData: f.aad, EncryptedSenderData: f.random(28), Ciphertext: f.random(100),
 	}
 }
 

@@ -177,7 +177,7 @@ func TestInspectInvalid(t *testing.T) {
 	context.TreeHash = context.TreeHash[1:]
 	update := f.leaf(bob, mls.LeafUpdate{})
 	f.ok(update.Sign(bob.key, mls.LeafPlace{GroupID: "another", Leaf: 1}))
-	valid := keyPackage(nil)
+	valid, twice := keyPackage(nil), mls.KeyPackageRef(f.random(32))
 	for name, test := range map[string]struct {
 		content []byte
 		want    []string
@@ -213,9 +213,18 @@ func TestInspectInvalid(t *testing.T) {
 		"tree":             {ok(mls.NewRatchetTree([][]byte{leafNode(leaf)}))(t).Marshal(), []string{"bare ratchet_tree", "the signature of leaf 0 is wrong", "§7.3"}},
 		"context":          {context.Marshal(), []string{"bare GroupContext", "tree_hash has 31 bytes", "§7.8"}},
 		"welcome":          {mls.MLSMessage{Body: &mls.Welcome{Suite: 1}}.Marshal(), []string{"the Welcome is for nobody", "§12.4.3.1"}},
-		"application":      {message(mls.MemberSender{}, mls.ApplicationData("hello")), []string{"must not be sent in the clear", "§6.1"}},
-		"external sender":  {message(mls.ExternalSenderIndex(0), mls.Commit{}), []string{"an external sender may not send this", "§12.1.8"}},
-		"own Remove":       {message(mls.NewMemberProposal{}, mls.Remove{}), []string{"its own Add alone", "§6.1"}},
+		"kem_output": {mls.MLSMessage{Body: &mls.Welcome{Suite: 1, Secrets: []mls.EncryptedGroupSecrets{{
+			NewMember: mls.KeyPackageRef(f.random(32)), Secrets: mls.HPKECiphertext{KEMOutput: make([]byte, 32)},
+		}}}}.Marshal(), []string{"kem_output for new member 0 is not a key of the suite", "§12.4.3.1"}},
+		"new member twice": {mls.MLSMessage{Body: &mls.Welcome{Suite: 1, Secrets: []mls.EncryptedGroupSecrets{
+			{NewMember: twice, Secrets: mls.HPKECiphertext{KEMOutput: f.hpkeKey()}}, {NewMember: twice, Secrets: mls.HPKECiphertext{KEMOutput: f.hpkeKey()}},
+		}}}.Marshal(), []string{"new member 1 is named twice", "§12.4.3.1"}},
+		"short reference": {mls.MLSMessage{Body: &mls.Welcome{Suite: 1, Secrets: []mls.EncryptedGroupSecrets{{
+			NewMember: twice[1:], Secrets: mls.HPKECiphertext{KEMOutput: f.hpkeKey()},
+		}}}}.Marshal(), []string{"named by 31 bytes", "§5.2"}},
+		"application":     {message(mls.MemberSender{}, mls.ApplicationData("hello")), []string{"must not be sent in the clear", "§6.1"}},
+		"external sender": {message(mls.ExternalSenderIndex(0), mls.Commit{}), []string{"an external sender may not send this", "§12.1.8"}},
+		"own Remove":      {message(mls.NewMemberProposal{}, mls.Remove{}), []string{"its own Add alone", "§6.1"}},
 		"own Add": {mls.MLSMessage{Body: f.message(alice.key, mls.NewMemberProposal{}, mls.Add{KeyPackage: f.keyPackage(bob, nil)})}.Marshal(),
 			[]string{"the signature of the message is wrong", "§6.1"}},
 		"no path": {message(mls.NewMemberCommit{}, mls.Commit{}), []string{"must send a Commit with a path", "§12.4.3.2"}},

@@ -18,9 +18,9 @@ import (
 )
 
 // recorded is a transcript with a step of each kind that a fixture's clients can send.
-func recorded(t *testing.T, change func(*fixture)) *fixture {
+func recorded(t *testing.T, change func(*fixture), extensions ...mls.Extension) *fixture {
 	t.Helper()
-	f, alice := newFixture(t)
+	f, alice := newFixture(t, extensions...)
 	if change != nil {
 		change(f)
 	}
@@ -95,6 +95,14 @@ func TestReplay(t *testing.T) {
 				private[field], again[field] = after[field], after[field]
 			}
 			f.steps = append(f.steps, again)
+		}},
+		"one_by_one": {edit: func(f *fixture) {
+			commit := f.stepOf("commit_by_ref")
+			f.step("welcome", map[string]any{"welcome": commit["welcome"]})
+			f.step("group_info", map[string]any{"file": commit["group_info"]})
+			f.step("application", map[string]any{"file": f.stepOf("application")["file"]})
+			add := f.stepOf("commit_add")
+			add["used_group_info"], add["used_tree"] = f.stepOf("commit_update_path")["group_info"], f.stepOf("commit_update_path")["ratchet_tree"]
 		}},
 		"group_info_as_file": {edit: func(f *fixture) {
 			s := f.stepOf("create_group")
@@ -217,6 +225,27 @@ func TestReplayDiffers(t *testing.T) {
 			m.GroupID = "other"
 			f.step("application", map[string]any{"file": f.put("other", m)})
 		}, 1, []string{"group_id"}, nil},
+		"a Proposal for an application message": {func(f *fixture) {
+			f.stepOf("application")["file"] = f.stepOf("external_proposal")["file"]
+		}, 1, []string{"application data in a PrivateMessage", "proposal in a PublicMessage"}, nil},
+		"confirmation tag of the GroupInfo": {func(f *fixture) {
+			f.editInfo("commit_update_path", func(info *mls.GroupInfo) { info.ConfirmationTag = f.random(32) })
+		}, 1, []string{"group_info.confirmation_tag"}, nil},
+		"another embedded tree": {func(f *fixture) {
+			f.editInfo("commit_update_path", func(info *mls.GroupInfo) {
+				info.Extensions = info.Extensions.With(mls.ExtensionRatchetTree, f.group.Tree().Marshal())
+			})
+		}, 1, []string{"group_info.extensions.ratchet_tree: node 2 (leaf 1)"}, nil},
+		"signer of the GroupInfo": {func(f *fixture) {
+			f.editInfo("commit_update_path", func(info *mls.GroupInfo) { info.Signer = 5 })
+		}, 1, []string{"group_info.signer", "leaf 5 is blank (RFC 9420 §12.4.3)"}, nil},
+		"what one who joined had been given": {func(f *fixture) {
+			s := f.stepOf("commit_add")
+			s["used_group_info"], s["used_tree"] = s["group_info"], s["ratchet_tree"]
+		}, 1, []string{"used_group_info.group_context.epoch", "used_tree: node 2 (leaf 1)"}, nil},
+		"a Welcome of another Commit, by itself": {func(f *fixture) {
+			f.step("welcome", map[string]any{"welcome": f.stepOf("commit_add")["welcome"]})
+		}, 1, []string{"a Welcome for the clients that the last Commit adds", "for 1 clients that are not the 2 added ones"}, nil},
 		"application data in the clear": {func(f *fixture) {
 			m := f.message(f.hub, mls.MemberSender{}, mls.ApplicationData("hello"))
 			f.step("message", map[string]any{"file": f.put("clear", m)})
@@ -280,6 +309,31 @@ func TestReplayDiffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReplaySafeAAD has a group in which authenticated data has a form, and an application message without it.
+func TestReplaySafeAAD(t *testing.T) {
+	dictionary := mls.AppDataDictionary{{ID: mls.ComponentSafeAAD, Data: mls.ComponentsList{}.Marshal()}}
+	f := recorded(t, func(f *fixture) { f.aad = mls.SafeAAD{}.Marshal() }, mls.Extension{Type: mls.ExtensionAppDataDictionary, Data: dictionary.Marshal()})
+	if got := parley(t, nil, "mls", "replay", f.save()); got.code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	f.aad = []byte("as I like")
+	f.step("application", map[string]any{"file": f.put("application", f.private(mls.ContentApplication))})
+	got := parley(t, nil, "mls", "replay", f.save())
+	if got.code != exitError || !strings.Contains(got.stdout, "authenticated_data") || !strings.Contains(got.stdout, "mls-extensions Safe AAD") {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+// editInfo changes the GroupInfo of a step of alice, and signs it anew.
+func (f *fixture) editInfo(kind string, change func(*mls.GroupInfo)) {
+	f.t.Helper()
+	file := f.path(fmt.Sprint(f.stepOf(kind)["group_info"]))
+	info := ok(mls.ParseMLSMessage(ok(os.ReadFile(file))(f.t)))(f.t).Body.(*mls.GroupInfo)
+	change(info)
+	f.ok(info.Sign(f.alice.key))
+	f.ok(os.WriteFile(file, mls.MLSMessage{Body: info}.Marshal(), 0o600))
 }
 
 // flipCommit spoils the signature of a step's Commit, which stands before the two tags.

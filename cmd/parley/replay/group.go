@@ -18,7 +18,7 @@ func (p *player) createGroup(r *Result, s step) {
 	}
 	p.enter(group, nil, info.ConfirmationTag)
 	r.Found = fmt.Sprintf("epoch %d, %s, suite %s", group.Epoch(), members(group), inspect.SuiteName(group.Suite().ID))
-	compareEpoch(r, s, group, nil, info.ConfirmationTag)
+	compareEpoch(r, s, group, info.ConfirmationTag)
 }
 
 // takenUp is the group of a step's GroupInfo, with its ratchet_tree or the one that is embedded.

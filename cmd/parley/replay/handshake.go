@@ -50,7 +50,7 @@ func (p *player) proposal(r *Result, s step, field string, m *mls.PublicMessage)
 
 // commit is a Commit: the hub judges it, enters the epoch that it begins, and compares.
 func (p *player) commit(r *Result, s step, field string, m *mls.PublicMessage) {
-	compareUsed(r, s, p.group, p.last)
+	compareUsed(r, s, p.group, p.tag)
 	staged, err := p.group.Stage(m, mls.CommitInput{
 		AtSeconds:  p.atSeconds,
 		Components: mimi.ComponentAppliers(),
@@ -67,7 +67,7 @@ func (p *player) commit(r *Result, s step, field string, m *mls.PublicMessage) {
 	r.Found = describe(staged)
 	compareCommitter(r, s, staged)
 	checkWelcome(r, s, staged)
-	compareEpoch(r, s, staged.After, staged, staged.ConfirmationTag)
+	compareEpoch(r, s, staged.After, staged.ConfirmationTag)
 	p.enter(staged.After, staged, staged.ConfirmationTag)
 	if len(r.Differences) > 0 {
 		p.diverge(r, s)

@@ -110,7 +110,7 @@ func (p *player) receive(r *Result, s step, field string, body mls.Body) {
 		p.welcome(r, field, m)
 	case *mls.GroupInfo:
 		r.Found = fmt.Sprintf("GroupInfo of epoch %d", m.Context.Epoch)
-		compareGroupInfo(r, field, p.group, p.last, *m)
+		compareGroupInfo(r, field, p.group, p.tag, *m)
 	}
 }
 
@@ -129,7 +129,7 @@ func (p *player) withoutGroup(r *Result, s step, field string) {
 func (p *player) refuse(r *Result, s step, field, reason string) {
 	if s.tellsEpoch() {
 		var there Result
-		if compareEpoch(&there, s, p.group, p.last, p.tag); len(there.Differences) == 0 {
+		if compareEpoch(&there, s, p.group, p.tag); len(there.Differences) == 0 {
 			r.Found = "refused, and the clients stay where they are: " + reason
 			return
 		}
