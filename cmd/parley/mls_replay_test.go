@@ -152,7 +152,7 @@ func TestReplayDiffers(t *testing.T) {
 		"tree_hash": {func(f *fixture) {
 			s := f.stepOf("commit_add")
 			s["tree_hash"] = flipHex(s["tree_hash"])
-		}, 1, []string{"commit_add", "DIFFERS", "tree_hash"}, nil},
+		}, 1, []string{"commit_add                         DIFFERS 010-commit_add.bin: epoch 8 → 9", "tree_hash"}, nil},
 		"confirmed_transcript_hash": {func(f *fixture) {
 			s := f.stepOf("commit_by_ref")
 			s["confirmed_transcript_hash"] = flipHex(s["confirmed_transcript_hash"])

@@ -93,11 +93,11 @@ func (r Result) writeText(w io.Writer) {
 	if r.Who != "" {
 		kind += " " + r.Who
 	}
-	verdict := "ok"
-	if !r.OK {
-		verdict = "DIFFERS"
+	if r.OK {
+		fmt.Fprintf(w, "%4d  %-*s ok      %s\n", r.Step, kindWidth, kind, r.Found)
+	} else {
+		fmt.Fprintf(w, "%4d  %-*s DIFFERS %s\n", r.Step, kindWidth, kind, strings.Trim(r.File+": "+r.Found, ": "))
 	}
-	fmt.Fprintf(w, "%4d  %-*s %-8s%s\n", r.Step, kindWidth, kind, verdict, r.Found)
 	for _, d := range r.Differences {
 		fmt.Fprintf(w, "        %s\n          expected  %s\n          got       %s\n", d.Field, d.Expected, d.Got)
 	}
