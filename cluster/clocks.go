@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"parley/fsm"
 	"parley/mls"
 )
@@ -263,7 +261,7 @@ func (c *clocks) able(voters []string, median time.Duration) (able []string) {
 
 func (n *Node) handOver(g *group, to string, offset int64) {
 	log := n.log.With("group", g.id, "to", to, "ahead_millis", offset)
-	if err := g.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to)).Error(); err != nil {
+	if err := g.handOver(to); err != nil {
 		log.Warn("this node's clock is off the median of the group's voters, but its lead could not be handed over", "error", err)
 		return
 	}

@@ -95,7 +95,7 @@ func (n *Node) yieldLeads() {
 			continue
 		}
 		if to := n.withRoom(place.Replicas); to != "" {
-			if err := r.raft.LeadershipTransferToServer(serverOf(to, 0).ID, serverOf(to, 0).Address).Error(); err != nil {
+			if err := r.handOver(to); err != nil {
 				n.log.Info("leadership could not be handed to a node with room", "shard", r.shard, "to", to, "error", err)
 			}
 		}

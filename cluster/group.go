@@ -73,7 +73,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	m.running = true
 	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
 		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
-		Installed: g.installed,
+		Installed: g.installed, Leads: g.leadsTo,
 	})
 	if err != nil {
 		return nil, err

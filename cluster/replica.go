@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/storage"
@@ -248,7 +246,7 @@ func (r *replica) offerLead(preferred string) (taken bool) {
 		return false
 	}
 	r.offered = true
-	return r.raft.LeadershipTransferToServer(raft.ServerID(preferred), raft.ServerAddress(preferred)).Error() == nil
+	return r.handOver(preferred) == nil
 }
 
 // duties lists the commands that the state lacks. ready says that after them the shard can serve.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/hashicorp/raft"
-
 	"parley/fsm"
 	"parley/mls"
 )
@@ -93,13 +91,7 @@ func (n *Node) transferHere(shard fsm.ShardID, to string) string {
 	case to == n.id:
 		return ""
 	}
-	transfer := r.raft.LeadershipTransfer
-	if to != "" {
-		transfer = func() raft.Future {
-			return r.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to))
-		}
-	}
-	if err := transfer().Error(); err != nil {
+	if err := r.handOver(to); err != nil {
 		return fmt.Sprintf("node %s cannot hand it over: %v", n.id, err)
 	}
 	return ""

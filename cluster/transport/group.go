@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -33,6 +32,10 @@ type GroupOptions struct {
 	// Lost is told of a peer whose last stream to this node's replica has ended, as all do when its process dies. It must not block,
 	// and is not called once Close has returned. nil for nobody.
 	Lost func(peer string)
+
+	// Leads reports whether this node's replica leads in a term, with a peer among its members. It is asked for as long as a failure
+	// to reach that peer is held back, and must not block. nil: none is held back.
+	Leads func(term uint64, peer string) bool
 }
 
 func (o GroupOptions) withDefaults() GroupOptions {
@@ -73,6 +76,8 @@ type GroupTransport struct {
 	// snapshots sends InstallSnapshot. It is a transport of its own because the answer comes after the receiver has staged the
 	// data, and a NetworkTransport has one timeout for everything.
 	snapshots *raft.NetworkTransport
+
+	absences absences
 
 	rpcs  chan raft.RPC // what raft consumes
 	life  context.Context
@@ -145,12 +150,6 @@ func (g *GroupTransport) SetHeartbeatHandler(handler func(raft.RPC)) {
 	if bugFastPath {
 		g.networkTransport.SetHeartbeatHandler(handler)
 	}
-}
-
-// InstallSnapshot offers a snapshot's manifest to a follower and waits until that has fetched the data and installed it.
-func (g *GroupTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest,
-	resp *raft.InstallSnapshotResponse, manifest io.Reader) error {
-	return g.snapshots.InstallSnapshot(id, target, req, resp, manifest)
 }
 
 // intake passes RPCs on to raft in their order, but holds snapshots back until they are staged.
