@@ -52,7 +52,7 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -112,6 +112,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.meetGossip)
 	n.background.Go(n.tendRebuilds)
 	n.background.Go(n.clocks.run)
+	n.background.Go((&balance{node: n}).run)
 	return n, nil
 }
 

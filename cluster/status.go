@@ -43,6 +43,7 @@ type NodeView struct {
 	MapVersion uint64
 	Meta       ReplicaStatus
 	Replicas   []ReplicaStatus // by shard
+	UpMillis   uint64          // since it was opened
 	DiskLow    bool            // its disk's reserve is touched: it takes nothing new for what it leads
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
@@ -84,6 +85,11 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	defer done()
+	return n.statusOfAll(ctx), nil
+}
+
+// statusOfAll is Status for callers that are admitted already.
+func (n *Node) statusOfAll(ctx context.Context) Status {
 	current := n.Map()
 	status := Status{ClusterID: current.ClusterID(), Node: n.id, MapVersion: current.Version(), Meta: n.view().Meta}
 	for _, node := range current.Nodes() {
@@ -99,7 +105,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	for _, shard := range current.Shards() {
 		status.Shards = append(status.Shards, shardStatus(shard, status.Nodes))
 	}
-	return status, nil
+	return status
 }
 
 func (n *Node) lookAt(ctx context.Context, node *NodeStatus) {
@@ -154,7 +160,8 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 func (n *Node) view() NodeView {
 	view := NodeView{
 		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
-		Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(), ClockOffsetMillis: n.clocks.offsetMillis(),
+		UpMillis: uint64(time.Since(n.opened).Milliseconds()), Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(),
+		ClockOffsetMillis: n.clocks.offsetMillis(),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))

@@ -78,6 +78,11 @@ func (l *life) up() bool {
 
 // newWorld starts a cluster of n nodes and waits until its shards are active.
 func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (*World, error) {
+	return newWorldOf(seed, n, shards, raft, log)
+}
+
+// newWorldOf is newWorld with another number of shards.
+func newWorldOf(seed uint64, n, shards int, raft cluster.RaftSettings, log *slog.Logger) (*World, error) {
 	ca, err := pki.NewCA("test")
 	if err != nil {
 		return nil, err
@@ -103,10 +108,10 @@ func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (
 			return nil, fmt.Errorf("%s: %w", id, err)
 		}
 	}
-	return w, w.awaitActive(ctx)
+	return w, w.awaitActive(ctx, shards)
 }
 
-func (w *World) awaitActive(ctx context.Context) error {
+func (w *World) awaitActive(ctx context.Context, shards int) error {
 	for ctx.Err() == nil {
 		ready := true
 		for _, l := range w.alive() {
