@@ -46,6 +46,7 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 	}
 	defer done()
 	q := &query{tries: tries{node: n}, request: request}
+	q.takeCaller(ctx)
 	var pause backoff
 	for {
 		wait := pause.wait
@@ -92,6 +93,10 @@ type query struct {
 	request judge.Request
 	// floor is an index that was committed after the request came: a replica that has applied it may say no. 0 for none yet.
 	floor uint64
+	// caller is whose request it is, where called. vouched is how far another node knows him; 0 at the node that took the request.
+	caller  meta.Caller
+	called  bool
+	vouched vouched
 	// unsettled: an attempt may have been accepted under settings that have changed since, and the request has to be judged anew.
 	unsettled bool
 }
@@ -135,6 +140,9 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			}
 			q.floor = fence.index
 		case judge.Propose:
+			if denied, err := q.admit(v.Command); denied != nil || err != nil {
+				return denied, 0, err
+			}
 			decided, err := q.propose(ctx, shard, v.Command)
 			if err != nil {
 				return nil, 0, err
@@ -233,11 +241,16 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 			return nil, errElsewhere
 		}
 	}
+	known, gone := q.vouch()
+	if gone {
+		return q.shutOut()
+	}
 	var w mls.Writer
-	w.Uint8(answerVersion)
+	w.Uint8(doVersion)
 	w.Uint32(uint32(shard.ID))
 	w.Uint64(q.floor)
 	w.Opaque(judge.EncodeRequest(q.request))
+	known.appendTo(&w)
 	ctx, done := q.node.whileLeads(ctx, uint32(shard.ID), target, shard.Replicas)
 	defer done()
 	switch reply := received(q.node.call(ctx, target, methodDo, w.Bytes())); reply.code {
@@ -261,15 +274,23 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 
 // serveDo answers methodDo with this node's own replica and hands the request to nobody:
 //
-//	struct { uint8 version = 1; uint32 shard; uint64 floor; opaque request<V>; } DoRequest;
+//	struct {
+//	    uint8 version = 2;
+//	    uint32 shard;
+//	    uint64 floor;
+//	    opaque request<V>;
+//	    uint64 vouched; // the version of the settings as of which the caller is known; none in version 1
+//	} DoRequest;
 func (n *Node) serveDo(ctx context.Context, _ string, payload []byte) ([]byte, error) {
 	r := mls.NewReader("DoRequest", payload)
-	if version := r.Uint8("version"); version != answerVersion {
+	version := r.Uint8("version")
+	if version == 0 || version > doVersion {
 		r.Fail("version", "is not known")
 	}
 	id := fsm.ShardID(r.Uint32("shard"))
 	floor := r.Uint64("floor")
 	encoded := r.Opaque("request")
+	known := readVouched(r, version)
 	if err := r.Close(); err != nil {
 		return answerOf(err).encode(), nil
 	}
@@ -277,16 +298,16 @@ func (n *Node) serveDo(ctx context.Context, _ string, payload []byte) ([]byte, e
 	if err != nil {
 		return answerOf(err).encode(), nil
 	}
-	return n.doHere(ctx, id, request, floor).encode(), nil
+	return n.doHere(ctx, id, request, floor, known).encode(), nil
 }
 
-func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request, floor uint64) answer {
-	shard, known := n.Map().Shard(id)
+func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request, floor uint64, known vouched) answer {
+	shard, placed := n.Map().Shard(id)
 	replica := n.replica(id)
-	if !known || replica == nil {
+	if !placed || replica == nil {
 		return answer{code: answerNoReplica}
 	}
-	q := &query{tries: tries{node: n}, request: request, floor: floor}
+	q := &query{tries: tries{node: n}, request: request, floor: floor, vouched: known}
 	outcome, index, err := q.judge(ctx, replica, shard, requestTimeout)
 	switch {
 	case err == nil:

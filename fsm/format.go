@@ -17,9 +17,11 @@ const (
 	FormatFirst Format = 1
 	// FormatQueues brings pieces of large commands, the internal queues between slots, and a bound on pending Proposals.
 	FormatQueues Format = 2
+	// FormatRevocations raises the version of the settings when a peer or a token is taken away, too: what was judged before is judged again.
+	FormatRevocations Format = 3
 
 	// FormatNewest is the last one that this program knows. New clusters begin with it.
-	FormatNewest = FormatQueues
+	FormatNewest = FormatRevocations
 )
 
 // UnknownFormatError stops a replica: a newer program has raised its shard to a format that this one cannot read.

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"net/http"
+	"slices"
 	"testing"
 
 	"parley/fsm"
@@ -63,6 +65,21 @@ func TestPeerIdentity(t *testing.T) {
 }
 
 // What the allow-list says counts at once, also for connections that are open.
+// The hub is told who asks, so that it can look again while the request is under way.
+func TestHubIsToldTheCaller(t *testing.T) {
+	peers := openPeerDoor(t, nil)
+	peers.hub.set(fsm.Accepted{}, nil)
+	peers.post(t, path("submitMessage", ourRoom), submitBody(bob))
+	if got := peers.hub.callers; !slices.Equal(got, []meta.Caller{{Peer: peerDomain}}) {
+		t.Errorf("a peer's request is that of %+v", got)
+	}
+	bearers := openLocalDoor(t)
+	bearers.call(t, http.MethodGet, "/v1/rooms/"+mimi.PathSegment(ourRoom), "everything", "", nil)
+	if got := bearers.hub.callers; !slices.Equal(got, []meta.Caller{{TokenHash: sha256.Sum256([]byte("everything"))}}) {
+		t.Errorf("a bearer's request is that of %+v", got)
+	}
+}
+
 func TestPeerIdentityFollowsTheAllowList(t *testing.T) {
 	d := openPeerDoor(t, nil)
 	d.hub.set(fsm.Accepted{}, nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"parley/fsm/meta"
 	"parley/mimi"
 )
 
@@ -103,6 +104,7 @@ func (s *PeerServer) limited(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		defer leave()
 		c.Set(callerKey, from)
+		c.SetRequest(c.Request().WithContext(meta.WithCaller(c.Request().Context(), meta.Caller{Peer: from.domain})))
 		return next(c)
 	}
 }

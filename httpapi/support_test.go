@@ -32,6 +32,7 @@ type fakeHub struct {
 	mu       sync.Mutex
 	answer   func(judge.Request) (fsm.Outcome, error)
 	requests []judge.Request
+	callers  []meta.Caller // of each request; zero for none
 }
 
 func answers(outcome fsm.Outcome) *fakeHub {
@@ -42,9 +43,11 @@ func fails(err error) *fakeHub {
 	return &fakeHub{answer: func(judge.Request) (fsm.Outcome, error) { return nil, err }}
 }
 
-func (h *fakeHub) Do(_ context.Context, r judge.Request) (fsm.Outcome, error) {
+func (h *fakeHub) Do(ctx context.Context, r judge.Request) (fsm.Outcome, error) {
+	caller, _ := meta.CallerOf(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.callers = append(h.callers, caller)
 	h.requests = append(h.requests, r)
 	return h.answer(r)
 }

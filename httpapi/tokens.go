@@ -26,7 +26,8 @@ func (s *LocalServer) needs(scope meta.Scope) echo.MiddlewareFunc {
 			if err != nil {
 				return err
 			}
-			token, known := s.tokens.Token(sha256.Sum256([]byte(secret)))
+			hash := sha256.Sum256([]byte(secret))
+			token, known := s.tokens.Token(hash)
 			if !known {
 				return newProblem(http.StatusUnauthorized, problemUnauthorized, echo.HeaderAuthorization, "The token is not known.")
 			}
@@ -34,6 +35,7 @@ func (s *LocalServer) needs(scope meta.Scope) echo.MiddlewareFunc {
 				return newProblem(http.StatusForbidden, problemScope, echo.HeaderAuthorization,
 					fmt.Sprintf("The endpoint needs the scope %s.", scope))
 			}
+			c.SetRequest(c.Request().WithContext(meta.WithCaller(c.Request().Context(), meta.Caller{TokenHash: hash})))
 			return next(c)
 		}
 	}

@@ -76,6 +76,14 @@ func (t *tx) setSettings(s fsm.Settings) {
 	t.set(newKey(keySettings), settingsRecord{t.next(), s}.appendTo)
 }
 
+// revoked raises the version of the settings: what was judged for a caller who is shut out now was judged under the version before, and
+// the shards refuse it.
+func (t *tx) revoked() {
+	if t.m.settings.Format >= fsm.FormatRevocations {
+		t.setSettings(t.m.settings)
+	}
+}
+
 func refuse(format string, args ...any) Outcome { return Refused{fmt.Sprintf(format, args...)} }
 
 func (c InitCluster) apply(t *tx) Outcome {
@@ -199,6 +207,7 @@ func (c RemovePeer) apply(t *tx) Outcome {
 		return t.unchanged()
 	}
 	t.delete(peerKey(c.Domain))
+	t.revoked()
 	return t.changed()
 }
 
@@ -248,6 +257,7 @@ func (c RevokeToken) apply(t *tx) Outcome {
 		return t.unchanged()
 	}
 	t.delete(newKey(keyToken, []byte(c.ID)...))
+	t.revoked()
 	return t.changed()
 }
 
