@@ -47,18 +47,22 @@ func (n *Node) stageInto(m *machine, staged string) transport.Stage {
 // fetchState replaces the replica's state by a source's present one. It is first brought onto this disk as a whole, in chunks: a
 // source that dies in the middle, or a crash of this node, costs the chunk that was under way. What has come is offered to whichever
 // source is asked next, and what is equal there is not sent again.
-func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named manifest, sources []string) error {
+func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named manifest, sources []string) (err error) {
 	fs := n.stores.dir.FS()
 	s, err := openStage(fs, staged, m.group)
 	if err != nil {
 		return fmt.Errorf("stage the state of group %d: %w", m.group, err)
 	}
-	defer m.fetching.estimate.Store(0)
+	replaced := false
+	defer func() { m.fetching.end(replaced) }()
 	for idle := 0; ; {
 		before := m.fetching.fetched.Load()
-		as, err := n.fetchFrom(ctx, m, s, named, sources[idle%len(sources)])
+		source := sources[idle%len(sources)]
+		m.fetching.begin(source)
+		as, err := n.fetchFrom(ctx, m, s, named, source)
 		if err == nil {
 			if err = m.replaceFrom(ctx, s, as, named.index); err == nil {
+				replaced = true
 				return s.remove()
 			}
 			var damaged *damagedChunk
@@ -159,7 +163,12 @@ func (m *machine) replaceFrom(ctx context.Context, s *stage, as stageSeal, atLea
 	if as.applied < atLeast {
 		return fmt.Errorf("the source is at %d, not at %d", as.applied, atLeast)
 	}
-	replacement, err := m.state.Prepare(ctx, as.applied, func(put func(key, value []byte) error) error { return s.read(as, put) })
+	replacement, err := m.state.Prepare(ctx, as.applied, func(put func(key, value []byte) error) error {
+		return s.read(as, func(key, value []byte) error {
+			m.fetching.written.Add(uint64(len(key) + len(value)))
+			return put(key, value)
+		})
+	})
 	if err != nil {
 		return err
 	}

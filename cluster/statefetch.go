@@ -16,11 +16,51 @@ import (
 // chunkBytes is when a chunk is closed and the next begun. What a cut costs is less than one.
 const chunkBytes = 2 << 20
 
-// fetchProgress says how far a replica has come in fetching a state. Safe for concurrent use.
+// fetchProgress says how far a replica has come in fetching a state. Bytes are those of records. Safe for concurrent use.
 type fetchProgress struct {
-	fetched  atomic.Uint64 // bytes of records that came over the network, of all attempts
-	reused   atomic.Uint64 // that were here already, in this attempt
-	estimate atomic.Uint64 // about what the state has, 0 where none is being fetched
+	source   atomic.Pointer[string] // who is asked; nil where no state is being fetched
+	fetched  atomic.Uint64          // bytes that came over the network, since the start
+	former   atomic.Uint64          // of them, for states that have replaced this replica's
+	arrived  atomic.Uint64          // that came in this attempt
+	reused   atomic.Uint64          // that were here already, in this attempt
+	written  atomic.Uint64          // of the new state, into the tables that are to replace the old one's
+	estimate atomic.Uint64          // about what the state has; 0 before the source has said it
+}
+
+// begin notes the source that an attempt asks.
+func (p *fetchProgress) begin(source string) {
+	p.arrived.Store(0)
+	p.reused.Store(0)
+	p.written.Store(0)
+	p.source.Store(&source)
+}
+
+// took counts a record that came over the network.
+func (p *fetchProgress) took(bytes uint64) {
+	p.arrived.Add(bytes)
+	p.fetched.Add(bytes)
+}
+
+// end: nothing is being fetched any more. What came for a state that is not in use yet counts again for the next attempt at it.
+func (p *fetchProgress) end(replaced bool) {
+	p.source.Store(nil)
+	p.estimate.Store(0)
+	if replaced {
+		p.former.Store(p.fetched.Load())
+	}
+}
+
+// status is the progress as an operator sees it; nil where no state is being fetched.
+func (p *fetchProgress) status() *FetchStatus {
+	source := p.source.Load()
+	if source == nil {
+		return nil
+	}
+	reused := p.reused.Load()
+	return &FetchStatus{
+		Source: *source, Fetched: p.fetched.Load() - p.former.Load(), Reused: reused, Here: p.arrived.Load() + reused,
+		Written: p.written.Load(), Total: p.estimate.Load(),
+	}
 }
 
 // fetch brings one source's present state into a stage. It belongs to one goroutine.
@@ -84,7 +124,6 @@ func (f *fetch) parts(in *fsm.RecordReader) (fsm.Sum, error) {
 	}
 	f.applied = binary.BigEndian.Uint64(head[1:])
 	f.progress.estimate.Store(binary.BigEndian.Uint64(head[9:]))
-	f.progress.reused.Store(0)
 	for {
 		key, value, err := in.Next()
 		if err != nil {
@@ -94,7 +133,7 @@ func (f *fetch) parts(in *fsm.RecordReader) (fsm.Sum, error) {
 			if err := f.record(key, value); err != nil {
 				return fsm.Sum{}, err
 			}
-			f.progress.fetched.Add(uint64(len(key) + len(value)))
+			f.progress.took(uint64(len(key) + len(value)))
 			f.step()
 			continue
 		}

@@ -147,6 +147,58 @@ func TestFetchGoesOnWhereItWasCut(t *testing.T) {
 	t.Logf("%d cuts; %d bytes came for a state of %d", cuts, progress.fetched.Load(), needed)
 }
 
+// What an operator is shown of a fetch that was cut once: what came, what was here already, and of which state; and nothing of one that
+// has ended.
+func TestFetchProgress(t *testing.T) {
+	const pairs, valueBytes = 1000, 8 << 10
+	var keys []int
+	for k := range pairs {
+		keys = append(keys, k)
+	}
+	source, _ := stateOfPairs(t, keys, valueBytes, 1)
+	view, err := source.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStage(vfs.Default, t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var progress fetchProgress
+	const state = pairs * (valueBytes + 8)
+	for _, come := range []int64{5 << 20, 1 << 40} {
+		progress.begin("n9")
+		f := &fetch{stage: s, progress: &progress, step: func() {}}
+		if err := f.offer(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		answer := bytes.NewReader(answerFrom(t, view, 1, f.held()))
+		if _, err := f.receive(io.LimitReader(answer, come)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatal(err)
+		}
+		shown := progress.status()
+		if shown == nil || shown.Source != "n9" || shown.Here != shown.Reused+progress.arrived.Load() || shown.Total != 1 {
+			t.Fatalf("%+v", shown)
+		}
+		if cut := come < state; cut != (shown.Here < state) || cut != (shown.Reused == 0) {
+			t.Errorf("after at most %d bytes: %+v", come, shown)
+		}
+	}
+	// The cut cost no more than the chunk that was under way.
+	if shown := progress.status(); shown.Here != state || shown.Fetched < state || shown.Fetched > state+chunkBytes {
+		t.Errorf("at the end: %+v of %d", shown, state)
+	}
+	if progress.end(true); progress.status() != nil {
+		t.Error("a fetch that has ended is shown")
+	}
+	if progress.begin("n8"); progress.status().Fetched != 0 {
+		t.Errorf("the next fetch begins with %+v", progress.status())
+	}
+	if err := view.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // checkStage compares a sealed stage with the state that it was taken from.
 func checkStage(t *testing.T, s *stage, as stageSeal, view *storage.View) {
 	t.Helper()

@@ -68,6 +68,18 @@ type ReplicaStatus struct {
 	LastLog     uint64
 	Snapshot    uint64 // index of the last one
 	Voter       bool
+	Fetching    *FetchStatus // nil where no state is being fetched
+}
+
+// FetchStatus is how far a replica has come that gets a whole state from another, because nobody has the log that it lacks. First the
+// state is brought here, in chunks that outlive a cut and a restart; then it is written into the engine, and exchanged for the old one.
+type FetchStatus struct {
+	Source  string // the node that is asked
+	Fetched uint64 // bytes that came over the network, of all attempts since the node was started
+	Reused  uint64 // that need not come, as they were here: in chunks of earlier attempts, or in the replica's own state
+	Here    uint64 // of the state, in this attempt: come or reused
+	Written uint64 // into the engine
+	Total   uint64 // about what the state has; 0 before the source has said it
 }
 
 // ShardStatus is a shard with its replicas, in the map's order.
@@ -181,6 +193,7 @@ func (g *group) status(node string) ReplicaStatus {
 		Shard: fsm.ShardID(g.id), Node: node, Running: true, Role: g.raft.State().String(), Leader: g.leader(),
 		Term: g.raft.CurrentTerm(), Applied: g.machine.applied.current(), Commit: g.raft.CommitIndex(), LastLog: g.raft.LastIndex(),
 	}
+	status.Fetching = g.machine.fetching.status()
 	if manifests, err := g.stores.snapshots.List(); err == nil && len(manifests) > 0 {
 		status.Snapshot = manifests[0].Index
 	}

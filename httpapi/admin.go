@@ -211,6 +211,18 @@ type ReplicaStatus struct {
 	Reason  string `json:"reason,omitempty"` // why it must not run: its stores do not fit together
 	Applied uint64 `json:"applied"`
 	Commit  uint64 `json:"commit"`
+	// Fetching is how far it has come that gets a whole state from another replica; absent where it gets none.
+	Fetching *FetchStatus `json:"fetching,omitempty"`
+}
+
+// FetchStatus is the progress of a replica that gets a whole state. It is first brought to the node, then written into its engine.
+type FetchStatus struct {
+	Source       string `json:"source"`       // the node that is asked
+	FetchedBytes uint64 `json:"fetchedBytes"` // that came over the network, of all attempts since the node was started
+	ReusedBytes  uint64 `json:"reusedBytes"`  // that need not come, as they were at the node already
+	HereBytes    uint64 `json:"hereBytes"`    // of the state, come or reused, in this attempt
+	WrittenBytes uint64 `json:"writtenBytes"` // into the engine
+	TotalBytes   uint64 `json:"totalBytes"`   // about what the state has; 0 before the source has said it
 }
 
 // OutboxStatus sums up what waits for one destination.

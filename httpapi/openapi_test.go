@@ -97,7 +97,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	}
 	for schema, value := range map[string]any{
 		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, DevelopmentHubKeySeed: "00", Node: "n1"},
-		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
+		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
 		"Problem": Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},

@@ -123,6 +123,11 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 			if r.Reason != "" {
 				fmt.Fprintf(w, "\nthe replica of shard %d on %s must not run: %s\n", shard.ID, r.Node, r.Reason)
 			}
+			if f := r.Fetching; f != nil {
+				fmt.Fprintf(w, "\nthe replica of shard %d on %s gets a whole state from %s: %s of about %s here, %s written (%s came, %s reused)\n",
+					shard.ID, r.Node, f.Source, mebibytes(f.HereBytes), mebibytes(f.TotalBytes), mebibytes(f.WrittenBytes),
+					mebibytes(f.FetchedBytes), mebibytes(f.ReusedBytes))
+			}
 		}
 	}
 	if len(s.Outbox) > 0 {
@@ -132,6 +137,8 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		}
 	}
 }
+
+func mebibytes(bytes uint64) string { return fmt.Sprintf("%d MiB", bytes>>20) }
 
 func orNone(name string) string {
 	if name == "" {

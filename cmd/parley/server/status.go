@@ -82,9 +82,15 @@ func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
 		State: seen.Shard.State.String(), Leader: seen.Leader, Term: seen.Term, Replicas: []httpapi.ReplicaStatus{},
 	}
 	for _, r := range seen.Replicas {
-		shard.Replicas = append(shard.Replicas, httpapi.ReplicaStatus{
+		replica := httpapi.ReplicaStatus{
 			Node: r.Node, Voter: r.Voter, Running: r.Running, Reason: r.Quarantined, Applied: r.Applied, Commit: r.Commit,
-		})
+		}
+		if f := r.Fetching; f != nil {
+			replica.Fetching = &httpapi.FetchStatus{
+				Source: f.Source, FetchedBytes: f.Fetched, ReusedBytes: f.Reused, HereBytes: f.Here, WrittenBytes: f.Written, TotalBytes: f.Total,
+			}
+		}
+		shard.Replicas = append(shard.Replicas, replica)
 	}
 	return shard
 }
