@@ -51,7 +51,7 @@ type LogEngine struct {
 // OpenLog opens or makes the log engine in dir. A damaged database gives ErrCorrupt.
 func OpenLog(dir string, opts LogOptions) (*LogEngine, error) {
 	inner, err := openEngine(dir, engineOptions{
-		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
+		name: "log", fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
 		cacheBytes:    orDefault(opts.CacheBytes, defaultLogCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultLogMemTableBytes),
 		// Entries are mostly ciphertext and live for minutes.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -18,6 +19,7 @@ import (
 
 // engineOptions is what both Pebble engines are opened with.
 type engineOptions struct {
+	name          string // for the log
 	fs            vfs.FS // nil: the operating system's, watched for slow disks
 	logger        *slog.Logger
 	cacheBytes    int64
@@ -120,6 +122,7 @@ var damagePhrases = []string{
 
 func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 	logger := &pebbleLogger{log: opts.logger, stop: stop}
+	var stalled atomic.Int64 // since when, in Unix nanoseconds
 	options := &pebble.Options{
 		FS:     opts.fs,
 		Logger: logger,
@@ -133,7 +136,11 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 			BackgroundError: func(err error) { opts.logger.Error("pebble: background work failed", "error", err) },
 			DiskSlow:        func(info pebble.DiskSlowInfo) { opts.logger.Warn("pebble: slow disk", "what", info.String()) },
 			WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
-				opts.logger.Warn("pebble: writes stall", "reason", info.Reason)
+				stalled.Store(time.Now().UnixNano())
+				opts.logger.Warn("pebble: writes stall", "engine", opts.name, "reason", info.Reason)
+			},
+			WriteStallEnd: func() {
+				opts.logger.Warn("pebble: writes go on", "engine", opts.name, "after", time.Since(time.Unix(0, stalled.Load())))
 			},
 		},
 	}

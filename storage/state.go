@@ -52,7 +52,7 @@ type StateEngine struct {
 // A damaged database gives ErrCorrupt.
 func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 	inner, err := openEngine(filepath.Join(dir, "db"), engineOptions{
-		fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
+		name: "state", fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
 		cacheBytes:    orDefault(opts.CacheBytes, defaultCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultStateMemTableBytes),
 	})
