@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -27,6 +28,7 @@ type engineOptions struct {
 	onFatal       func(error)
 	onDamage      func(groups []uint32, err error) // nil: nobody asks
 	uncompressed  bool
+	filtered      bool // most keys that are looked for are not there
 }
 
 // engine is a Pebble database that stops for good at its first failure.
@@ -144,6 +146,11 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 			},
 		},
 	}
+	if opts.filtered {
+		for i := range options.Levels {
+			options.Levels[i].FilterPolicy = filterPolicy
+		}
+	}
 	if opts.uncompressed {
 		for i := range options.Levels {
 			options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
@@ -151,6 +158,10 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 	}
 	return options
 }
+
+// filterPolicy takes ten bits for each key of a table, and spares 99 of 100 looks into tables that do not have the key. Those of the
+// lowest level are looked into all the same.
+var filterPolicy = bloom.FilterPolicy(10)
 
 // checkFormat marks a new database with our format and refuses one of another format.
 func (e *engine) checkFormat() error {

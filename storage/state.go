@@ -55,6 +55,8 @@ func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 		name: "state", fs: opts.FS, logger: opts.Logger, onFatal: opts.OnFatal, onDamage: opts.OnDamage,
 		cacheBytes:    orDefault(opts.CacheBytes, defaultCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultStateMemTableBytes),
+		// Whatever may come twice is looked for before it is taken, and is there only when it does.
+		filtered: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", err)

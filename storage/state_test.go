@@ -344,3 +344,34 @@ func TestDamagedTableIsNoticed(t *testing.T) {
 		t.Errorf("reading a damaged table: %v", err)
 	}
 }
+
+// A key that is not there costs no look into the tables that would have it, but for those of the lowest level, whose filters Pebble
+// does not ask.
+func TestAbsentKeysAreFiltered(t *testing.T) {
+	engine := openTestState(t, vfs.NewMem())
+	defer closeNow(t, engine)
+	group := engine.Group(1)
+	var pairs []string
+	for i := range 1000 {
+		pairs = append(pairs, fmt.Sprintf("%04d", 2*i), "there")
+	}
+	apply(t, group, 1, pairs...)
+	if err := engine.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	view, err := group.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNow(t, view)
+	before := engine.db.Metrics().Filter.Hits
+	const looks = 500
+	for i := range looks {
+		if value, err := view.Get(fmt.Appendf(nil, "%04d", 2*i+1)); err != nil || value != nil {
+			t.Fatalf("an absent key: %q, %v", value, err)
+		}
+	}
+	if spared := engine.db.Metrics().Filter.Hits - before; spared < looks*9/10 {
+		t.Errorf("only %d of %d looks were spared", spared, looks)
+	}
+}
