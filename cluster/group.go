@@ -46,6 +46,7 @@ type group struct {
 	snapshotting atomic.Bool
 	grown        atomic.Uint64 // bytes of log applied since the last snapshot that was asked for
 	bytesMax     uint64
+	diskLow      func() bool
 	background   sync.WaitGroup
 }
 
@@ -60,7 +61,10 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 			return nil, err
 		}
 	}
-	g := &group{id: m.group, self: n.id, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{}), onSpoiled: n.wakeSupervisor}
+	g := &group{
+		id: m.group, self: n.id, machine: m, stores: stores, bytesMax: n.config.Raft.SnapshotBytes, ready: make(chan struct{}),
+		onSpoiled: n.wakeSupervisor, diskLow: n.disk.low.Load,
+	}
 	m.grown = g.grew
 	applied, err := m.state.Applied()
 	if err != nil {
@@ -88,11 +92,12 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 		err = bootstrapEmpty(config, stores, tr, bootstrap)
 	}
 	if err == nil {
-		g.raft, err = newRaft(config, m, stores, stable, tr)
+		g.raft, err = newRaft(config, m, stores, stable, lendingTransport{tr, &m.hold})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("group %d: %w", m.group, err), tr.Close())
 	}
+	m.hold.open(g.raft)
 	g.leadership.observe(g.raft)
 	close(g.ready)
 	return g, nil
@@ -153,7 +158,7 @@ func (g *group) close() error {
 	g.candidacy.close()
 	err = errors.Join(err, stopped.Error())
 	g.background.Wait()
-	return errors.Join(err, g.stores.close())
+	return errors.Join(err, g.machine.lent.close(), g.stores.close())
 }
 
 // apply proposes an entry and waits for its fate; for groups without a proposer.
@@ -173,9 +178,16 @@ func (g *group) apply(entry []byte) (response any, err error) {
 	return future.Response(), nil
 }
 
-// grew asks for a snapshot when enough log has been applied; Raft itself counts entries only.
+// grew asks for a snapshot when enough log has been applied, and is not being held; Raft itself counts entries only.
 func (g *group) grew(bytes uint64) {
-	if g.grown.Add(bytes) < g.bytesMax || !g.snapshotting.CompareAndSwap(false, true) {
+	held, err := g.machine.hold.grew(bytes, g.diskLow())
+	if err == nil && !held {
+		err = g.machine.lent.drop()
+	}
+	if err != nil {
+		g.machine.fatal(fmt.Errorf("group %d: let its log go: %w", g.id, err))
+	}
+	if g.grown.Add(bytes) < g.bytesMax || held || !g.snapshotting.CompareAndSwap(false, true) {
 		return
 	}
 	g.grown.Store(0)

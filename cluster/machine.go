@@ -41,6 +41,8 @@ type machine struct {
 
 	applied  appliedIndex
 	fetching fetchProgress
+	hold     logHold // while others fetch the state
+	lent     lentState
 	// configured is the index of the last change of the group's members that was delivered, 0 where none has been since the start.
 	configured atomic.Uint64
 

@@ -33,8 +33,8 @@ const (
 // codeBehind answers who asks for a state that this node does not have yet.
 const codeBehind = "behind"
 
-// streamState answers methodState with a group's present state, less what the other end has. It keeps nothing when it ends: who was
-// cut off asks again, here or elsewhere, and offers what has come so far.
+// streamState answers methodState with a group's state, less what the other end has: the present state, or the one that somebody was
+// sent a part of a short time ago. Who was cut off asks again, here or elsewhere, and offers what has come so far.
 func (n *Node) streamState(ctx context.Context, _ string, payload []byte, w io.Writer) (err error) {
 	request, err := decodeStateRequest(payload)
 	if err != nil {
@@ -49,15 +49,20 @@ func (n *Node) streamState(ctx context.Context, _ string, payload []byte, w io.W
 	if err := m.applied.wait(patience, request.atLeast); err != nil {
 		return &transport.RemoteError{Code: codeBehind, Message: fmt.Sprintf("group %d is at %d here", request.group, m.applied.current())}
 	}
-	view, err := m.state.View()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, view.Close()) }()
 	estimate, err := m.state.EstimateBytes()
 	if err != nil {
 		return err
 	}
+	done, err := m.hold.lend(estimate) // from before the view on: its next entry has to be there later
+	if err != nil {
+		return err
+	}
+	defer done()
+	view, err := m.lent.borrow(m.state, request.atLeast)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.lent.giveBack(view, err == nil, m.fatal)) }()
 	s := &stateSource{ctx: ctx, state: view, out: newStateWriter(w), pace: n.statePace, total: fsm.NewSummer()}
 	return s.send(view.Applied(), estimate, request.held)
 }
