@@ -21,7 +21,27 @@ const (
 	// leader offers it again.
 	fetchPause   = 250 * time.Millisecond
 	fetchIdleMax = 8
+
+	// roomStep is after how many bytes of the new state the disk is looked at again.
+	roomStep = 8 << 20
 )
+
+// errNoRoom: a state is not fetched into a disk that it would fill. The node goes on with what else it has.
+var errNoRoom = errors.New("the disk has no room for a state")
+
+// roomForState refuses what would touch the disk's reserve, which is for what the groups have to store.
+func (n *Node) roomForState(bytes uint64) error {
+	free, err := n.stores.dir.FreeBytes()
+	switch reserve := n.config.diskReserve(); {
+	case errors.Is(err, vfs.ErrUnsupported):
+		return nil
+	case err != nil:
+		return err
+	case free < reserve+bytes:
+		return fmt.Errorf("%w: %d MiB are free, and it needs %d more and a reserve of %d; make room", errNoRoom, free>>20, bytes>>20, reserve>>20)
+	}
+	return nil
+}
 
 // stageInto fetches a snapshot's state before Raft hears of the snapshot, unless this replica has it already.
 func (n *Node) stageInto(m *machine, staged string) transport.Stage {
@@ -53,6 +73,7 @@ func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named 
 	if err != nil {
 		return fmt.Errorf("stage the state of group %d: %w", m.group, err)
 	}
+	s.room = n.roomForState
 	replaced := false
 	defer func() { m.fetching.end(replaced) }()
 	for idle := 0; ; {
@@ -71,6 +92,8 @@ func (n *Node) fetchState(ctx context.Context, m *machine, staged string, named 
 			}
 		}
 		switch {
+		case errors.Is(err, errNoRoom):
+			return fmt.Errorf("fetch the state of group %d from %s: %w", m.group, named.source, err)
 		case ctx.Err() != nil:
 			return errors.Join(context.Cause(ctx), err)
 		case m.applied.current() >= named.index:
@@ -165,7 +188,12 @@ func (m *machine) replaceFrom(ctx context.Context, s *stage, as stageSeal, atLea
 	}
 	replacement, err := m.state.Prepare(ctx, as.applied, func(put func(key, value []byte) error) error {
 		return s.read(as, func(key, value []byte) error {
-			m.fetching.written.Add(uint64(len(key) + len(value)))
+			before := m.fetching.written.Load() / roomStep
+			if m.fetching.written.Add(uint64(len(key)+len(value)))/roomStep > before {
+				if err := s.hasRoom(roomStep); err != nil {
+					return err
+				}
+			}
 			return put(key, value)
 		})
 	})

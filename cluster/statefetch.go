@@ -123,7 +123,12 @@ func (f *fetch) parts(in *fsm.RecordReader) (fsm.Sum, error) {
 		return fsm.Sum{}, fmt.Errorf("version %d of a state's answer is not known", head[0])
 	}
 	f.applied = binary.BigEndian.Uint64(head[1:])
-	f.progress.estimate.Store(binary.BigEndian.Uint64(head[9:]))
+	estimate := binary.BigEndian.Uint64(head[9:])
+	f.progress.estimate.Store(estimate)
+	// It is here twice before it takes the old one's place: in chunks, and in tables.
+	if err := f.stage.hasRoom(2*estimate - min(f.stage.bytes(), estimate)); err != nil {
+		return fsm.Sum{}, err
+	}
 	for {
 		key, value, err := in.Next()
 		if err != nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -302,5 +303,69 @@ func flipByte(t *testing.T, path string, at int64) {
 	_, err2 := file.WriteAt(b[:], at)
 	if err := errors.Join(err, err2, file.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A state that would fill the disk is not fetched: not begun where it cannot fit, and broken off, with all that has come, where the room
+// goes to others meanwhile.
+func TestFetchLeavesTheReserve(t *testing.T) {
+	source, _ := stateOfPairs(t, []int{1, 2, 3, 4, 5, 6}, chunkBytes, 1)
+	view, err := source.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStage(vfs.Default, t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := uint64(0)
+	s.room = func(bytes uint64) error {
+		if free < bytes {
+			return errNoRoom
+		}
+		return nil
+	}
+	receive := func(estimate uint64) error {
+		f := &fetch{stage: s, progress: new(fetchProgress), step: func() { free -= min(free, chunkBytes) }}
+		if err := f.offer(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		answer := answerFrom(t, view, 1, f.held())
+		binary.BigEndian.PutUint64(answer[9:], estimate)
+		_, err := f.receive(bytes.NewReader(answer))
+		return err
+	}
+	free = 11 * chunkBytes
+	if err := receive(6 * chunkBytes); !errors.Is(err, errNoRoom) || len(s.chunks) > 0 {
+		t.Errorf("on a disk for one of it: %v, %d chunks", err, len(s.chunks))
+	}
+	free = 4*chunkBytes + chunkBytes/2
+	if err := receive(1); !errors.Is(err, errNoRoom) || len(s.chunks) != 4 {
+		t.Errorf("on a disk that is filled meanwhile: %v, %d chunks", err, len(s.chunks))
+	}
+	free = 1 << 40
+	if err := receive(6 * chunkBytes); err != nil || s.bytes() < 6*chunkBytes {
+		t.Errorf("with room again: %v, %d bytes", err, s.bytes())
+	}
+	if err := view.Close(); err != nil {
+		t.Error(err)
+	}
+
+	m, _ := countingMachine(t)
+	other, _ := countingMachine(t)
+	other.ApplyBatch(entries(1, 9))
+	dir := filepath.Join(t.TempDir(), "stage")
+	fetchAll(t, other, dir)
+	if s, err = openStage(vfs.Default, dir, m.group); err != nil {
+		t.Fatal(err)
+	}
+	as, _, err := s.sealed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.room = func(uint64) error { return errNoRoom }
+	m.fetching.written.Store(roomStep - 1) // the next bytes are the last ones of a step
+	if err := m.replaceFrom(t.Context(), s, as, 9); !errors.Is(err, errNoRoom) || m.applied.current() != 0 || m.state.Restoring() {
+		t.Errorf("where the new state cannot be written: %v, at %d", err, m.applied.current())
 	}
 }

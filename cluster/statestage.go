@@ -27,6 +27,25 @@ type stage struct {
 	group  uint32
 	next   uint64   // number of the next chunk
 	chunks []*chunk // in ascending order, no two overlap
+
+	// room refuses what would leave less than the reserve on the disk, after so many bytes more; nil: nobody watches it.
+	room func(bytes uint64) error
+}
+
+// hasRoom is room, where somebody watches the disk.
+func (s *stage) hasRoom(bytes uint64) error {
+	if s.room == nil {
+		return nil
+	}
+	return s.room(bytes)
+}
+
+// bytes are those of the records that are here.
+func (s *stage) bytes() (sum uint64) {
+	for _, c := range s.chunks {
+		sum += c.sum.Bytes
+	}
+	return sum
 }
 
 // openStage finds what is in the directory, which it makes where it is missing. What does not read back as it was written is
@@ -104,6 +123,9 @@ func (s *stage) newest() (applied uint64) {
 
 // begin starts a chunk of the records behind a key, as of an index.
 func (s *stage) begin(after []byte, applied uint64) (*chunkWriter, error) {
+	if err := s.hasRoom(chunkBytes); err != nil {
+		return nil, err
+	}
 	number := s.next
 	s.next++
 	return newChunkWriter(s.fs, s.dir, chunk{number: number, group: s.group, applied: applied, after: bytes.Clone(after)})
