@@ -30,7 +30,8 @@ type Config struct {
 
 	DiskReserve uint64 // bytes to keep free on DataDir's disk; below it the node leads nothing. 0: 1 GiB
 
-	// StateRate bounds the bytes a second that this node reads and sends for replicas elsewhere that lack a state; 0: 64 MiB.
+	// StateRate bounds the bytes a second that this node reads and sends for replicas elsewhere that lack a state; 0: 64 MiB, half of
+	// what a link of 1 Gbit/s carries.
 	StateRate uint64
 
 	LogStore LogStore          // what keeps the shards' logs

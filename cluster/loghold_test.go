@@ -93,7 +93,7 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 	c := threeNodes(t, func(config *Config) {
 		config.Network = links[config.Credentials.NodeID()]
 		config.Raft.SnapshotBytes, config.Raft.SnapshotCheck, config.Raft.TrailingLogs = 32<<10, time.Hour, 4
-		config.StateRate = paceStep // a second for each of them
+		config.StateRate = 3 * paceStep // slow beside a snapshot for every message
 	})
 	c.awaitSettings()
 	r := c.openRoom("n1", "busy")
@@ -121,7 +121,7 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 			select {
 			case <-done:
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 			}
 			if !put(i) {
 				t.Error("a message was not taken")

@@ -21,6 +21,7 @@ import (
 
 	"parley/fsm"
 	"parley/fsm/fsmtest"
+	"parley/storage"
 )
 
 const (
@@ -359,19 +360,53 @@ func (r *rebuild) standing() string {
 	return text.String()
 }
 
-func (r *rebuild) report() {
-	r.c.digests(r.source)
-	view, err := r.c.nodes[r.follower].replica(r.shard).view()
-	if err != nil {
-		r.b.Fatal(err)
-	}
-	err = view.Scan(nil, nil, func(key, value []byte) (bool, error) {
-		r.needed += uint64(len(key) + len(value))
-		return true, nil
+// compare reads all replicas at one index, which must have one digest, and finds what they have.
+func (r *rebuild) compare() {
+	var views []*storage.View
+	eventually(r.b, "all replicas are at one index", func() bool {
+		for _, id := range []string{"n1", "n2", "n3"} {
+			view, err := r.c.nodes[id].replica(r.shard).view()
+			if err != nil {
+				r.b.Fatal(err)
+			}
+			views = append(views, view)
+		}
+		if !slices.ContainsFunc(views, func(v *storage.View) bool { return v.Applied() != views[0].Applied() }) {
+			return true
+		}
+		for _, view := range views {
+			if err := view.Close(); err != nil {
+				r.b.Fatal(err)
+			}
+		}
+		views = nil
+		return false
 	})
-	if err := errors.Join(err, view.Close()); err != nil {
-		r.b.Fatal(err)
+	sums := make([]fsm.Sum, len(views))
+	var wait sync.WaitGroup
+	for i, view := range views {
+		wait.Go(func() {
+			sum := fsm.NewSummer()
+			err := view.Scan(nil, nil, func(key, value []byte) (bool, error) {
+				sum.Add(key, value)
+				return true, nil
+			})
+			sums[i] = sum.Sum()
+			if err := errors.Join(err, view.Close()); err != nil {
+				r.b.Error(err)
+			}
+		})
 	}
+	wait.Wait()
+	r.needed = sums[0].Bytes
+	r.b.Logf("%d records with digest %x", sums[0].Count, sums[0].Digest)
+	if slices.ContainsFunc(sums, func(s fsm.Sum) bool { return s != sums[0] }) {
+		r.b.Errorf("the replicas have %+v", sums)
+	}
+}
+
+func (r *rebuild) report() {
+	r.compare()
 	const mib = 1 << 20
 	r.b.ReportMetric(float64(r.needed)/mib, "MiB-state")
 	r.b.ReportMetric(float64(r.fetched)/mib, "MiB-fetched")

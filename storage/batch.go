@@ -76,7 +76,14 @@ func (b *Batch) Delete(key []byte) error {
 	return wrap("delete", b.batch.Delete(b.key, nil))
 }
 
+// rangePointsMax is up to how many keys of a range are removed one by one.
+const rangePointsMax = 64
+
 // DeleteRange removes the keys in [lower, upper). An upper of nil means the end; an empty range removes nothing.
+//
+// Where there are few keys, or none, as in most ranges that apply clears, each of them is removed alone. Pebble puts the range removals of
+// a memtable in order anew for the first reader after each write, all that lie over one another, so that thousands of them in one
+// place make every look there slow, and a walk over it stand still.
 func (b *Batch) DeleteRange(lower, upper []byte) error {
 	if err := b.open(); err != nil {
 		return err
@@ -85,7 +92,35 @@ func (b *Batch) DeleteRange(lower, upper []byte) error {
 	if bytes.Compare(from, to) >= 0 {
 		return nil
 	}
-	return wrap("delete range", b.batch.DeleteRange(from, to, nil))
+	few, all, err := b.keysOf(from, to)
+	if err != nil {
+		return err
+	}
+	if !all {
+		return wrap("delete range", b.batch.DeleteRange(from, to, nil))
+	}
+	for _, key := range few {
+		if err := b.batch.Delete(key, nil); err != nil {
+			return wrap("delete range", err)
+		}
+	}
+	return nil
+}
+
+// keysOf returns the full keys of a range; false where there are more than rangePointsMax.
+func (b *Batch) keysOf(from, to []byte) (few [][]byte, all bool, err error) {
+	iter, err := b.batch.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return nil, false, b.group.unreadable(wrap("delete range", err))
+	}
+	defer func() { err = errors.Join(err, wrap("delete range", iter.Close())) }()
+	for found := iter.First(); found; found = iter.Next() {
+		if len(few) == rangePointsMax {
+			return nil, false, nil
+		}
+		few = append(few, bytes.Clone(iter.Key()))
+	}
+	return few, true, b.group.unreadable(wrap("delete range", iter.Error()))
 }
 
 // SetApplied sets the applied index that Commit writes together with the data.

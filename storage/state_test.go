@@ -375,3 +375,36 @@ func TestAbsentKeysAreFiltered(t *testing.T) {
 		t.Errorf("only %d of %d looks were spared", spared, looks)
 	}
 }
+
+// A range is removed whole where it has many keys, and otherwise key by key, without a trace where it has none.
+func TestDeleteRangeOfFewKeys(t *testing.T) {
+	engine := openTestState(t, vfs.NewMem())
+	defer closeNow(t, engine)
+	group := engine.Group(1)
+	var pairs []string
+	for i := range 2 * rangePointsMax {
+		pairs = append(pairs, fmt.Sprintf("%04d", i), "there")
+	}
+	apply(t, group, 1, pairs...)
+	for _, test := range []struct {
+		lower, upper string
+		removals     uint32 // that Pebble gets
+		left         int
+	}{
+		{"x", "y", 0, 2 * rangePointsMax},
+		{"0000", fmt.Sprintf("%04d", rangePointsMax), rangePointsMax, rangePointsMax},
+		{"0000", fmt.Sprintf("%04d", rangePointsMax+1), 1, rangePointsMax - 1},
+	} {
+		batch := group.NewBatch()
+		if err := batch.DeleteRange([]byte(test.lower), []byte(test.upper)); err != nil {
+			t.Fatal(err)
+		}
+		if count := batch.batch.Count(); count != test.removals {
+			t.Errorf("%s to %s: %d removals, not %d", test.lower, test.upper, count, test.removals)
+		}
+		if left := contents(t, batch, nil, nil); len(left) != test.left {
+			t.Errorf("%s to %s: %d keys are left, not %d", test.lower, test.upper, len(left), test.left)
+		}
+		closeNow(t, batch)
+	}
+}
