@@ -94,6 +94,7 @@ type RaftSettings struct {
 	SnapshotEntries uint64        // or entries
 	SnapshotCheck   time.Duration // how often the entries are counted
 	TrailingLogs    uint64        // entries kept behind a snapshot, for followers that are a little late
+	HoldBytes       uint64        // log kept for a replica that fetches a state, or as much as the state has where that is more
 }
 
 // DefaultRaftSettings elect a new leader within about 1.5 s of the old one's death.
@@ -101,7 +102,7 @@ func DefaultRaftSettings() RaftSettings {
 	return RaftSettings{
 		Heartbeat: 500 * time.Millisecond, LeaderLease: 350 * time.Millisecond, Commit: 300 * time.Millisecond,
 		MaxAppendEntries: 16,
-		SnapshotBytes:    64 << 20, SnapshotEntries: 16384, SnapshotCheck: 30 * time.Second, TrailingLogs: 1024,
+		SnapshotBytes:    64 << 20, SnapshotEntries: 16384, SnapshotCheck: 30 * time.Second, TrailingLogs: 1024, HoldBytes: 256 << 20,
 	}
 }
 
@@ -130,8 +131,8 @@ func (c Config) Validate() error {
 		"Raft: want 0 < LeaderLease ≤ Heartbeat and 0 < Commit, have %v, %v, %v", r.LeaderLease, r.Heartbeat, r.Commit)
 	check(r.MaxAppendEntries > 0 && r.MaxAppendEntries <= 64, "Raft.MaxAppendEntries must be 1 to 64, is %d", r.MaxAppendEntries)
 	// Without trailing entries every follower that misses one heartbeat would need a whole snapshot.
-	check(r.SnapshotBytes > 0 && r.SnapshotEntries > 0 && r.SnapshotCheck > 0 && r.TrailingLogs > 0,
-		"Raft: SnapshotBytes, SnapshotEntries, SnapshotCheck and TrailingLogs must be more than 0")
+	check(r.SnapshotBytes > 0 && r.SnapshotEntries > 0 && r.SnapshotCheck > 0 && r.TrailingLogs > 0 && r.HoldBytes > 0,
+		"Raft: SnapshotBytes, SnapshotEntries, SnapshotCheck, TrailingLogs and HoldBytes must be more than 0")
 	return errors.Join(wrong...)
 }
 

@@ -77,7 +77,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	m.running = true
 	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
 		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
-		Installed: g.installed, Leads: g.leadsTo,
+		Installed: g.installed, Leads: g.leadsTo, Offering: m.hold.offer,
 	})
 	if err != nil {
 		return nil, err
@@ -92,12 +92,12 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 		err = bootstrapEmpty(config, stores, tr, bootstrap)
 	}
 	if err == nil {
-		g.raft, err = newRaft(config, m, stores, stable, lendingTransport{tr, &m.hold})
+		g.raft, err = newRaft(config, m, stores, stable, tr)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("group %d: %w", m.group, err), tr.Close())
 	}
-	m.hold.open(g.raft)
+	m.hold.open(g.raft, n.config.Raft.HoldBytes)
 	g.leadership.observe(g.raft)
 	close(g.ready)
 	return g, nil

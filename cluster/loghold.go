@@ -1,14 +1,11 @@
 package cluster
 
 import (
-	"io"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"parley/cluster/transport"
 )
 
 // A state of gigabytes takes minutes to bring over and to write, and the shard goes on meanwhile. What it decides has to be in the
@@ -17,14 +14,9 @@ import (
 // and keeps its log, until the other one has had time to catch up. The log may grow by as much as the state has, for behind more than
 // that a state is the shorter way; and it goes at once where the disk has no room.
 
-const (
-	// holdAfter is how long the log is kept behind the end of the last fetch: an attempt that was cut off comes again, and one that has
-	// succeeded is followed by the log.
-	holdAfter = time.Minute
-
-	// holdBytesMin is what the log may grow by where the state is small.
-	holdBytesMin = 256 << 20
-)
+// holdAfter is how long the log is kept behind the end of the last fetch: an attempt that was cut off comes again, and one that has
+// succeeded is followed by the log.
+const holdAfter = time.Minute
 
 // logHold keeps a group's log for replicas that fetch its state. Safe for concurrent use.
 type logHold struct {
@@ -36,6 +28,7 @@ type logHold struct {
 	ended time.Time             // when the last of them did
 	grown uint64                // bytes of log that were applied since it is held
 	max   uint64                // of them
+	least uint64                // that max is, however small the state
 	usual raft.ReloadableConfig // while nothing is held
 }
 
@@ -45,21 +38,22 @@ type reloadable interface {
 	ReloadConfig(raft.ReloadableConfig) error
 }
 
-// open lets the log of a Raft instance be held, which may have taken another's place.
-func (h *logHold) open(r reloadable) {
+// open lets the log of a Raft instance be held, which may have taken another's place, and and may grow by leastBytes however small the
+// state is.
+func (h *logHold) open(r reloadable, leastBytes uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.raft, h.usual, h.held = r, r.ReloadableConfig(), false
+	h.raft, h.usual, h.held, h.least = r, r.ReloadableConfig(), false, leastBytes
 }
 
 // offer holds the log while a snapshot is offered: it goes on from that snapshot's index, and would be offered a newer one if the log
 // did not. It ends when the other replica has a state in use, or is cut off.
-func (h *logHold) offer() (done func(), err error) { return h.begin(holdBytesMin) }
+func (h *logHold) offer() (done func(), err error) { return h.begin(h.least) }
 
 // lend holds the log while a state of about so many bytes is being sent, and for holdAfter behind the end of the last user: who is sent
 // a state is alive, which who is only offered one need not be.
 func (h *logHold) lend(stateBytes uint64) (done func(), err error) {
-	done, err = h.begin(max(holdBytesMin, stateBytes))
+	done, err = h.begin(max(h.least, stateBytes))
 	if err == nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -106,21 +100,4 @@ func (h *logHold) grew(bytes uint64, full bool) (held bool, err error) {
 	}
 	h.held = false
 	return false, h.raft.ReloadConfig(h.usual)
-}
-
-// lendingTransport is a group's transport that takes note of the snapshots which are offered.
-type lendingTransport struct {
-	*transport.GroupTransport
-	hold *logHold
-}
-
-// InstallSnapshot implements raft.Transport.
-func (t lendingTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, request *raft.InstallSnapshotRequest,
-	response *raft.InstallSnapshotResponse, manifest io.Reader) error {
-	done, err := t.hold.offer()
-	if err != nil {
-		return err
-	}
-	defer done()
-	return t.GroupTransport.InstallSnapshot(id, target, request, response, manifest)
 }

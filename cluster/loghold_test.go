@@ -29,7 +29,7 @@ func TestLogHold(t *testing.T) {
 		const usual, state = 10, 1 << 30
 		r := &trailingRaft{raft.ReloadableConfig{TrailingLogs: usual, SnapshotThreshold: usual}}
 		var h logHold
-		h.open(r)
+		h.open(r, 64<<20)
 		holds := func(when string, want bool) {
 			t.Helper()
 			if held := r.config.TrailingLogs > usual; held != want {

@@ -194,7 +194,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 // RaftSettings snapshot often, so that followers fall behind the log.
 func RaftSettings() cluster.RaftSettings {
 	r := cluster.DefaultRaftSettings()
-	r.SnapshotBytes, r.SnapshotEntries, r.SnapshotCheck, r.TrailingLogs = 48<<10, 512, time.Minute, 8
+	r.SnapshotBytes, r.SnapshotEntries, r.SnapshotCheck, r.TrailingLogs, r.HoldBytes = 48<<10, 512, time.Minute, 8, 128<<10
 	return r
 }
 

@@ -108,7 +108,19 @@ func isHeartbeat(req *raft.AppendEntriesRequest) bool {
 // come late.
 func (g *GroupTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest,
 	resp *raft.InstallSnapshotResponse, manifest io.Reader) error {
-	return g.hold(string(id), req.Term, g.snapshots.InstallSnapshot(id, target, req, resp, manifest))
+	return g.hold(string(id), req.Term, g.offer(id, target, req, resp, manifest))
+}
+
+func (g *GroupTransport) offer(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest,
+	resp *raft.InstallSnapshotResponse, manifest io.Reader) error {
+	if g.opts.Offering != nil {
+		done, err := g.opts.Offering()
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	return g.snapshots.InstallSnapshot(id, target, req, resp, manifest)
 }
 
 // hold returns an RPC's result: at once, or where it is one failure of many when the peer is back, the group closes, or this node leads

@@ -36,6 +36,10 @@ type GroupOptions struct {
 	// Leads reports whether this node's replica leads in a term, with a peer among its members. It is asked for as long as a failure
 	// to reach that peer is held back, and must not block. nil: none is held back.
 	Leads func(term uint64, peer string) bool
+
+	// Offering is asked before a snapshot is offered to a follower; with an error it is not. done is called when the follower has
+	// answered or the offer has failed, also where that failure is held back. nil for nobody.
+	Offering func() (done func(), err error)
 }
 
 func (o GroupOptions) withDefaults() GroupOptions {
