@@ -134,14 +134,26 @@ func (n *Node) fetchFrom(ctx context.Context, m *machine, s *stage, named manife
 	defer cancel(nil)
 	stalled := time.AfterFunc(stallMax, func() { cancel(fmt.Errorf("nothing has come for %v", stallMax)) })
 	defer stalled.Stop()
-	f.step = func() { stalled.Reset(stallMax) }
 	request := stateRequest{group: m.group, atLeast: named.index, held: f.held()}
 	answer, err := n.stateOf(ctx, source, request)
 	if err != nil {
 		return stageSeal{}, err
 	}
 	defer func() { err = errors.Join(err, answer.Close()) }()
-	return f.receive(answer)
+	return f.receive(awaited{answer, stalled})
+}
+
+// awaited reads what a source sends, and gives up where one read waits for too long. What is done here with what has come, such as to
+// sync it, takes the time that it takes.
+type awaited struct {
+	source  io.Reader
+	stalled *time.Timer
+}
+
+func (a awaited) Read(p []byte) (int, error) {
+	a.stalled.Reset(stallMax)
+	defer a.stalled.Stop()
+	return a.source.Read(p)
 }
 
 func (n *Node) stateOf(ctx context.Context, source string, request stateRequest) (io.ReadCloser, error) {

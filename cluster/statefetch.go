@@ -68,7 +68,6 @@ type fetch struct {
 	stage    *stage
 	own      *storage.View // the replica's own state; nil where it has none that can be read
 	progress *fetchProgress
-	step     func() // is called as bytes come
 
 	offers  []offer
 	passed  int // offers that the answer has come past
@@ -139,14 +138,12 @@ func (f *fetch) parts(in *fsm.RecordReader) (fsm.Sum, error) {
 				return fsm.Sum{}, err
 			}
 			f.progress.took(uint64(len(key) + len(value)))
-			f.step()
 			continue
 		}
 		sum, ended, err := f.mark(in)
 		if err != nil || ended {
 			return sum, err
 		}
-		f.step()
 	}
 }
 

@@ -40,7 +40,7 @@ func fetchAll(t *testing.T, source *machine, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fetch{stage: s, progress: new(fetchProgress), step: func() {}}
+	f := &fetch{stage: s, progress: new(fetchProgress)}
 	_, err = f.receive(bytes.NewReader(answerFrom(t, view, view.Applied(), nil)))
 	if err := errors.Join(err, view.Close()); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestFetchGoesOnWhereItWasCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &fetch{stage: s, progress: &progress, step: func() {}}
+		f := &fetch{stage: s, progress: &progress}
 		if err := f.offer(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestFetchProgress(t *testing.T) {
 	const state = pairs * (valueBytes + 8)
 	for _, come := range []int64{5 << 20, 1 << 40} {
 		progress.begin("n9")
-		f := &fetch{stage: s, progress: &progress, step: func() {}}
+		f := &fetch{stage: s, progress: &progress}
 		if err := f.offer(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestFetchTakesWhatTheReplicaHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	var progress fetchProgress
-	f := &fetch{stage: s, own: own, progress: &progress, step: func() {}}
+	f := &fetch{stage: s, own: own, progress: &progress}
 	if err := f.offer(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -320,13 +320,13 @@ func TestFetchLeavesTheReserve(t *testing.T) {
 	}
 	free := uint64(0)
 	s.room = func(bytes uint64) error {
-		if free < bytes {
+		if free < bytes+s.bytes() {
 			return errNoRoom
 		}
 		return nil
 	}
 	receive := func(estimate uint64) error {
-		f := &fetch{stage: s, progress: new(fetchProgress), step: func() { free -= min(free, chunkBytes) }}
+		f := &fetch{stage: s, progress: new(fetchProgress)}
 		if err := f.offer(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -368,4 +368,67 @@ func TestFetchLeavesTheReserve(t *testing.T) {
 	if err := m.replaceFrom(t.Context(), s, as, 9); !errors.Is(err, errNoRoom) || m.applied.current() != 0 || m.state.Restoring() {
 		t.Errorf("where the new state cannot be written: %v, at %d", err, m.applied.current())
 	}
+}
+
+// TestShortRangeAroundALargeStateIsSentAtOnce: a replica that was away from the beginning holds little, around much. To compare it to its
+// end the source would read for longer than it may be silent, at each attempt.
+func TestShortRangeAroundALargeStateIsSentAtOnce(t *testing.T) {
+	const pairs, valueBytes = 9000, 8 << 10
+	var keys []int
+	for k := range pairs {
+		keys = append(keys, k)
+	}
+	source, _ := stateOfPairs(t, keys, valueBytes, 1)
+	view, err := source.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	counting := &countingReader{Reader: view}
+	answer := &firstWrite{reader: counting}
+	held := []heldRange{{nil, pairKey(pairs), [32]byte{1}}}
+	s := &stateSource{ctx: t.Context(), state: counting, out: newStateWriter(answer), pace: newPace(1 << 40), total: fsm.NewSummer()}
+	if err := s.send(1, 1, held); err != nil {
+		t.Fatal(err)
+	}
+	if answer.after > rangeBytesMax+1<<20 {
+		t.Errorf("%d bytes were read before anything was sent", answer.after)
+	}
+	stage, err := openStage(vfs.Default, filepath.Join(t.TempDir(), "stage"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fetch{stage: stage, progress: new(fetchProgress)}
+	as, err := f.receive(&answer.Buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkStage(t, stage, as, view)
+}
+
+// countingReader counts the bytes that are scanned.
+type countingReader struct {
+	fsm.Reader
+	bytes int
+}
+
+func (r *countingReader) Scan(lower, upper []byte, visit func(key, value []byte) (bool, error)) error {
+	return r.Reader.Scan(lower, upper, func(key, value []byte) (bool, error) {
+		r.bytes += len(key) + len(value)
+		return visit(key, value)
+	})
+}
+
+// firstWrite notes how much had been read when something of the records came.
+type firstWrite struct {
+	bytes.Buffer
+	reader *countingReader
+	after  int
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	if w.after == 0 && w.Len() > 64 { // more than the head
+		w.after = w.reader.bytes
+	}
+	return w.Buffer.Write(p)
 }

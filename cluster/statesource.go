@@ -23,12 +23,19 @@ const (
 	// sourcePatience is how long a node that is asked for its state waits until it has come to the index that is needed.
 	sourcePatience = 2 * time.Second
 
+	// rangeBytesMax is more than any range that is held has, so where more is between its ends it is another. To compare all of it would
+	// be silence: a replica that was away from the beginning holds a short range around everything.
+	rangeBytesMax = 24 << 20
+
 	// quietBytesMax is how much may be compared before the other end hears of it.
 	quietBytesMax = 8 << 20
 
 	// readShare is how much less a byte counts for the pace that is read and not sent.
 	readShare = 8
 )
+
+// errLongRange ends a comparison.
+var errLongRange = errors.New("there is more in the range than can be held")
 
 // codeBehind answers who asks for a state that this node does not have yet.
 const codeBehind = "behind"
@@ -123,15 +130,25 @@ func (s *stateSource) send(applied, estimate uint64, held []heldRange) error {
 // compare says that a range is the same here, or sends what it has.
 func (s *stateSource) compare(index int, held heldRange) error {
 	sum := fsm.NewSummer()
+	var seen []byte
 	err := fsm.ScanRange(s.state, held.after, held.through, func(key, value []byte) error {
+		if sum.Sum().Bytes > rangeBytesMax {
+			return errLongRange
+		}
 		sum.Add(key, value)
 		s.total.Add(key, value)
+		seen = append(seen[:0], key...)
 		return s.read(len(key) + len(value))
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errLongRange):
+		if err := s.records(held.after, seen, false); err != nil {
+			return err
+		}
+		return s.records(seen, held.through, true)
+	case err != nil:
 		return err
-	}
-	if sum.Sum().Digest != held.digest {
+	case sum.Sum().Digest != held.digest:
 		return s.records(held.after, held.through, false)
 	}
 	same := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 0, partSame}, uint32(index))
