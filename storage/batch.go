@@ -140,7 +140,7 @@ func (b *Batch) Commit() error {
 		return err
 	}
 	b.committed = true
-	return b.group.engine.stop.do(fmt.Sprintf("commit to group %d", b.group.id), 0, func() error {
+	return b.group.engine.stop.do(fmt.Sprintf("commit to group %d", b.group.id), b.group.engine.writeLimit, func() error {
 		return b.batch.Commit(pebble.NoSync)
 	})
 }

@@ -283,22 +283,7 @@ func TestDamagedBeginningOfALogIsNoticed(t *testing.T) {
 // nothing else would happen any more.
 func TestCompactionOfADamagedTableLeavesTheProcessorAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := vfs.NewMem()
-		engine := openTestState(t, fs)
-		needle := make([]byte, 64)
-		rand.NewChaCha8([32]byte{3}).Read(needle)
-		for i := range uint64(40) { // so many blocks that what is read at the opening is whole
-			apply(t, engine.Group(2), i+1, fmt.Sprintf("key %02d", i), string(needle)+strings.Repeat(fmt.Sprint(i), 500))
-		}
-		must(t, engine.db.Flush())
-		closeNow(t, engine)
-		for _, path := range filesBelow(t, fs, "") {
-			content := contentOf(t, fs, path)
-			if at := bytes.LastIndex(content[:len(content)*3/4], needle); at >= 0 && strings.HasSuffix(path, ".sst") {
-				content[at] ^= 1
-				put(t, fs, path, content)
-			}
-		}
+		fs := damagedInTheMiddle(t)
 		failures := &failureCounter{over: make(chan struct{})}
 		engine, err := OpenState("state", StateOptions{
 			FS: fs, OnFatal: failTest(t), OnDamage: func([]uint32, error) {}, Logger: slog.New(failures),
@@ -315,6 +300,49 @@ func TestCompactionOfADamagedTableLeavesTheProcessorAlone(t *testing.T) {
 		close(failures.over)
 		closeNow(t, engine)
 	})
+}
+
+// TestWritesThatCanNeverBeTakenEndTheNode: a compaction that fails for damage leaves tables over tables, until Pebble takes no more writes.
+func TestWritesThatCanNeverBeTakenEndTheNode(t *testing.T) {
+	fatal := make(chan error, 1)
+	engine, err := OpenState("state", StateOptions{
+		FS: damagedInTheMiddle(t), MemTableBytes: 64 << 10, WriteLimit: time.Second / 2, OnFatal: func(err error) { fatal <- err },
+	})
+	must(t, err)
+	go func() {
+		for i := 0; engine.stop.check() == nil; i++ { // ends with the engine
+			batch := engine.Group(2).NewBatch()
+			_ = batch.Set(fmt.Appendf(nil, "key %02d", i%40), make([]byte, 8<<10))
+			_ = batch.Commit()
+			_ = batch.Close()
+		}
+	}()
+	if err := <-fatal; !errors.Is(err, ErrSlowWrite) { // a failed engine is not closed: Pebble may hold its locks for ever
+		t.Errorf("the node ends for %v", err)
+	}
+}
+
+// damagedInTheMiddle is a state engine with one table, of group 2, in which one of many blocks is damaged: what is read at the opening is
+// whole.
+func damagedInTheMiddle(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewMem()
+	engine := openTestState(t, fs)
+	needle := make([]byte, 64)
+	rand.NewChaCha8([32]byte{3}).Read(needle)
+	for i := range uint64(40) {
+		apply(t, engine.Group(2), i+1, fmt.Sprintf("key %02d", i), string(needle)+strings.Repeat(fmt.Sprint(i), 500))
+	}
+	must(t, engine.db.Flush())
+	closeNow(t, engine)
+	for _, path := range filesBelow(t, fs, "") {
+		content := contentOf(t, fs, path)
+		if at := bytes.LastIndex(content[:len(content)*3/4], needle); at >= 0 && strings.HasSuffix(path, ".sst") {
+			content[at] ^= 1
+			put(t, fs, path, content)
+		}
+	}
+	return fs
 }
 
 const failuresMax = 1000

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -25,6 +26,10 @@ type StateOptions struct {
 	// OnDamage is called, in the background and once for each table that does not read back, with the groups whose data that concerns.
 	OnDamage func(groups []uint32, err error)
 
+	// WriteLimit is after how long a commit or a sync is a failure; 60 s. Pebble lets writes wait while it has too much to compact, and
+	// where that cannot be compacted they would wait for ever, on a node that goes on leading.
+	WriteLimit time.Duration
+
 	FS            vfs.FS       // the operating system's
 	Logger        *slog.Logger // none
 	CacheBytes    int64        // 16 MiB
@@ -34,6 +39,7 @@ type StateOptions struct {
 const (
 	defaultCacheBytes         = 16 << 20
 	defaultStateMemTableBytes = 4 << 20
+	defaultStateWriteLimit    = time.Minute
 )
 
 // StateEngine holds the replicated state of every group of a node in one Pebble database.
@@ -41,8 +47,9 @@ const (
 // Safe for concurrent use.
 type StateEngine struct {
 	*engine
-	onCorrupt func(group uint32, err error)
-	ingestDir string // sorted tables of a restore under way; whatever is in it at open is left over from a crash
+	writeLimit time.Duration
+	onCorrupt  func(group uint32, err error)
+	ingestDir  string // sorted tables of a restore under way; whatever is in it at open is left over from a crash
 
 	mu     sync.Mutex // owns groups
 	groups map[uint32]*GroupState
@@ -61,7 +68,7 @@ func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", err)
 	}
-	e := &StateEngine{engine: inner, onCorrupt: opts.OnCorrupt, ingestDir: filepath.Join(dir, "ingest"), groups: make(map[uint32]*GroupState)}
+	e := &StateEngine{engine: inner, writeLimit: orDefault(opts.WriteLimit, defaultStateWriteLimit), onCorrupt: opts.OnCorrupt, ingestDir: filepath.Join(dir, "ingest"), groups: make(map[uint32]*GroupState)}
 	if e.onCorrupt == nil {
 		e.onCorrupt = func(uint32, error) {}
 	}
@@ -117,7 +124,7 @@ func (e *StateEngine) Sync() error {
 	if err := e.usable(); err != nil {
 		return err
 	}
-	return e.stop.do("sync the state engine", 0, func() error { return e.db.LogData(nil, pebble.Sync) })
+	return e.stop.do("sync the state engine", e.writeLimit, func() error { return e.db.LogData(nil, pebble.Sync) })
 }
 
 // Close closes the engine. Every Batch and View must have been closed before; a failed engine is left untouched.
