@@ -319,14 +319,14 @@ func TestUnsupportedProposals(t *testing.T) {
 	kp := w.changedPackage(old, func(k *KeyPackage) { k.Leaf.Capabilities.Proposals = nil })
 	w.accept(w.message(founder, MemberSender{}, Commit{Proposals: inline(Add{kp})}), w.input())
 	in := w.input()
-	in.Components = map[ComponentID]ComponentApplier{5: appendUpdates}
-	_, err := w.group.Stage(w.message(founder, MemberSender{}, Commit{Proposals: inline(update(5, "x"))}), in)
+	in.Components = map[ComponentID]ComponentApplier{7: appendUpdates}
+	_, err := w.group.Stage(w.message(founder, MemberSender{}, Commit{Proposals: inline(update(7, "x"))}), in)
 	wantCheck(t, err, "RFC 9420 §12.2", "type 0x0008")
 	_, err = w.group.VerifyProposal(w.message(founder, MemberSender{}, SelfRemove{}), testNow)
 	wantCheck(t, err, "mls-extensions SelfRemove", "does not support")
 	tree := w.group.Tree().clone()
 	tree.remove(1)
-	w.accept(w.message(founder, MemberSender{}, Commit{Path: w.path(founder, tree), Proposals: inline(AppEphemeral{5, nil}, Remove{1})}), in)
+	w.accept(w.message(founder, MemberSender{}, Commit{Path: w.path(founder, tree), Proposals: inline(AppEphemeral{7, nil}, Remove{1})}), in)
 }
 
 // TestSelfRemoveChecks commits a SelfRemove beside a Remove of the same leaf, and beside another of the same member.

@@ -55,16 +55,6 @@ func applyAppData(extensions Extensions, list []AppDataUpdate, components map[Co
 	return extensions.With(ExtensionAppDataDictionary, dictionary.Marshal()), nil
 }
 
-// checkEphemerals refuses an AppEphemeral for a component that is not known (mls-extensions).
-func checkEphemerals(list []AppEphemeral, components map[ComponentID]ComponentApplier) error {
-	for _, e := range list {
-		if components[e.Component] == nil {
-			return invalidExtension("AppEphemeral", "component 0x%04x is not known", uint16(e.Component))
-		}
-	}
-	return nil
-}
-
 // replaceExtensions applies a GroupContextExtensions. Where the group requires app_data_update, the dictionary must stay as
 // it is (mls-extensions, AppDataUpdate).
 func (g *PublicGroup) replaceExtensions(p GroupContextExtensions) (Extensions, error) {

@@ -42,8 +42,12 @@ func TestAppDataUpdate(t *testing.T) {
 		"removed, then":   {[]Proposal{remove(5), update(5, "+")}, nil, "mls-extensions AppDataUpdate"},
 		"unknown":         {[]Proposal{update(6, "six")}, nil, "mls-extensions AppDataUpdate"},
 		"bad":             {[]Proposal{update(5, "bad")}, nil, "mls-extensions AppDataUpdate"},
-		"ephemeral":       {[]Proposal{AppEphemeral{Component: 5}}, before, ""},
+		"ephemeral":       {[]Proposal{AppEphemeral{Component: 7}}, before, ""},
 		"other ephemeral": {[]Proposal{AppEphemeral{Component: 6}}, nil, "mls-extensions AppEphemeral"},
+		"app_ack":         {[]Proposal{AppEphemeral{ComponentAppAck, AppAck{{0, 1, 1}}.Marshal()}}, before, ""},
+		"backward ack":    {[]Proposal{AppEphemeral{ComponentAppAck, AppAck{{0, 2, 1}}.Marshal()}}, nil, "mls-extensions AppEphemeral"},
+		"checked":         {[]Proposal{AppEphemeral{8, []byte("good")}}, before, ""},
+		"bad ephemeral":   {[]Proposal{AppEphemeral{8, []byte("bad")}}, nil, "mls-extensions AppEphemeral"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, founder := newWorld(t, 1, Extension{ExtensionAppDataDictionary, before.Marshal()}, Extension{0xf000, []byte("kept")})
@@ -53,6 +57,10 @@ func TestAppDataUpdate(t *testing.T) {
 			}
 			in := w.input()
 			in.Components = map[ComponentID]ComponentApplier{5: appendUpdates, 7: appendUpdates, 9: appendUpdates}
+			in.Ephemerals = map[ComponentID]EphemeralCheck{8: func(data []byte) error {
+				_, err := appendUpdates(nil, [][]byte{data})
+				return err
+			}}
 			staged, err := w.group.Stage(w.message(founder, MemberSender{}, commit), in)
 			if c.section != "" {
 				wantSection(t, err, c.section)

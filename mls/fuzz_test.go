@@ -71,6 +71,7 @@ func samples(t testing.TB) map[string][][]byte {
 	put("ComponentsList", ComponentsList{1, 0x20})
 	put("WireFormats", WireFormats{1, 0xf000})
 	put("SafeAAD", SafeAAD{{1, []byte("one")}, {2, nil}})
+	put("AppAck", AppAck{{1, 2, 3}, {4, 5, 5}})
 	return out
 }
 

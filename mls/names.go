@@ -96,4 +96,6 @@ const (
 	ComponentSafeAAD ComponentID = 2
 	// ComponentLastResort in a KeyPackage's dictionary marks a KeyPackage of last resort; its data is empty.
 	ComponentLastResort ComponentID = 4
+	// ComponentAppAck is of AppEphemerals that carry an AppAck.
+	ComponentAppAck ComponentID = 5
 )

@@ -35,6 +35,7 @@ var codecs = map[string]func([]byte) ([]byte, error){
 	"ComponentsList":       codec(ParseComponentsList),
 	"WireFormats":          codec(ParseWireFormats),
 	"SafeAAD":              codec(ParseSafeAAD),
+	"AppAck":               codec(ParseAppAck),
 }
 
 func codec[T interface{ Marshal() []byte }](parse func([]byte) (T, error)) func([]byte) ([]byte, error) {

@@ -50,6 +50,22 @@ func (g *PublicGroup) CheckAuthenticatedData(data []byte) error {
 	if !g.safeAAD {
 		return nil
 	}
+	return checkSafeAAD(data)
+}
+
+// CheckAuthenticatedData is PublicGroup's, for who has no more than the epoch's GroupContext. The error is an *InvalidError.
+func (c GroupContext) CheckAuthenticatedData(data []byte) error {
+	dictionary, err := c.Extensions.Dictionary()
+	if err != nil {
+		return invalidExtension("Application Data Dictionary", "the GroupContext cannot be read: %v", err)
+	}
+	if _, framed := dictionary.Get(ComponentSafeAAD); !framed {
+		return nil
+	}
+	return checkSafeAAD(data)
+}
+
+func checkSafeAAD(data []byte) error {
 	if _, err := ParseSafeAAD(data); err != nil {
 		return invalidExtension("Safe AAD", "the authenticated data cannot be read: %v", err)
 	}

@@ -11,6 +11,10 @@ type CommitInput struct {
 	Proposals func(ProposalRef) (*PublicMessage, bool)
 	// Components has the logic of each component that is known; a component that is not known cannot be updated.
 	Components map[ComponentID]ComponentApplier
+	// Ephemerals says what the AppEphemerals of a component may carry; those of app_ack are looked at without it.
+	Ephemerals map[ComponentID]EphemeralCheck
+	// Leaving reports whether a SelfRemove of this member waits for a Commit, whether this one names it or not; nil where none does.
+	Leaving func(LeafIndex) bool
 	// AtSeconds is the time, in seconds since 1970, at which the lifetimes of added KeyPackages are judged.
 	AtSeconds uint64
 }
@@ -70,6 +74,11 @@ func (g *PublicGroup) Stage(m *PublicMessage, in CommitInput) (*Staged, error) {
 	staged := &Staged{Before: g, ConfirmationTag: m.Auth.ConfirmationTag, Proposals: list, ReInit: sorted.reInit}
 	if err := g.checkProcessable(list, sorted.removes); err != nil {
 		return nil, err
+	}
+	for _, c := range list {
+		if remove, ok := c.Proposal.(Remove); ok && in.leaving(remove.Removed) {
+			return nil, removesLeaving(remove)
+		}
 	}
 	context := g.context
 	tree := g.tree.clone()
@@ -155,8 +164,10 @@ func (g *PublicGroup) nextExtensions(list *proposalList, in CommitInput) (Extens
 			return nil, err
 		}
 	}
-	if err := checkEphemerals(list.ephemerals, in.Components); err != nil {
-		return nil, err
+	for _, p := range list.ephemerals {
+		if err := in.CheckEphemeral(p); err != nil {
+			return nil, err
+		}
 	}
 	return applyAppData(extensions, list.appData, in.Components)
 }

@@ -90,6 +90,7 @@ func stage(replica fsm.Reader, state *roomState, message *mls.PublicMessage) (*m
 	staged, err := state.group.Stage(message, mls.CommitInput{
 		AtSeconds:  state.now,
 		Components: components(),
+		Leaving:    leaving(replica, state.URI, &failed),
 		Proposals: func(ref mls.ProposalRef) (*mls.PublicMessage, bool) {
 			pending, found, err := fsm.ReadPending(replica, state.URI, ref)
 			if err != nil || !found {

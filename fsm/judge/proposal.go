@@ -2,6 +2,7 @@ package judge
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,8 +32,14 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 		return nil, err
 	}
 	invalid := fsm.InvalidProposal{}
+	selfRemoves := 0
 	for i, message := range bundle.Proposals {
 		err := u.checkProposal(replica, state, first, publicOf(message))
+		if _, leaves := publicOf(message).Content.Body.(mls.SelfRemove); leaves && err == nil {
+			if selfRemoves++; selfRemoves > 1 {
+				err = deny("the bundle has two SelfRemoves of one member (mls-extensions SelfRemove)")
+			}
+		}
 		reason, refused := reasonOf(err)
 		switch {
 		case refused && len(invalid.Refs) == 0:
@@ -83,7 +90,50 @@ func (u *Update) checkProposal(replica fsm.Reader, state *roomState, first mls.F
 	if _, err := state.group.VerifyProposal(message, state.now); err != nil {
 		return objection(err)
 	}
+	if err := checkWaiting(replica, state, content); err != nil {
+		return err
+	}
 	return u.checkByItself(replica, state, content)
+}
+
+// checkWaiting refuses a Proposal that another which waits makes invalid.
+func checkWaiting(replica fsm.Reader, state *roomState, content mls.FramedContent) error {
+	var failed error
+	err := mls.CheckWaiting(content.Body.(mls.Proposal), content.Sender, leaving(replica, state.URI, &failed))
+	if failed != nil {
+		return failed
+	}
+	return objection(err)
+}
+
+// leaving finds the members whose SelfRemove waits. It reads the pending Proposals when it is first asked; if that fails, which is
+// the replica's fault, failed gets the error.
+func leaving(replica fsm.Reader, room mimi.RoomURI, failed *error) func(mls.LeafIndex) bool {
+	var members map[mls.LeafIndex]bool
+	return func(i mls.LeafIndex) bool {
+		if members == nil {
+			var err error
+			members, err = selfRemoves(replica, room)
+			*failed = errors.Join(*failed, err)
+		}
+		return members[i]
+	}
+}
+
+func selfRemoves(replica fsm.Reader, room mimi.RoomURI) (map[mls.LeafIndex]bool, error) {
+	members := make(map[mls.LeafIndex]bool)
+	pending, err := fsm.ReadAllPending(replica, room)
+	for _, p := range pending {
+		m, err := mls.ParseMLSMessage(p.Message)
+		if err != nil {
+			return members, fmt.Errorf("stored Proposal: %v", err)
+		}
+		content := publicOf(m).Content
+		if _, ok := content.Body.(mls.SelfRemove); ok {
+			members[content.Sender.(mls.MemberSender).Leaf] = true // VerifyProposal let no other sender through
+		}
+	}
+	return members, err
 }
 
 // checkByItself refuses a Proposal that no Commit of this epoch could include: it would only stand in the committers' way.
@@ -104,6 +154,8 @@ func (u *Update) checkByItself(replica fsm.Reader, state *roomState, content mls
 		return checkHubListed(p.Extensions, state.settings)
 	case mls.AppDataUpdate:
 		return checkAppData(state.group.Context(), p)
+	case mls.AppEphemeral:
+		return objection(mls.CommitInput{Components: components()}.CheckEphemeral(p))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"slices"
 
 	"parley/fsm"
@@ -14,6 +15,7 @@ type Submit struct {
 	asDecided
 	from    mimi.Provider
 	command fsm.SubmitMessage
+	data    []byte // authenticated with the message
 	body    []byte
 }
 
@@ -25,7 +27,7 @@ func NewSubmit(from mimi.Provider, room mimi.RoomURI, body []byte) (*Submit, err
 		return nil, err
 	}
 	message, raw := request.Message, request.MLSMessage().Marshal()
-	return &Submit{from: from, body: body, command: fsm.SubmitMessage{
+	return &Submit{from: from, data: message.AuthenticatedData, body: body, command: fsm.SubmitMessage{
 		Room: room, GroupID: message.GroupID, Epoch: message.Epoch, Sender: request.Sender,
 		Hash: sha256.Sum256(raw), Message: raw,
 	}}, nil
@@ -34,7 +36,8 @@ func NewSubmit(from mimi.Provider, room mimi.RoomURI, body []byte) (*Submit, err
 func (s *Submit) Slot() fsm.SlotID { return s.command.Slot() }
 func (*Submit) kind() requestKind  { return kindSubmit }
 
-// Judge leaves all that depends on the room to apply: the state there is the one that counts.
+// Judge leaves nearly all that depends on the room to apply: the state there is the one that counts. Only the form of the
+// authenticated data, which is of no consequence to the hub itself, is held to what the replica knows.
 func (s *Submit) Judge(replica fsm.Reader) (Verdict, error) {
 	settings, _, err := fsm.ReadSettings(replica)
 	if err != nil {
@@ -43,7 +46,24 @@ func (s *Submit) Judge(replica fsm.Reader) (Verdict, error) {
 	if !sameProvider(settings, s.from, s.command.Sender.Provider()) {
 		return Refuse{fsm.NotAllowed{Reason: "sendingUri belongs to another provider"}}, nil
 	}
+	if err := s.checkData(replica); err != nil {
+		return concluded(nil, err)
+	}
 	return Propose{s.command}, nil
+}
+
+// checkData refuses authenticated data that is no SafeAAD where the room demands one (mls-extensions, Safe Additional
+// Authenticated Data). The GroupContext of an epoch that has ended is no longer there, so its messages go unchecked.
+func (s *Submit) checkData(replica fsm.Reader) error {
+	room, found, err := fsm.ReadRoom(replica, s.command.Room)
+	if err != nil || !found || room.GroupID != s.command.GroupID || room.Epoch != s.command.Epoch {
+		return err
+	}
+	context, err := mls.ParseGroupContext(room.GroupContext)
+	if err != nil {
+		return fmt.Errorf("the stored GroupContext of %s: %v", s.command.Room, err)
+	}
+	return objection(context.CheckAuthenticatedData(s.data))
 }
 
 func (s *Submit) appendArguments(w *mls.Writer) {
