@@ -13,7 +13,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs without-checks clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -61,6 +61,9 @@ seeded-bugs: ## known mistakes are put into the program, one after the other, an
 	$(GO) test -buildvcs=false -timeout 2h -tags seededbugs -v ./cluster/clustertest -run 'TestSeeded' -virtual 10m -mean 6s
 	$(GO) test -buildvcs=false -tags seededbugs -v ./cluster/transport -run 'TestSeeded'
 	$(GO) test -buildvcs=false -tags seededbugs -v ./storage -run 'TestRaftDoesNotGrantAfterACutOffVote'
+
+without-checks: ## each check of MLS is taken out, one after the other, and the rows of docs/mls-checks.md have to be accepted then
+	$(GO) test -buildvcs=false -tags withoutchecks -timeout 30m -v ./mls -run 'TestWithoutChecks'
 
 clean:
 	rm -rf bin .parley

@@ -128,24 +128,32 @@ func (t *RatchetTree) checkSupport(s *Suite, extensions Extensions, changed []Le
 		return err
 	}
 	for _, r := range requirements {
-		switch {
-		case t.root.common.has(r.code):
-		case before != nil && !before.root.common.has(r.code):
-			return invalid("12.1.7", "a member does not support %s", r.reason)
-		default:
-			return r.section("a %s does not support %s", t.culprit(changed, r.code), r.reason)
+		if !t.root.common.has(r.code) {
+			return t.invalidSupport(r, changed, before)
 		}
 	}
 	for _, c := range t.root.credentials.list() {
-		if t.root.common.has(kindCredential | code(c)) {
-			continue
+		if !t.root.common.has(kindCredential | code(c)) {
+			return t.invalidCredential(c, changed)
 		}
-		if who := t.culprit(changed, kindCredential|code(c)); who != "member" {
-			return invalid("7.3", "a %s does not support credential type 0x%04x, which a member has", who, uint16(c))
-		}
-		return invalid("7.3", "a new leaf has credential type 0x%04x, which a member does not support", uint16(c))
 	}
 	return nil
+}
+
+// invalidSupport refuses a tree in which somebody does not meet a demand.
+func (t *RatchetTree) invalidSupport(r requirement, changed []LeafIndex, before *RatchetTree) error {
+	if before != nil && !before.root.common.has(r.code) {
+		return invalid("12.1.7", "a member does not support %s", r.reason)
+	}
+	return r.section("a %s does not support %s", t.culprit(changed, r.code), r.reason)
+}
+
+// invalidCredential refuses a tree in which somebody does not support a credential type that another has.
+func (t *RatchetTree) invalidCredential(c CredentialType, changed []LeafIndex) error {
+	if who := t.culprit(changed, kindCredential|code(c)); who != "member" {
+		return invalid("7.3", "a %s does not support credential type 0x%04x, which a member has", who, uint16(c))
+	}
+	return invalid("7.3", "a new leaf has credential type 0x%04x, which a member does not support", uint16(c))
 }
 
 // culprit names the changed leaf that does not support something, in a refusal.

@@ -8,7 +8,7 @@ func CheckWaiting(p Proposal, from Sender, leaving func(LeafIndex) bool) error {
 	switch p := p.(type) {
 	case Remove:
 		if leaving(p.Removed) {
-			return removesLeaving(p)
+			return invalidRemove(p)
 		}
 	case SelfRemove:
 		if member, ok := from.(MemberSender); ok && leaving(member.Leaf) {
@@ -19,7 +19,7 @@ func CheckWaiting(p Proposal, from Sender, leaving func(LeafIndex) bool) error {
 	return nil
 }
 
-func removesLeaving(p Remove) error {
+func invalidRemove(p Remove) error {
 	return invalidExtension("SelfRemove", "a Remove of leaf %d is invalid while a SelfRemove of it waits", p.Removed)
 }
 

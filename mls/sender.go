@@ -32,9 +32,6 @@ func (g *PublicGroup) verifyFraming(m *PublicMessage) error {
 
 // senderKey finds the key that must have signed the content, and refuses a sender that may not send it (RFC 9420 §6.1).
 func (g *PublicGroup) senderKey(c FramedContent) ([]byte, error) {
-	if c.Body.ContentType() == ContentApplication {
-		return nil, invalid("6.1", "application data must not be sent in the clear")
-	}
 	switch sender := c.Sender.(type) {
 	case MemberSender:
 		leaf := g.tree.Leaf(sender.Leaf)

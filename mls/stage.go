@@ -77,7 +77,7 @@ func (g *PublicGroup) Stage(m *PublicMessage, in CommitInput) (*Staged, error) {
 	}
 	for _, c := range list {
 		if remove, ok := c.Proposal.(Remove); ok && in.leaving(remove.Removed) {
-			return nil, removesLeaving(remove)
+			return nil, invalidRemove(remove)
 		}
 	}
 	context := g.context

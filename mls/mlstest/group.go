@@ -28,6 +28,8 @@ type Config struct {
 
 // Spoil changes the parts of a group as it begins, each before what comes after it is computed.
 type Spoil struct {
+	// Blank leaves a parent out, although the path that made the one above went through it.
+	Blank  func(mls.NodeIndex) bool
 	Parent func(mls.NodeIndex, *mls.ParentNode)
 	Leaf   func(mls.LeafIndex, *mls.LeafNode) // before it is signed, with its parent hash
 	Signed func(mls.LeafIndex, *mls.LeafNode)
@@ -118,7 +120,8 @@ func (g *Group) fill(x index, above []byte) error {
 	if !g.config.Parents {
 		return g.fill(leftOf(x), nil)
 	}
-	if g.tree.blank(right) { // x is not in the filtered direct path of anyone
+	blank := g.config.Spoil.Blank
+	if g.tree.blank(right) || blank != nil && blank(x) { // x is not in the filtered direct path of anyone
 		return g.fill(leftOf(x), above)
 	}
 	if above == nil && x != g.tree.root() {

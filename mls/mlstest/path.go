@@ -36,6 +36,9 @@ func (g *Group) path(p Plan, i mls.LeafIndex, c *Client, added []newcomer) (*mls
 	if err := path.Leaf.Sign(g.keyOf(&path.Leaf, c), mls.LeafPlace{GroupID: g.context.GroupID, Leaf: i}); err != nil {
 		return nil, err
 	}
+	if p.ChangeSignedLeaf != nil {
+		p.ChangeSignedLeaf(&path.Leaf)
+	}
 	g.tree.set(i.Node(), newLeaf(path.Leaf))
 	return path, nil
 }

@@ -20,6 +20,8 @@ type Plan struct {
 	ChangePath func(*mls.UpdatePath)
 	// ChangeLeaf sees the path's leaf before it is signed, with its parent hash. It is signed by the client whose key it has.
 	ChangeLeaf func(*mls.LeafNode)
+	// ChangeSignedLeaf sees the path's leaf before it enters the tree.
+	ChangeSignedLeaf func(*mls.LeafNode)
 	// ChangeMessage sees the message before it is signed.
 	ChangeMessage func(*mls.PublicMessage)
 	// ChangeSigned sees the message at last.
