@@ -13,7 +13,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs without-checks clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -64,6 +64,13 @@ seeded-bugs: ## known mistakes are put into the program, one after the other, an
 
 without-checks: ## each check of MLS is taken out, one after the other, and the rows of docs/mls-checks.md have to be accepted then
 	$(GO) test -buildvcs=false -tags withoutchecks -timeout 30m -v ./mls -run 'TestWithoutChecks'
+
+# One target, or another time each: make fuzz FUZZ=FuzzApplyPath FUZZTIME=1h
+FUZZ     ?= Fuzz
+FUZZTIME ?= 10m
+fuzz: ## every fuzz target of mls, one after the other
+	@for target in $$($(GO) test -list '$(FUZZ)' ./mls | grep '^Fuzz'); do \
+	  echo "== $$target"; $(GO) test -buildvcs=false -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./mls || exit 1; done
 
 clean:
 	rm -rf bin .parley

@@ -34,6 +34,7 @@ type room struct {
 	hub  *mls.PublicGroup
 	list *[]check
 	name string
+	made map[string]bool // signatures of messages, where a fuzz target keeps them
 }
 
 func newRoom(t tester, list *[]check, c mlstest.Config) room {

@@ -15,6 +15,10 @@ func applyAppData(extensions Extensions, list []AppDataUpdate, components map[Co
 	if err != nil {
 		return nil, err
 	}
+	counts := make(map[ComponentID]int)
+	for _, u := range list {
+		counts[u.Component]++
+	}
 	updates := make(map[ComponentID][][]byte)
 	removed := make(map[ComponentID]bool)
 	var order []ComponentID
@@ -25,10 +29,11 @@ func applyAppData(extensions Extensions, list []AppDataUpdate, components map[Co
 			if removed[u.Component] {
 				return nil, invalidExtension("AppDataUpdate", "component 0x%04x is both updated and removed", uint16(u.Component))
 			}
-			updates[u.Component] = append(updates[u.Component], op.Update)
 			if !before {
 				order = append(order, u.Component)
+				updates[u.Component] = make([][]byte, 0, counts[u.Component])
 			}
+			updates[u.Component] = append(updates[u.Component], op.Update)
 		case ComponentRemove:
 			_, present := dictionary.Get(u.Component)
 			if before || removed[u.Component] || !present || components[u.Component] == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"testing"
 )
@@ -194,12 +195,38 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// fuzzRoundTrip holds that what can be read is written again byte for byte.
+// wantFrugal runs what reads an input of so many bytes, and sees it allocate no more than 64 times as much and 64 KiB. It counts
+// roughly, and exactly only where that is too much.
+func wantFrugal(t testing.TB, input int, read func()) {
+	t.Helper()
+	limit := uint64(64*input + 64<<10)
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	before := sample[0].Value.Uint64()
+	read()
+	if metrics.Read(sample); sample[0].Value.Uint64()-before <= limit {
+		return
+	}
+	least := allocated(read)
+	for range 2 { // others allocate as well
+		least = min(least, allocated(read))
+	}
+	if least > limit {
+		t.Errorf("%d bytes allocated for %d bytes of input", least, input)
+	}
+}
+
+// fuzzRoundTrip holds that what can be read is written again byte for byte, and that nothing makes a reader allocate much.
 func fuzzRoundTrip(f *testing.F, structure string) {
 	for _, b := range samples(f)[structure] {
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte) { checkAny(t, structure, b) })
+}
+
+func checkAny(t *testing.T, structure string, b []byte) {
+	t.Helper()
+	wantFrugal(t, len(b), func() {
 		if again, err := codecs[structure](b); err == nil && !bytes.Equal(again, b) {
 			t.Errorf("%s changed:\n got %x\nfrom %x", structure, again, b)
 		}
@@ -229,40 +256,30 @@ func FuzzOther(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, which byte, b []byte) {
-		name := names[int(which)%len(names)]
-		if again, err := codecs[name](b); err == nil && !bytes.Equal(again, b) {
-			t.Errorf("%s changed:\n got %x\nfrom %x", name, again, b)
-		}
+		checkAny(t, names[int(which)%len(names)], b)
 	})
 }
 
-// FuzzStage gives a group arbitrary Commits and Proposals: it must refuse them, and must not panic.
-func FuzzStage(f *testing.F) {
-	w, founder := newWorld(f, 1)
-	w.add(founder, "b", "c")
-	for _, b := range samples(f)["PublicMessage"] {
-		f.Add(b)
+// FuzzCompressedTree reads frames, none of which may unfold into more than its size allows.
+func FuzzCompressedTree(f *testing.F) {
+	for _, b := range samples(f)["RatchetTree"] {
+		tree, err := ParseRatchetTree(b)
+		if err != nil {
+			f.Fatal(err)
+		}
+		compressed, err := tree.Compressed()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(compressed)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := ParsePublicMessage(b)
+		tree, err := ParseCompressedTree(b)
 		if err != nil {
 			return
 		}
-		// The frame is made right, so that what lies behind it is reached.
-		m.Content.GroupID, m.Content.Epoch = w.group.GroupID(), w.group.Epoch()
-		if commit, ok := m.Content.Body.(Commit); ok {
-			if list, err := w.group.resolve(commit, m.Content.Sender, w.input()); err == nil {
-				if sorted, err := sortList(list, m.Content.Sender); err == nil {
-					staged := &Staged{Before: w.group}
-					tree := w.group.Tree().clone()
-					if staged.changeTree(tree, sorted) == nil && commit.Path != nil && w.group.Tree().Leaf(founder.leaf) != nil {
-						_ = tree.merge(w.suite, founder.leaf, commit.Path, nil)
-					}
-				}
-			}
-		}
-		if _, err := w.group.Stage(&m, w.input()); err == nil {
-			t.Error("a message that nobody signed is staged")
+		if raw := tree.Marshal(); len(raw) > compressionRatioMax*len(b)+compressedSlackBytes {
+			t.Errorf("%d bytes unfold into %d", len(b), len(raw))
 		}
 	})
 }

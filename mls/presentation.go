@@ -31,7 +31,8 @@ type Reader struct {
 type place struct {
 	outer   *place
 	field   string
-	element int // from 1, of a vector whose elements are being counted; else 0
+	element int    // from 1, of a vector whose elements are being counted; else 0
+	inner   *place // that In has made here before, to be used again
 }
 
 func (p *place) String() string {
@@ -94,7 +95,11 @@ func (r *Reader) Since(offset int) []byte {
 // In runs read with the field's name added to the path of errors: for a structure that stands in another.
 func (r *Reader) In(field string, read func(*Reader)) {
 	outer := r.at
-	r.at = &place{outer: outer, field: field}
+	if outer.inner == nil {
+		outer.inner = &place{outer: outer}
+	}
+	r.at = outer.inner
+	r.at.field, r.at.element = field, 0
 	read(r)
 	r.at = outer
 }

@@ -12,7 +12,7 @@ type CommittedProposal struct {
 // resolve finds the Proposals of a Commit, in its order. Those by reference were verified when they came in, by
 // VerifyProposal in this epoch; those in the Commit itself are verified here.
 func (g *PublicGroup) resolve(commit Commit, committer Sender, in CommitInput) ([]CommittedProposal, error) {
-	var list []CommittedProposal
+	list := make([]CommittedProposal, 0, len(commit.Proposals))
 	var unknown []ProposalRef
 	seen := make(map[ProposalRef]bool)
 	for _, entry := range commit.Proposals {
@@ -71,7 +71,10 @@ type sentUpdate struct {
 // sortList puts a Commit's Proposals in the order in which they are applied, and refuses a list that RFC 9420 §12.2 calls
 // invalid for its combination.
 func sortList(list []CommittedProposal, committer Sender) (*proposalList, error) {
-	sorted := &proposalList{}
+	sorted := &proposalList{
+		appData:    make([]AppDataUpdate, 0, countOf(list, ProposalAppDataUpdate)),
+		ephemerals: make([]AppEphemeral, 0, countOf(list, ProposalAppEphemeral)),
+	}
 	var selfRemoves []LeafIndex
 	var psks []string
 	for _, c := range list {
@@ -127,6 +130,16 @@ func sortList(list []CommittedProposal, committer Sender) (*proposalList, error)
 		return nil, invalid("12.2", "a member's Commit has an ExternalInit")
 	}
 	return sorted, nil
+}
+
+// countOf counts the Proposals of a type, so that the longest lists, those of what costs a sender least, are made once.
+func countOf(list []CommittedProposal, t ProposalType) (n int) {
+	for _, c := range list {
+		if c.Proposal.ProposalType() == t {
+			n++
+		}
+	}
+	return n
 }
 
 // checkLeaves refuses two changes of one leaf, and a committer that would change its own leaf otherwise than by its path.

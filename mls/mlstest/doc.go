@@ -19,5 +19,5 @@
 // Spoil, has changed. So one rule can be broken at a time.
 //
 // Everything comes from the Config's seed, so a run can be repeated. A Group and all that are made from it share one source of
-// entropy, and must not be used concurrently. Suites 1 to 7; up to some tens of thousands of members.
+// entropy, and must not be used concurrently; a Fork has its own. Suites 1 to 7; up to some tens of thousands of members.
 package mlstest

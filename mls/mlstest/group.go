@@ -2,6 +2,7 @@ package mlstest
 
 import (
 	"fmt"
+	"maps"
 
 	"parley/mls"
 )
@@ -253,4 +254,11 @@ func (g *Group) next() *Group {
 	n := *g
 	n.tree, n.pending = g.tree.clone(), make(map[mls.ProposalRef]*mls.PublicMessage)
 	return &n
+}
+
+// Fork is a copy with a source of entropy of its own: it goes its own way from here, and may be used beside the group.
+func (g *Group) Fork(seed uint64) *Group {
+	n := g.next()
+	n.entropy, n.clients, n.pending = newEntropy(g.suite, seed), maps.Clone(g.clients), maps.Clone(g.pending)
+	return n
 }
