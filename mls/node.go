@@ -83,15 +83,15 @@ func readNode(r *Reader, x NodeIndex) *treeNode {
 }
 
 func newLeaf(leaf LeafNode) *treeNode {
-	var w Writer
+	w := newWriter(256)
 	w.Uint8(nodeLeaf)
-	leaf.AppendTo(&w)
+	leaf.AppendTo(w)
 	return &treeNode{leaf: &leaf, raw: w.Bytes()}
 }
 
 func newParent(parent ParentNode) *treeNode {
-	var w Writer
+	w := newWriter(8 + len(parent.EncryptionKey) + len(parent.ParentHash) + 4*len(parent.UnmergedLeaves))
 	w.Uint8(nodeParent)
-	parent.AppendTo(&w)
+	parent.AppendTo(w)
 	return &treeNode{parent: &parent, raw: w.Bytes()}
 }

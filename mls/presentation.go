@@ -213,6 +213,9 @@ func (r *Reader) name(field string) string {
 // Writer builds TLS presentation language; the zero value is ready. Not safe for concurrent use.
 type Writer struct{ buf []byte }
 
+// newWriter makes a Writer for about so many bytes.
+func newWriter(size int) *Writer { return &Writer{buf: make([]byte, 0, size)} }
+
 // Bytes returns what has been written; it aliases the Writer.
 func (w *Writer) Bytes() []byte { return w.buf }
 

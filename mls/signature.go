@@ -95,7 +95,7 @@ func (s SignatureScheme) ecdsa() (elliptic.Curve, crypto.Hash) {
 
 // labelled encodes the pair that RFC 9420 signs, encrypts under and hashes: `opaque label<V>; opaque value<V>;`.
 func labelled(label string, value []byte) []byte {
-	var w Writer
+	w := newWriter(len(label) + len(value) + 5)
 	w.Opaque([]byte(label))
 	w.Opaque(value)
 	return w.Bytes()

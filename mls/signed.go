@@ -27,8 +27,8 @@ type LeafPlace struct {
 //	    };
 //	} LeafNodeTBS;
 func (n LeafNode) signedBytes(at LeafPlace) []byte {
-	var w Writer
-	n.appendUnsigned(&w)
+	w := newWriter(512)
+	n.appendUnsigned(w)
 	if _, packaged := n.Source.(Lifetime); !packaged {
 		w.Opaque([]byte(at.GroupID))
 		w.Uint32(uint32(at.Leaf))
@@ -116,10 +116,10 @@ func (g *GroupInfo) Sign(key *SigningKey) (err error) {
 //	    };
 //	} FramedContentTBS;
 func (a AuthenticatedContent) signedBytes(context []byte) []byte {
-	var w Writer
+	w := newWriter(1024 + len(context))
 	w.Uint16(uint16(MLS10))
 	w.Uint16(uint16(a.WireFormat))
-	a.Content.AppendTo(&w)
+	a.Content.AppendTo(w)
 	switch a.Content.Sender.(type) {
 	case MemberSender, NewMemberCommit:
 		w.Fixed(context)

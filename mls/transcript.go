@@ -8,9 +8,9 @@ package mls
 //	    opaque signature<V>;
 //	} ConfirmedTranscriptHashInput;
 func (s *Suite) ConfirmedTranscriptHash(interimBefore []byte, commit AuthenticatedContent) []byte {
-	var w Writer
+	w := newWriter(1024)
 	w.Uint16(uint16(commit.WireFormat))
-	commit.Content.AppendTo(&w)
+	commit.Content.AppendTo(w)
 	w.Opaque(commit.Auth.Signature)
 	return s.Hash(interimBefore, w.Bytes())
 }

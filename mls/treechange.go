@@ -59,24 +59,33 @@ func (t *RatchetTree) add(leaf LeafNode) LeafIndex {
 }
 
 // update replaces a leaf and blanks the way to the root (RFC 9420 §12.1.2).
-func (t *RatchetTree) update(i LeafIndex, leaf LeafNode) {
-	t.blankPath(i)
-	t.set(i.Node(), newLeaf(leaf))
-}
+func (t *RatchetTree) update(i LeafIndex, leaf LeafNode) { t.renew(i, newLeaf(leaf), nil) }
 
 // remove blanks a leaf and the way to the root, and narrows the tree where it can (RFC 9420 §12.1.3).
 func (t *RatchetTree) remove(i LeafIndex) {
-	t.blankPath(i)
-	t.set(i.Node(), nil)
+	t.renew(i, nil, nil)
 	t.truncate()
 }
 
-func (t *RatchetTree) blankPath(i LeafIndex) {
-	for _, x := range directPath(i.Node(), t.Width()) {
-		if t.node(x) != nil {
-			t.set(x, nil)
+// pathNode is what a path puts at a node.
+type pathNode struct {
+	at   NodeIndex
+	node *treeNode
+}
+
+// renew replaces a leaf, nil to blank it, and the nodes above it by those of a path, lowest first; where the path has none, the node
+// becomes blank. It makes the way to the root anew once, where set would for each node.
+func (t *RatchetTree) renew(i LeafIndex, leaf *treeNode, path []pathNode) {
+	if t.keys != nil {
+		for _, x := range directPath(i.Node(), t.Width()) {
+			t.keys = t.keys.withNode(t.node(x), -1)
+		}
+		t.keys = t.keys.withNode(t.node(i.Node()), -1).withNode(leaf, 1)
+		for _, p := range path {
+			t.keys = t.keys.withNode(p.node, 1)
 		}
 	}
+	t.root = t.root.withPath(t.top, i.Node(), leaf, path)
 }
 
 // pathStep is a node of a filtered direct path with its child that is off the path.
@@ -96,7 +105,7 @@ func (t *RatchetTree) filteredPath(i LeafIndex) []pathStep {
 }
 
 // merge applies an UpdatePath from the member at a leaf (RFC 9420 §7.5), and checks its length, its ciphertext counts (§7.6)
-// and the leaf's parent hash (§7.9.2). Leaves added by the same Commit get no path secret. On an error the tree is spoilt.
+// and the leaf's parent hash (§7.9.2). Leaves added by the same Commit get no path secret. On an error the tree is as it was.
 func (t *RatchetTree) merge(s *Suite, i LeafIndex, path *UpdatePath, added map[NodeIndex]bool) error {
 	steps := t.filteredPath(i)
 	if len(steps) != len(path.Nodes) {
@@ -113,11 +122,11 @@ func (t *RatchetTree) merge(s *Suite, i LeafIndex, path *UpdatePath, added map[N
 			return invalid("7.6", "path node %d has %d secrets for a resolution of %d", k, got, want)
 		}
 	}
-	t.blankPath(i)
 	var above []byte
+	made := make([]pathNode, len(steps))
 	for k := len(steps) - 1; k >= 0; k-- {
 		parent := ParentNode{EncryptionKey: path.Nodes[k].EncryptionKey, ParentHash: above}
-		t.set(steps[k].node, newParent(parent))
+		made[k] = pathNode{steps[k].node, newParent(parent)}
 		above = t.parentHash(s, parent, steps[k].copath)
 	}
 	source, committed := path.Leaf.Source.(LeafCommit)
@@ -127,6 +136,6 @@ func (t *RatchetTree) merge(s *Suite, i LeafIndex, path *UpdatePath, added map[N
 	case !bytes.Equal(source.ParentHash, above):
 		return invalid("7.9.2", "the parent hash of the committer's leaf is wrong")
 	}
-	t.set(i.Node(), newLeaf(path.Leaf))
+	t.renew(i, newLeaf(path.Leaf), made)
 	return nil
 }

@@ -60,7 +60,11 @@ func (t *RatchetTree) subtreeHash(s *Suite, x NodeIndex) []byte {
 }
 
 func treeHashInput(n *treeNode, x NodeIndex, left, right []byte) []byte {
-	var w Writer
+	size := 8 + len(left) + len(right)
+	if n != nil {
+		size += len(n.raw)
+	}
+	w := newWriter(size)
 	if x.isLeaf() {
 		w.Uint8(nodeLeaf)
 		w.Uint32(uint32(x.leaf()))
@@ -88,7 +92,7 @@ func treeHashInput(n *treeNode, x NodeIndex, left, right []byte) []byte {
 //	    opaque original_sibling_tree_hash<V>;
 //	} ParentHashInput;
 func (t *RatchetTree) parentHash(s *Suite, p ParentNode, sibling NodeIndex) []byte {
-	var w Writer
+	w := newWriter(len(p.EncryptionKey) + 2*s.HashBytes() + 5)
 	w.Opaque(p.EncryptionKey)
 	w.Opaque(p.ParentHash)
 	w.Opaque(t.subtreeHash(s, sibling))

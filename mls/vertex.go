@@ -91,6 +91,24 @@ func (v *vertex) with(x, y NodeIndex, n *treeNode) *vertex {
 	return innerVertex(v.node, left, right)
 }
 
+// withPath is the subtree under x after its leaf y has been replaced, and the nodes above that by those of a path, lowest first.
+func (v *vertex) withPath(x, y NodeIndex, leaf *treeNode, path []pathNode) *vertex {
+	if x.isLeaf() {
+		return leafVertex(leaf)
+	}
+	var n *treeNode
+	if end := len(path) - 1; end >= 0 && path[end].at == x {
+		n, path = path[end].node, path[:end]
+	}
+	left, right := v.children(x)
+	if y < x {
+		left = left.withPath(x.left(), y, leaf, path)
+	} else {
+		right = right.withPath(x.right(), y, leaf, path)
+	}
+	return innerVertex(n, left, right)
+}
+
 // blank reports whether every node at and under the vertex is blank: its resolution is empty.
 func (v *vertex) blank() bool { return v == nil || v.nodes == 0 }
 
