@@ -19,6 +19,9 @@ The rows are ` + "`mls/checks*_test.go`" + `, and this page is made of them:
 Every condition of the package that refuses something has a row, but for three that no message reaches, because an earlier check stands
 before them: a SelfRemove and an Update whose sender is no member, and a leaf that two Proposals of a list remove.
 
+Beside the table, ` + "`make fuzz`" + ` gives every parser, and a group, any bytes: no panic, no more memory than 64 times the input and
+64 KiB for what is read, and what is taken is an epoch with which a room could begin.
+
 *Not checkable without secrets*: the values of membership and confirmation tags, path secrets, PSKs, what kem_output and ciphertexts
 contain, the private half of external_pub. *Not MLS's*: whether an X.509 chain is to be trusted, who may join or remove whom.
 `

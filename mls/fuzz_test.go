@@ -274,7 +274,9 @@ func FuzzCompressedTree(f *testing.F) {
 		f.Add(compressed)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tree, err := ParseCompressedTree(b)
+		var tree *RatchetTree
+		var err error
+		wantFrugal(t, len(b), func() { tree, err = ParseCompressedTree(b) })
 		if err != nil {
 			return
 		}

@@ -60,6 +60,40 @@ func (s *keySet) with(d keyDigest, depth, by int) *keySet {
 	return next
 }
 
+// insert adds a key to a set that nobody shares yet, in place.
+func (s *keySet) insert(e *keyEntry, depth int) {
+	slot := &s.slots[e.digest.nibble(depth)]
+	switch {
+	case slot.set != nil:
+		slot.set.insert(e, depth+1)
+	case slot.entry == nil:
+		slot.entry = e
+	case slot.entry.digest == e.digest:
+		slot.entry = &keyEntry{digest: e.digest, count: slot.entry.count + e.count}
+	default:
+		other := slot.entry
+		slot.entry, slot.set = nil, &keySet{}
+		slot.set.insert(other, depth+1)
+		slot.set.insert(e, depth+1)
+	}
+}
+
+// keysOf counts the keys of many nodes.
+func keysOf(each func(yield func(NodeIndex, *treeNode) bool)) *keySet {
+	s := &keySet{}
+	add := func(purpose keyPurpose, key []byte) { s.insert(&keyEntry{digest: digestOf(purpose, key), count: 1}, 0) }
+	each(func(_ NodeIndex, n *treeNode) bool {
+		if n.parent != nil {
+			add(forEncryption, n.parent.EncryptionKey)
+			return true
+		}
+		add(forEncryption, n.leaf.EncryptionKey)
+		add(forSignature, n.leaf.SignatureKey)
+		return true
+	})
+	return s
+}
+
 func (s *keySet) empty() bool { return *s == keySet{} }
 
 // count is how often a key stands in the set.

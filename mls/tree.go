@@ -218,11 +218,7 @@ func (t *RatchetTree) indexKeys() {
 	if t.keys != nil {
 		return
 	}
-	t.keys = &keySet{}
-	t.root.each(t.top, func(_ NodeIndex, n *treeNode) bool {
-		t.keys = t.keys.withNode(n, 1)
-		return true
-	})
+	t.keys = keysOf(func(yield func(NodeIndex, *treeNode) bool) { t.root.each(t.top, yield) })
 }
 
 // keyCount is how many nodes of an indexed tree have a key.
