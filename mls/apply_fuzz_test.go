@@ -214,14 +214,16 @@ func (r room) commitAny(t *testing.T, plan mlstest.Plan) {
 }
 
 // FuzzApplyPath lets a member commit any path, its leaf signed and everything that hangs on it made right. The bytes are an
-// UpdatePath, which replaces the right one as far as they go.
+// UpdatePath; one of its nodes is bent besides, in a way that bytes seldom are.
 func FuzzApplyPath(f *testing.F) {
 	r := fuzzedRoom(f)
 	for _, i := range r.Leaves() {
 		path := part(r.Commit(mlstest.Plan{Committer: i, Path: true})).Message.Content.Body.(mls.Commit).Path
-		f.Add(uint8(i), path.Marshal())
+		for way := range byte(bends) {
+			f.Add(uint8(i), byte(i), way, path.Marshal())
+		}
 	}
-	f.Fuzz(func(t *testing.T, committer uint8, b []byte) {
+	f.Fuzz(func(t *testing.T, committer uint8, node, way byte, b []byte) {
 		path, err := mls.ParseUpdatePath(b)
 		if err != nil {
 			return
@@ -234,8 +236,34 @@ func FuzzApplyPath(f *testing.F) {
 				key := p.Leaf.SignatureKey
 				p.Leaf, p.Nodes = path.Leaf, path.Nodes
 				p.Leaf.SignatureKey = key
+				if len(p.Nodes) > 0 {
+					r.bend(p, int(node)%len(p.Nodes), way%bends)
+				}
 			}})
 	})
+}
+
+// bends is the number of ways in which a path is bent; the first leaves it as it is.
+const bends = 8
+
+func (r room) bend(p *mls.UpdatePath, k int, way byte) {
+	n := &p.Nodes[k]
+	switch way {
+	case 1:
+		n.EncryptionKey = lowOrder
+	case 2:
+		n.EncryptionKey = n.EncryptionKey[:len(n.EncryptionKey)/2]
+	case 3:
+		n.EncryptionKey = r.Leaf(r.Leaves()[k%len(r.Leaves())]).EncryptionKey
+	case 4:
+		n.EncryptionKey = p.Nodes[0].EncryptionKey
+	case 5:
+		p.Leaf.EncryptionKey = n.EncryptionKey
+	case 6:
+		n.Secrets = slices.Concat(n.Secrets, n.Secrets)
+	case 7:
+		p.Nodes = p.Nodes[:k]
+	}
 }
 
 // FuzzRestore takes any GroupContext up with any tree, made to fit each other.
