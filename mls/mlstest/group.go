@@ -241,12 +241,22 @@ func (g *Group) Public() (*mls.PublicGroup, error) {
 // Input is what a hub judges a Commit of this epoch with: the Proposals that wait, the components of Components, the time Now.
 func (g *Group) Input() mls.CommitInput {
 	return mls.CommitInput{
-		AtSeconds: Now, Components: Components(),
+		AtSeconds: Now, Components: Components(), Leaving: g.leaving,
 		Proposals: func(ref mls.ProposalRef) (*mls.PublicMessage, bool) {
 			m, waits := g.pending[ref]
 			return m, waits
 		},
 	}
+}
+
+// leaving reports whether a SelfRemove of a member waits.
+func (g *Group) leaving(i mls.LeafIndex) bool {
+	for _, m := range g.pending {
+		if _, ok := m.Content.Body.(mls.SelfRemove); ok && m.Content.Sender == mls.Sender(mls.MemberSender{Leaf: i}) {
+			return true
+		}
+	}
+	return false
 }
 
 // next is a copy to be made into the next epoch.
