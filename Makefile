@@ -45,9 +45,8 @@ interop-tsmls: ## ts-mls; needs Node
 	$(MAKE) -C interop tsmls SEED=$(SEED) SEEDS=$(SEEDS) EPOCHS=$(EPOCHS)
 
 bench: ## figures; a timing is never a test's verdict
-	$(GO) test -buildvcs=false -run '^$$' -bench . -benchtime 2s ./fsm/... ./storage/... ./cluster/transport/...
-	$(GO) test -buildvcs=false -run '^$$' -bench Rebuild -benchtime 1x ./cluster
 	$(GO) test -buildvcs=false -run '^$$' -bench . -benchtime 2s ./mls ./fsm/... ./storage/... ./cluster/transport/...
+	$(GO) test -buildvcs=false -run '^$$' -bench Rebuild -benchtime 1x ./cluster
 
 soak: build ## the long form: ten whole conversations with a killed leader, each on a new cluster
 	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== conversation $$i of 10"; $(BIN) dev --once || exit 1; done
