@@ -53,7 +53,7 @@ func TestDiskReserve(t *testing.T) {
 		other.disk.setFree(100 << 20) // under the floor: it stops before its stores meet a full disk
 		time.Sleep(20 * time.Second)
 		if !other.dead.Load() {
-			t.Error("a node that is about to meet a full disk runs on")
+			t.Fatal("a node that is about to meet a full disk runs on")
 		}
 		w.ending.Wait()
 		if _, err := w.start(other.id, w.takeRemains(other.id).disk); err != nil {
