@@ -189,6 +189,9 @@ type NodeStatus struct {
 	Leads   int    `json:"leads"` // shards
 	// ClockOffsetMillis is how far its clock is ahead of the median of the nodes that it votes with; absent where that is not known.
 	ClockOffsetMillis *int64 `json:"clockOffsetMillis,omitempty"`
+	// MapReason is why its copy of the cluster's map must not run.
+	MapReason string `json:"mapReason,omitempty"`
+	Cleared   uint64 `json:"cleared,omitempty"` // replicas that it has cleared for damage since it started, the map's among them
 }
 
 // ShardStatus is one shard.
@@ -208,9 +211,11 @@ type ReplicaStatus struct {
 	Node    string `json:"node"`
 	Voter   bool   `json:"voter"`
 	Running bool   `json:"running"`
-	Reason  string `json:"reason,omitempty"` // why it must not run: its stores do not fit together
-	Applied uint64 `json:"applied"`
-	Commit  uint64 `json:"commit"`
+	Reason  string `json:"reason,omitempty"` // why it must not run: what is stored of it is damaged, or of a newer program
+	// Rebuilding: it was cleared for damage and is on its way back, without a vote.
+	Rebuilding bool   `json:"rebuilding,omitempty"`
+	Applied    uint64 `json:"applied"`
+	Commit     uint64 `json:"commit"`
 	// Fetching is how far it has come that gets a whole state from another replica; absent where it gets none.
 	Fetching *FetchStatus `json:"fetching,omitempty"`
 }

@@ -14,7 +14,7 @@ import (
 
 const (
 	// reportsAtOnce is how many reports of one table pass without a wait.
-	reportsAtOnce = 8
+	reportsAtOnce = 100
 	// reportPause is what each further one takes. Pebble tries a compaction that has failed again at once, for ever.
 	reportPause = time.Second
 )

@@ -118,11 +118,9 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		fmt.Fprintf(w, "%d\t%d-%d\t%s\t%s\t%d\t%s\n", shard.ID, shard.FirstSlot, shard.LastSlot, shard.State, orNone(shard.Leader), shard.Term,
 			strings.Join(replicas, " "))
 	}
+	damageTable(w, s)
 	for _, shard := range s.Shards {
 		for _, r := range shard.Replicas {
-			if r.Reason != "" {
-				fmt.Fprintf(w, "\nthe replica of shard %d on %s must not run: %s\n", shard.ID, r.Node, r.Reason)
-			}
 			if f := r.Fetching; f != nil {
 				fmt.Fprintf(w, "\nthe replica of shard %d on %s gets a whole state from %s: %s of about %s here, %s written (%s came, %s reused)\n",
 					shard.ID, r.Node, f.Source, mebibytes(f.HereBytes), mebibytes(f.TotalBytes), mebibytes(f.WrittenBytes),
@@ -134,6 +132,28 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		fmt.Fprintln(w, "\nWAITS FOR\tITEMS (of the shards that this node leads)")
 		for _, b := range s.Outbox {
 			fmt.Fprintf(w, "%s\t%d\n", b.Destination, b.Items)
+		}
+	}
+}
+
+// damageTable tells what has to be rebuilt and where, and on which disks there was damage.
+func damageTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
+	for _, n := range s.Nodes {
+		if n.Cleared > 0 {
+			fmt.Fprintf(w, "\n%s has cleared %d replicas for damage since it started: look at its disk\n", n.ID, n.Cleared)
+		}
+		if n.MapReason != "" {
+			fmt.Fprintf(w, "\nthe map's copy on %s must not run, and waits to be rebuilt: %s\n", n.ID, strings.TrimSpace(n.MapReason))
+		}
+	}
+	for _, shard := range s.Shards {
+		for _, r := range shard.Replicas {
+			switch {
+			case r.Reason != "":
+				fmt.Fprintf(w, "\nthe replica of shard %d on %s must not run: %s\n", shard.ID, r.Node, strings.TrimSpace(r.Reason))
+			case r.Rebuilding:
+				fmt.Fprintf(w, "\nthe replica of shard %d on %s is being rebuilt and does not vote yet\n", shard.ID, r.Node)
+			}
 		}
 	}
 }

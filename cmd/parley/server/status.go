@@ -70,7 +70,7 @@ func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) 
 		}
 		status.Nodes = append(status.Nodes, httpapi.NodeStatus{
 			ID: node.ID, Address: node.Address, State: state, Alive: node.Alive, Leads: leads[node.ID],
-			ClockOffsetMillis: node.View.ClockOffsetMillis,
+			ClockOffsetMillis: node.View.ClockOffsetMillis, MapReason: node.View.Meta.Quarantined, Cleared: node.View.Cleared,
 		})
 	}
 	return status, o.outbox(ctx, &status)
@@ -83,7 +83,7 @@ func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
 	}
 	for _, r := range seen.Replicas {
 		replica := httpapi.ReplicaStatus{
-			Node: r.Node, Voter: r.Voter, Running: r.Running, Reason: r.Quarantined, Applied: r.Applied, Commit: r.Commit,
+			Node: r.Node, Voter: r.Voter, Running: r.Running, Reason: r.Quarantined, Rebuilding: r.Rebuilding, Applied: r.Applied, Commit: r.Commit,
 		}
 		if f := r.Fetching; f != nil {
 			replica.Fetching = &httpapi.FetchStatus{
