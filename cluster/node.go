@@ -34,6 +34,7 @@ type Node struct {
 	port   *transport.Port
 	gossip Gossip
 	meta   *metaReplica
+	known  *groupCache // of all shards
 
 	disk      diskWatch
 	deaths    *deathWatch
@@ -83,6 +84,11 @@ func Open(config Config) (_ *Node, err error) {
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
 	n.clocks = newClocks(n)
+	known, err := newGroupCache()
+	if err != nil {
+		return nil, err
+	}
+	n.known = known
 	n.statePace = newPace(cmp.Or(config.StateRate, defaultStateRate))
 	defer func() {
 		if err != nil {

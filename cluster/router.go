@@ -211,7 +211,7 @@ func judgeOn(replica *replica, request judge.Request) (judge.Verdict, error) {
 	if err != nil {
 		return nil, behindIfReplaced(err)
 	}
-	verdict, err := judge.On(view, request)
+	verdict, err := judge.On(judge.Remembering{Reader: view, Groups: replica.node.known}, request)
 	return verdict, behindIfReplaced(errors.Join(err, view.Close()))
 }
 

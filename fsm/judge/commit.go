@@ -57,6 +57,8 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 	if command.Welcomes, err = u.welcomes(replica, state, staged, bundle.Welcome); err != nil {
 		return nil, err
 	}
+	next := GroupKey{sha256.Sum256(command.Facts.GroupContext), string(command.Facts.InterimTranscriptHash)}
+	groupsOf(replica).Add(next, staged.After) // it may come to be the room's, and the next request is here
 	return Propose{command}, nil
 }
 

@@ -37,14 +37,26 @@ func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 		return nil, err
 	}
 	s.now = millis / 1000
-	tree, err := readTree(replica, uri)
+	s.group, err = readGroup(replica, room)
+	return s, err
+}
+
+// readGroup is the room's group, from what is remembered or from the replica.
+func readGroup(replica fsm.Reader, room fsm.Room) (*mls.PublicGroup, error) {
+	groups, key := groupsOf(replica), GroupKey{room.GroupContextHash, string(room.InterimTranscriptHash)}
+	if group, known := groups.Get(key); known {
+		return group, nil
+	}
+	tree, err := readTree(replica, room.URI)
 	if err != nil {
 		return nil, err
 	}
-	if s.group, err = mls.RestorePublicGroup(room.GroupContext, tree, room.InterimTranscriptHash); err != nil {
-		return nil, fmt.Errorf("the stored group of %s: %v", uri, err)
+	group, err := mls.RestorePublicGroup(room.GroupContext, tree, room.InterimTranscriptHash)
+	if err != nil {
+		return nil, fmt.Errorf("the stored group of %s: %v", room.URI, err)
 	}
-	return s, nil
+	groups.Add(key, group)
+	return group, nil
 }
 
 func readTree(replica fsm.Reader, room mimi.RoomURI) (*mls.RatchetTree, error) {
