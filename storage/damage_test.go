@@ -302,6 +302,28 @@ func TestCompactionOfADamagedTableLeavesTheProcessorAlone(t *testing.T) {
 	})
 }
 
+// TestNobodyIsSlowedDownUnderTheLockOfTheDatabase: an exchange that meets damage at the edge of its range holds everybody up.
+func TestNobodyIsSlowedDownUnderTheLockOfTheDatabase(t *testing.T) {
+	var reports damageReports
+	for i := range reportsAtOnce {
+		if first, slow := reports.count("table"); first != (i == 0) || slow {
+			t.Errorf("report %d: first %v, slow %v", i, first, slow)
+		}
+	}
+	must(t, reports.exchange(func() error {
+		if _, slow := reports.count("table"); slow {
+			t.Error("slowed down in an exchange")
+		}
+		return nil
+	}))
+	if _, slow := reports.count("table"); !slow {
+		t.Error("a compaction that goes round is not slowed down")
+	}
+	if first, slow := reports.count("another"); !first || slow {
+		t.Error("another table has reports of its own")
+	}
+}
+
 // TestWritesThatCanNeverBeTakenEndTheNode: a compaction that fails for damage leaves tables over tables, until Pebble takes no more writes.
 func TestWritesThatCanNeverBeTakenEndTheNode(t *testing.T) {
 	fatal := make(chan error, 1)

@@ -76,9 +76,11 @@ func (r *Replacement) Install(ctx context.Context) (err error) {
 	}
 	err = g.engine.stop.do(fmt.Sprintf("restore group %d", g.id), 0, func() error {
 		// The mark lies inside the range, so the same step that brings the new keys takes it away.
-		_, err := g.engine.db.IngestAndExcise(ctx, r.tables.paths, nil, nil,
-			pebble.KeyRange{Start: groupPrefix(g.id), End: groupEnd(g.id)})
-		return err
+		return g.engine.damage.exchange(func() error {
+			_, err := g.engine.db.IngestAndExcise(ctx, r.tables.paths, nil, nil,
+				pebble.KeyRange{Start: groupPrefix(g.id), End: groupEnd(g.id)})
+			return err
+		})
 	})
 	if err != nil {
 		return err

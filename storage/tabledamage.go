@@ -23,24 +23,40 @@ const (
 type damageReports struct {
 	mu    sync.Mutex
 	heard map[string]int
+	// locked counts exchanges of a group's range that are under way: Pebble reads at its edges then, under the lock of the database.
+	locked int
 }
 
-func (d *damageReports) count(path string) (n int) {
+// count takes note of a report. first: nothing was told of the table before. slow: whoever reads it is to be slowed down.
+func (d *damageReports) count(path string) (first, slow bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.heard == nil {
 		d.heard = make(map[string]int)
 	}
 	d.heard[path]++
-	return d.heard[path]
+	return d.heard[path] == 1, d.heard[path] > reportsAtOnce && d.locked == 0
+}
+
+// exchange runs what exchanges a group's range.
+func (d *damageReports) exchange(run func() error) error {
+	d.mu.Lock()
+	d.locked++
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.locked--
+	}()
+	return run()
 }
 
 // tableDamaged is told by Pebble of each block of a table that does not read back, whoever read it: a request, which gets ErrCorrupt as
 // well, or a compaction, which speaks for no group. The first time of each table it finds out in the background whose data cannot be
 // read any more; after some more the reader is slowed down, since a compaction would do nothing else until the groups are cleared.
 func (e *engine) tableDamaged(info pebble.DataCorruptionInfo) {
-	heard := e.damage.count(info.Path)
-	if heard > reportsAtOnce {
+	first, slow := e.damage.count(info.Path)
+	if slow {
 		select {
 		case <-time.After(reportPause):
 		case <-e.life.Done():
@@ -48,7 +64,7 @@ func (e *engine) tableDamaged(info pebble.DataCorruptionInfo) {
 		return
 	}
 	e.log.Error("pebble: corruption", "what", info.String())
-	if e.onDamage == nil || heard > 1 {
+	if e.onDamage == nil || !first {
 		return
 	}
 	bounds := pebble.KeyRange{Start: bytes.Clone(info.Bounds.Start), End: bytes.Clone(info.Bounds.End.Key)}
@@ -126,6 +142,8 @@ func (e *engine) readable(ctx context.Context, group uint32) (err error) {
 // compacts them afterwards. Durable when it returns.
 func (e *engine) excise(operation string, group uint32) error {
 	return e.stop.do(operation, 0, func() error {
-		return e.db.Excise(context.Background(), pebble.KeyRange{Start: groupPrefix(group), End: groupEnd(group)})
+		return e.damage.exchange(func() error {
+			return e.db.Excise(context.Background(), pebble.KeyRange{Start: groupPrefix(group), End: groupEnd(group)})
+		})
 	})
 }
