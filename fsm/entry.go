@@ -6,10 +6,20 @@ import (
 	"parley/mls"
 )
 
-const (
-	commandVersion = 2 // the last of any command; see versionOf
-	entryVersion   = 1
-)
+const entryVersion = 1
+
+// layered is a command with more than one layout: version is the first that can say all of it. A layout after the first belongs to a format, see FormatOf.
+type layered interface{ version() uint8 }
+
+// lastVersion is the last layout of a kind.
+func lastVersion(kind CommandKind) uint8 {
+	switch kind {
+	case KindEnterSettings:
+		return settingsVersion
+	default:
+		return 1
+	}
+}
 
 // Entry is one record of a shard's log: the commands that the proposer gathered, and the hub time that it stamped them with.
 // They are applied in order, and each sees what those before it wrote.
@@ -66,7 +76,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 // EncodeCommand writes a command as it travels to a leader and stands in an entry.
 //
 //	struct {
-//	    uint8 version; // 1, or 2 for an EnterSettings that says a format
+//	    uint8 version; // the command's layout; each kind counts its own from 1
 //	    uint16 kind;   // CommandKind
 //	    select (kind) { ... };
 //	} Command;
@@ -81,7 +91,7 @@ func EncodeCommand(c Command) []byte {
 // that a newer program gave out, an *UnknownCommandError.
 func DecodeCommand(b []byte) (Command, error) {
 	r := mls.NewReader("Command", b)
-	version := readVersion(r, commandVersion)
+	version := r.Uint8("version")
 	kind := CommandKind(r.Uint16("kind"))
 	if r.Failed() {
 		return nil, r.Err()
@@ -90,8 +100,9 @@ func DecodeCommand(b []byte) (Command, error) {
 	if read == nil {
 		return nil, &UnknownCommandError{Kind: kind}
 	}
-	if version > 1 && kind != KindEnterSettings {
-		r.Fail("version", "the command has no second layout")
+	if version == 0 || version > lastVersion(kind) {
+		r.Fail("version", "it is not known to this program")
+		return nil, r.Err()
 	}
 	c := read(r)
 	if err := r.Close(); err != nil {
@@ -102,8 +113,8 @@ func DecodeCommand(b []byte) (Command, error) {
 
 // versionOf is the layout that a command is written in.
 func versionOf(c Command) uint8 {
-	if c, yes := c.(EnterSettings); yes {
-		return c.Settings.version()
+	if c, yes := c.(layered); yes {
+		return c.version()
 	}
 	return 1
 }

@@ -19,9 +19,11 @@ const (
 	FormatQueues Format = 2
 	// FormatRevocations raises the version of the settings when a peer or a token is taken away, too: what was judged before is judged again.
 	FormatRevocations Format = 3
+	// FormatExclusive brings the rules of rooms and inventories: policy, consent, quotas, joining codes, departures.
+	FormatExclusive Format = 4
 
 	// FormatNewest is the last one that this program knows. New clusters begin with it.
-	FormatNewest = FormatRevocations
+	FormatNewest = FormatExclusive
 )
 
 // UnknownFormatError stops a replica: a newer program has raised its shard to a format that this one cannot read.

@@ -45,7 +45,7 @@ func readJudged(r *mls.Reader) Judged {
 	encoded := r.Opaque("command")
 	// The kind first: what is not judged could hold another, and so on.
 	head := mls.NewReader("Command", encoded)
-	readVersion(head, commandVersion)
+	head.Uint8("version")
 	if kind := CommandKind(head.Uint16("kind")); !bindable(kind) && !r.Failed() {
 		r.Fail("command", "it is not of a kind that is judged")
 	}

@@ -76,18 +76,27 @@ func sampleCommands() []named[fsm.Command] {
 		{"DropInternal", fsm.DropInternal{At: 129, To: 130, Next: 8}},
 		{"Judged", fsm.Judged{Settings: 4, Command: fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
+		{"EnterSettings, of exclusive resources", fsm.EnterSettings{Version: 4, Settings: thirdSettings(hub)}},
 	}
 }
 
 // firstSettings are such as a cluster of the first format has, secondSettings such as raise a shard.
+func thirdSettings(domains ...mimi.Provider) fsm.Settings {
+	s := fsm.DefaultSettings(domains...)
+	s.Format = fsm.FormatExclusive
+	return s
+}
+
 func firstSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
+	s.LeaveGraceMillis = 0
 	s.Format = fsm.FormatFirst
 	return s
 }
 
 func secondSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
+	s.LeaveGraceMillis = 0 // its format has none
 	s.Format = fsm.FormatQueues
 	return s
 }

@@ -40,6 +40,8 @@ func (c EnterSettings) appendTo(w *mls.Writer) {
 	c.Settings.appendTo(w)
 }
 
+func (c EnterSettings) version() uint8 { return c.Settings.version() }
+
 func readEnterSettings(r *mls.Reader, version uint8) EnterSettings {
 	return EnterSettings{Version: r.Uint64("version"), Settings: readSettings(r, version)}
 }
@@ -58,14 +60,18 @@ func DecodeSettings(b []byte) (Settings, error) {
 }
 
 // settingsVersion is the last layout of settings. The first has no format.
-const settingsVersion = 2
+const settingsVersion = 3
 
 // version is the layout that the settings need, so that programs which know only the first can read what does not raise the format.
 func (s Settings) version() uint8 {
-	if s.Format > FormatFirst {
+	switch {
+	case s.Format >= FormatExclusive:
+		return 3
+	case s.Format > FormatFirst:
 		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 //	struct {
@@ -81,6 +87,9 @@ func (s Settings) version() uint8 {
 //	    select (version) {
 //	        case 1: struct {};
 //	        case 2: uint32 format;
+//	        case 3:
+//	            uint32 format;
+//	            uint64 leave_grace_millis;
 //	    };
 //	} Settings;
 func (s Settings) appendTo(w *mls.Writer) {
@@ -95,6 +104,9 @@ func (s Settings) appendTo(w *mls.Writer) {
 	appendList(w, s.HubKeys, func(w *mls.Writer, key []byte) { w.Opaque(key) })
 	if s.version() >= 2 {
 		w.Uint32(uint32(s.Format))
+	}
+	if s.version() >= 3 {
+		w.Uint64(s.LeaveGraceMillis)
 	}
 }
 
@@ -113,6 +125,9 @@ func readSettings(r *mls.Reader, version uint8) Settings {
 	}
 	if version >= 2 {
 		s.Format = Format(r.Uint32("format"))
+	}
+	if version >= 3 {
+		s.LeaveGraceMillis = r.Uint64("leave_grace_millis")
 	}
 	return s
 }
