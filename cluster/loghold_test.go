@@ -94,6 +94,7 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 		config.Network = links[config.Credentials.NodeID()]
 		config.Raft.SnapshotBytes, config.Raft.SnapshotCheck, config.Raft.TrailingLogs = 32<<10, time.Hour, 4
 		config.StateRate = 3 * paceStep // slow beside a snapshot for every message
+		config.Raft.Heartbeat, config.Raft.LeaderLease = 5*time.Second, 4*time.Second // another leader would be another source, with another view
 	})
 	c.awaitSettings()
 	r := c.openRoom("n1", "busy")
@@ -145,12 +146,15 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 	close(done)
 	writer.Wait()
 	c.digests(away)
-	if through, err := m.state.RestoredThrough(); err != nil || len(restores) != 1 || !restores[through] {
+	p := &m.fetching
+	through, err := m.state.RestoredThrough()
+	if err != nil || !restores[through] {
 		t.Errorf("states that were fetched: %v, then %d, %v", restores, through, err)
 	}
-	p := &m.fetching
-	if now := n.replica(shard.ID).raft.CurrentTerm(); now != term { // another leader is another source, with another view
-		t.Logf("an election came in between, from term %d to %d: what came twice is not looked at", term, now)
+	if now := n.replica(shard.ID).raft.CurrentTerm(); now != term { // the machine was too slow for its leader to stay
+		t.Logf("an election came in between, from term %d to %d: what came is not counted", term, now)
+	} else if len(restores) != 1 {
+		t.Errorf("states that were fetched: %v", restores)
 	} else if came, needed := p.fetched.Load(), p.arrived.Load()+p.reused.Load(); p.reused.Load() == 0 || came > needed+64<<10 {
 		t.Errorf("%d bytes came for a state of %d", came, needed)
 	}
