@@ -11,11 +11,14 @@ import (
 // arguments alone. The map is the caller's; the appliers are pure and may run concurrently.
 func ComponentAppliers() map[mls.ComponentID]mls.ComponentApplier {
 	appliers := map[mls.ComponentID]mls.ComponentApplier{
-		ComponentParticipantList: applyParticipantList,
-		ComponentJoinLinks:       applyJoinLinks,
-		ComponentRoles:           replaceWith(ComponentRoles, checkedBy(ParseRoleData)),
-		ComponentRoomMetadata:    replaceWith(ComponentRoomMetadata, checkedBy(ParseRoomMetaData)),
-		ComponentFrankingAgent:   replaceWith(ComponentFrankingAgent, checkedBy(parseFrankingAgent)),
+		ComponentParticipantList:      applyParticipantList,
+		ComponentJoinLinks:            applyJoinLinks,
+		ComponentRoles:                replaceWith(ComponentRoles, checkedBy(ParseRoleData)),
+		ComponentRoomMetadata:         replaceWith(ComponentRoomMetadata, checkedBy(ParseRoomMetaData)),
+		ComponentMLSOperationalPolicy: replaceWith(ComponentMLSOperationalPolicy, checkedBy(ParseOperationalParameters)),
+		ComponentPreauthorization:     replaceWith(ComponentPreauthorization, checkedBy(ParsePreAuthData)),
+		ComponentBaseRoomPolicy:       replaceWith(ComponentBaseRoomPolicy, checkedBy(ParseBaseRoomPolicy)),
+		ComponentFrankingAgent:        replaceWith(ComponentFrankingAgent, checkedBy(parseFrankingAgent)),
 	}
 	// Their content is not enforced, so it is carried as it is.
 	for id := ComponentMLSOperationalPolicy; id <= ComponentMessageExpiration; id++ {

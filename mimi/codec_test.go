@@ -75,6 +75,12 @@ var codecs = []codec{
 		URI: sampleRoom.String(), Name: "Club", Avatar: "https://a.example/i.png", Subject: "all", Mood: "calm",
 		Descriptions: []RichDescription{{MediaType: "text/plain", Language: "en", Content: []byte("A club")}, {}},
 	}),
+	codecOf("PreAuthData", ParsePreAuthData, PreAuthData{}, samplePreAuth()),
+	codecOf("BaseRoomPolicy", ParseBaseRoomPolicy, BaseRoomPolicy{}, BaseRoomPolicy{
+		FixedMembership: true, ParentDependent: true, ParentRooms: []string{sampleRoom.String()}, MultiDevice: true, MaxClients: pointer(uint32(9)),
+		MaxUsers: pointer(uint32(4)), PseudonymsAllowed: true, Persistent: true, Discoverable: true, Components: []mls.ComponentID{0x25, 0x26},
+	}),
+	codecOf("OperationalParameters", ParseOperationalParameters, OperationalParameters{}, sampleOperational()),
 	codecOf("JoinLinks", ParseJoinLinks, JoinLinks{[]byte("a"), {}}),
 	codecOf("JoinLinksUpdate", ParseJoinLinksUpdate, JoinLinksUpdate{Removed: []uint32{1}, Added: JoinLinks{[]byte("b")}}),
 }

@@ -11,6 +11,11 @@ import (
 // role, and it can never be assigned (room-policy-03 §3).
 const RoleNone uint32 = 0
 
+// RoleBanned is the role_index of whoever is banned, in a room in which the role with that index is named "banned".
+const RoleBanned uint32 = 1
+
+const bannedName = "banned"
+
 // Role is one role of a room with what its holders may do (room-policy-03 §3).
 //
 //	struct {
@@ -52,7 +57,8 @@ type RoleChanges struct {
 }
 
 // RoleData is the data of the roles_list component, and its update, which replaces it (room-policy-03 §3). No role_index
-// stands twice; they need not be contiguous.
+// stands twice; they need not be contiguous. Only role 0 has canOpenJoin, only role 1 may be named "banned", and no minimum is
+// above its maximum.
 //
 //	struct {
 //	    Role roles<V>;
@@ -84,6 +90,26 @@ func (r Role) MayChange(from, to uint32) bool {
 	}
 	return false
 }
+
+// Banned reports whether this is the role of those who are banned: it has the index 1 and the name "banned", or there is none
+// (room-policy-03 §8.1.3).
+func (r Role) Banned() bool { return r.Index == RoleBanned && r.Name == bannedName }
+
+// fault says what is wrong with a definition by itself (room-policy-03 §3, §8.1).
+func (r Role) fault() string {
+	switch {
+	case r.Name == bannedName && r.Index != RoleBanned:
+		return `a role named "banned" has the index 1`
+	case r.Can(CanOpenJoin) && r.Index != RoleNone:
+		return "canOpenJoin is for role 0 only"
+	case r.Participants.empty() || r.Active.empty():
+		return "a minimum is above its maximum"
+	default:
+		return ""
+	}
+}
+
+func (b Bounds) empty() bool { return b.Max != nil && b.Min > *b.Max }
 
 func ReadRole(r *mls.Reader) Role {
 	role := Role{
@@ -142,6 +168,10 @@ func ReadRoleData(r *mls.Reader) RoleData {
 	d := RoleData{mls.ReadList(r, "roles", ReadRole)}
 	seen := make(map[uint32]bool, len(d.Roles))
 	for _, role := range d.Roles {
+		if reason := role.fault(); reason != "" {
+			r.Fail("roles", fmt.Sprintf("role %d: %s", role.Index, reason))
+			break
+		}
 		if seen[role.Index] {
 			r.Fail("roles", fmt.Sprintf("role_index %d stands twice", role.Index))
 			break

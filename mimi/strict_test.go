@@ -114,6 +114,18 @@ func refusals() []refusal {
 		{"joiner's GroupInfo with a tree", "GroupInfoRatchetTree", GroupInfoRatchetTree{GroupInfo: sampleGroupInfo(tree),
 			Tree: OutOfBandTree{}}.Marshal(), "GroupInfoRatchetTreeTBE.groupInfo.extensions"},
 		{"application data in public", "HandshakeBundle", sampleMessage(mls.ApplicationData("hi")).Marshal(), "HandshakeBundle.proposalOrCommit"},
+		{"canOpenJoin elsewhere", "RoleData", RoleData{[]Role{{Index: 2, Capabilities: []Capability{CanOpenJoin}}}}.Marshal(), "RoleData.roles"},
+		{"banned elsewhere", "RoleData", RoleData{[]Role{{Index: 2, Name: "banned"}}}.Marshal(), "RoleData.roles"},
+		{"minimum above maximum", "RoleData", RoleData{[]Role{{Index: 2, Active: Bounds{Min: 2, Max: pointer(uint32(1))}}}}.Marshal(), "RoleData.roles"},
+		{"entry without claims", "PreAuthData", PreAuthData{[]PreAuthRoleEntry{{Role: Role{Index: 2}}}}.Marshal(), "PreAuthData.preauthorized_entries[0].claimset"},
+		{"entry for role 0", "PreAuthData", PreAuthData{[]PreAuthRoleEntry{{Claims: samplePreAuth().Entries[0].Claims}}}.Marshal(), "PreAuthData.preauthorized_entries[0].target_role"},
+		{"no parent", "BaseRoomPolicy", BaseRoomPolicy{ParentDependent: true}.Marshal(), "BaseRoomPolicy.parent_room"},
+		{"parent of an independent room", "BaseRoomPolicy", BaseRoomPolicy{ParentRooms: []string{sampleRoom.String()}}.Marshal(), "BaseRoomPolicy.parent_room"},
+		{"parent that is no room", "BaseRoomPolicy", BaseRoomPolicy{ParentDependent: true, ParentRooms: []string{sampleBob.String()}}.Marshal(), "BaseRoomPolicy.parent_room"},
+		{"a bool that is none", "BaseRoomPolicy", poke(BaseRoomPolicy{}.Marshal(), 0, 2), "BaseRoomPolicy.fixed_membership"},
+		{"unknown strategy", "OperationalParameters", OperationalParameters{Pending: PendingProposalPolicy{Strategy: 3}}.Marshal(), "OperationalParameters.pending_proposal_policy.pending_proposal_strategy"},
+		{"delays crossed", "OperationalParameters", OperationalParameters{Pending: PendingProposalPolicy{Strategy: PendingRandomDelay, MinDelayMillis: 1}}.Marshal(), "OperationalParameters.pending_proposal_policy.minimum_delay_ms"},
+		{"times crossed", "OperationalParameters", OperationalParameters{BufferTime: MinDefaultMaxTime{Default: 1}}.Marshal(), "OperationalParameters.buffer_incoming_message_time.default_time"},
 		{"role twice", "RoleData", RoleData{[]Role{{Index: 2}, {Index: 2}}}.Marshal(), "RoleData.roles"},
 	}
 	return append(list, messageRefusals()...)
