@@ -14,7 +14,8 @@ import (
 // would be needed it puts random octets, which a hub cannot tell.
 type maker struct {
 	*hub
-	entropy *rand.ChaCha8
+	entropy  *rand.ChaCha8
+	packages map[string]mls.KeyPackage // see packageOf
 }
 
 // openMaker has played everything before the race: epoch 3, with alice1, bob1, bob2 and bob3.

@@ -60,10 +60,13 @@ func (u *Update) vouched(replica fsm.Reader, state *roomState, k mls.KeyPackage)
 	return nil
 }
 
-// committer finds the user who commits, a participant already: nobody can join as a stranger before a room's policy says who may.
+// committer finds the user who commits: a participant, or one whom the room's policy lets join.
 func (u *Update) committer(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, error) {
+	if staged.External {
+		return u.joiner(replica, state, staged)
+	}
 	credential := staged.CommitterLeaf.Credential
-	if !staged.External && !mls.SameCredential(state.group.Tree().Leaf(staged.Committer).Credential, credential) {
+	if !mls.SameCredential(state.group.Tree().Leaf(staged.Committer).Credential, credential) {
 		return mimi.UserURI{}, deny("the committer changes its credential")
 	}
 	return u.participant(replica, state, credential)

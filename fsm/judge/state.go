@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"parley/fsm"
+	"parley/fsm/judge/policy"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -14,6 +15,7 @@ import (
 type roomState struct {
 	fsm.Room
 	group    *mls.PublicGroup
+	policy   *policy.Policy
 	settings fsm.Settings
 	version  uint64 // of the settings
 	now      uint64 // seconds since 1970, hub time as the replica knows it
@@ -37,7 +39,10 @@ func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 		return nil, err
 	}
 	s.now = millis / 1000
-	s.group, err = readGroup(replica, room)
+	if s.group, err = readGroup(replica, room); err != nil {
+		return nil, err
+	}
+	s.policy, err = readPolicy(replica, s.group.Context())
 	return s, err
 }
 

@@ -64,6 +64,15 @@ func checkCurrent(replica fsm.Reader, state *roomState, content mls.FramedConten
 // participant finds the user behind a credential, who must be one of the sending provider's and a participant of the present
 // epoch: whoever has been removed may not send (mimi-protocol-06 §5.3).
 func (u *Update) participant(replica fsm.Reader, state *roomState, credential mls.Credential) (mimi.UserURI, error) {
+	user, err := u.speaker(replica, state, credential)
+	if err == nil && !state.policy.Participates(user) {
+		err = deny("the sender is not a participant")
+	}
+	return user, err
+}
+
+// speaker finds the user behind a credential, who must be one of the sending provider's.
+func (u *Update) speaker(replica fsm.Reader, state *roomState, credential mls.Credential) (mimi.UserURI, error) {
 	user, known, err := userOf(replica, u.room, credential)
 	switch {
 	case err != nil:
@@ -72,8 +81,6 @@ func (u *Update) participant(replica fsm.Reader, state *roomState, credential ml
 		return user, deny("the sender's credential names no user that the room knows")
 	case !sameProvider(state.settings, u.from, user.Provider()):
 		return user, deny("the sender is not a user of the provider that sent the request")
-	case !slices.ContainsFunc(state.Participants, func(p fsm.Participant) bool { return p.User == user }):
-		return user, deny("the sender is not a participant")
 	}
 	return user, nil
 }

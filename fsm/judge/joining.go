@@ -1,0 +1,76 @@
+package judge
+
+import (
+	"errors"
+	"fmt"
+
+	"parley/fsm"
+	"parley/fsm/judge/policy"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// readPolicy is a room's policy in its present epoch. In a shard of an older format only the participant list is looked at, as
+// the programs do that may still run beside this one.
+func readPolicy(replica fsm.Reader, context mls.GroupContext) (*policy.Policy, error) {
+	format, err := fsm.ReadFormat(replica)
+	if err != nil {
+		return nil, err
+	}
+	read := policy.Read
+	if format < fsm.FormatExclusive {
+		read = policy.ReadParticipants
+	}
+	p, err := read(context)
+	if err != nil {
+		return nil, fmt.Errorf("the stored GroupContext: %v", err)
+	}
+	return p, nil
+}
+
+// ruled makes a refusal of what a room's policy says no to; what it cannot read of a request is refused as anything unreadable is.
+func ruled(err error) error {
+	var refusal *policy.Refusal
+	if errors.As(err, &refusal) {
+		return deny("%s", refusal.Reason)
+	}
+	return objection(err)
+}
+
+// joinRights are the ways in which a user may join a room from outside by its policy; a refusal where there is none. Whoever may
+// join may ask for the GroupInfo.
+func joinRights(state *roomState, user mimi.UserURI, credential mls.Credential) ([]policy.Right, error) {
+	rights, err := state.policy.Rights(joinerOf(user, credential))
+	return rights, ruled(err)
+}
+
+// joinerOf is the one place where what authorizes a user beyond the room's own policy comes in.
+func joinerOf(user mimi.UserURI, credential mls.Credential) policy.Joiner {
+	return policy.Joiner{User: user, Credential: credential}
+}
+
+// joiner finds the user who joins by an external Commit, and holds it to its right to do so: a participant brings in a further
+// client of its own, and anybody else adds itself to the participant list.
+func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, error) {
+	credential := staged.CommitterLeaf.Credential
+	user, err := u.speaker(replica, state, credential)
+	switch {
+	case err != nil:
+		return user, err
+	case state.policy.Participates(user):
+		_, err := joinRights(state, user, credential)
+		return user, err
+	}
+	_, err = state.policy.CheckJoin(joinerOf(user, credential), updatesBy(staged))
+	return user, ruled(err)
+}
+
+// updatesBy are the AppDataUpdates that stand in a Commit itself, and so are its committer's.
+func updatesBy(staged *mls.Staged) (updates []mls.AppDataUpdate) {
+	for _, c := range staged.Proposals {
+		if update, ok := c.Proposal.(mls.AppDataUpdate); ok && c.Ref == "" {
+			updates = append(updates, update)
+		}
+	}
+	return updates
+}
