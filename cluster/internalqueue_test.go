@@ -47,6 +47,7 @@ func (c *testCluster) claimed(at string, r *fsmtest.Room, u mimi.UserURI) (fsm.C
 		User: u, Requester: user(c.t, "alice"), Provider: provider(c.t, "a.example"), Room: r.URI, Suites: []mls.CipherSuite{1},
 		ReplayKey: [32]byte{1}, ReplayMillis: 24 * 60 * 60 * 1000,
 	}
+	propose(c.t, c, at, fsm.SetConsents{User: u, Entries: []fsm.ConsentEntry{{Requester: claim.Requester, Room: r.URI, Consent: fsm.ConsentGranted}}})
 	outcome, _ := propose(c.t, c, at, claim)
 	got := outcome.(fsm.Claimed).Clients[0]
 	propose(c.t, c, at, fsm.RecordKeyPackageRefs{Room: r.URI, Refs: []fsm.KeyPackageRoute{

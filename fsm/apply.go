@@ -99,6 +99,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.dropInternal(c)
 	case Judged:
 		return t.judged(c)
+	case SetConsents:
+		return t.setConsents(c)
+	case SetConsentPolicy:
+		return t.setConsentPolicy(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}

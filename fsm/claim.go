@@ -52,11 +52,15 @@ func replayKeyOf(user mimi.UserURI, replayKey [32]byte) key {
 }
 
 // claimKeyPackages takes one KeyPackage of each client out of the inventory (mimi-protocol-06 §5.2). A claim that took
-// something is remembered, so that its retry gets the same; one that took nothing is decided anew.
+// something is remembered, so that its retry gets the same; one that took nothing is decided anew. Consent is looked at before all
+// else, so that who has none does not learn whether there is such a user.
 func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
 	replayed, found := get(t, func(r Reader) (Claimed, bool, error) { return ReadClaim(r, c.User, c.ReplayKey) })
 	if found {
 		return replayed
+	}
+	if code := t.consent(c); code != mimi.KeyMaterialSuccess {
+		return Claimed{User: c.User, Code: code}
 	}
 	if _, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, c.User) }); !known {
 		return Claimed{User: c.User, Code: mimi.KeyMaterialUserUnknown}

@@ -51,6 +51,12 @@ const (
 	KindJudged
 )
 
+// Kinds of users' inventories and consent.
+const (
+	KindSetConsents      CommandKind = 20
+	KindSetConsentPolicy CommandKind = 21
+)
+
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
 // applied it may answer *no*.
 type Fence struct{}

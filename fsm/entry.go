@@ -160,6 +160,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readDropInternal)
 	case KindJudged:
 		return as(readJudged)
+	case KindSetConsents:
+		return as(readSetConsents)
+	case KindSetConsentPolicy:
+		return as(readSetConsentPolicy)
 	default:
 		return nil
 	}

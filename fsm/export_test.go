@@ -17,7 +17,7 @@ func VerifyState(r Reader) error {
 		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
 		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
-		loads: map[string]roomLoad{}, piled: map[string]roomLoad{},
+		loads: map[string]roomLoad{}, piled: map[string]roomLoad{}, consents: map[string]uint32{}, consentHeads: map[string]uint32{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -47,6 +47,9 @@ func VerifyState(r Reader) error {
 	if !maps.Equal(v.pieces, v.pieceBytes) {
 		return fmt.Errorf("the slots count %v bytes of pieces and hold %v", v.pieceBytes, v.pieces)
 	}
+	if !maps.Equal(v.consents, v.consentHeads) {
+		return fmt.Errorf("users count %v consent entries and have %v", v.consentHeads, v.consents)
+	}
 	if len(v.items)+len(v.packages) > 0 {
 		return fmt.Errorf("%d outboxes and %d inventories belong to nobody", len(v.items), len(v.packages))
 	}
@@ -60,6 +63,8 @@ type verifier struct {
 
 	pieces, pieceBytes map[string]uint64 // by slot
 	effects, queues    map[string]uint64 // by slot and destination
+
+	consents, consentHeads map[string]uint32 // by slot and user
 
 	loads, piled map[string]roomLoad // by slot and room; a room without a load was never counted
 }
@@ -119,6 +124,16 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyPieceBytes:
 		n, err := decode("bytes of pieces", value, func(r *mls.Reader) uint64 { return r.Uint64("bytes") })
 		v.pieceBytes[slot] = n
+		return true, err
+	case keyConsent:
+		v.consents[slot+string(rest[:hashBytes])]++
+		_, err := decode("consent", bytes.Clone(value), readConsentEntry)
+		return true, err
+	case keyConsentHead:
+		head, err := decode("consent of a user", value, readConsentHead)
+		if head.entries > 0 {
+			v.consentHeads[slot+string(rest)] = head.entries
+		}
 		return true, err
 	case keyExpiry:
 		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)

@@ -39,6 +39,8 @@ func FormatOf(c Command) Format {
 	switch c.(type) {
 	case PutPiece, ApplyPieces, ReceiveInternal, DropInternal, Judged:
 		return FormatQueues
+	case SetConsents, SetConsentPolicy:
+		return FormatExclusive
 	default:
 		return FormatFirst
 	}

@@ -17,6 +17,8 @@ func bindable(kind CommandKind) bool {
 	switch kind {
 	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages:
 		return true
+	case KindSetConsents, KindSetConsentPolicy:
+		return true
 	default:
 		return false
 	}

@@ -42,6 +42,8 @@ import (
 //	0x23  U ‖ position(4) ‖ n(8)  a KeyPackage, in order of upload              inventory.go
 //	0x24  U ‖ ref                 where a KeyPackage is, or that it was claimed inventory.go
 //	0x25  U ‖ replay key          a claim's answer                              claim.go
+//	0x26  U ‖ U [‖ R]             consent to a requester, for any room or one   consent.go
+//	0x27  U                       consent to all others; how many entries       consent.go
 //	---- of a slot: what goes out and comes in ----
 //	0x30  D                       next sequence and number of waiting items     outbox.go
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
@@ -84,6 +86,8 @@ const (
 	keyKeyPackage     keyKind = 0x23
 	keyKeyPackageRef  keyKind = 0x24
 	keyReplay         keyKind = 0x25
+	keyConsent        keyKind = 0x26
+	keyConsentHead    keyKind = 0x27
 	keyOutboxHead     keyKind = 0x30
 	keyOutboxItem     keyKind = 0x31
 	keyFanoutBody     keyKind = 0x32

@@ -36,6 +36,9 @@ const (
 	OutcomeReceived
 )
 
+// Kinds of users' inventories and consent.
+const OutcomeConsentsRead OutcomeKind = 21
+
 // Done answers commands whose result is only that they were applied.
 type Done struct{}
 

@@ -75,6 +75,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return SlotFull{}
 	case OutcomeReceived:
 		return Received{Next: r.Uint64("next")}
+	case OutcomeConsentsRead:
+		return readConsentsRead(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -46,9 +46,11 @@ func newHistory(t *rapid.T) *history {
 		room:    fsmtest.NewRoom(club, 0, []mimi.UserURI{alice, bob}, []mimi.Provider{hub, peer}),
 		winners: map[mls.Epoch][32]byte{}, taken: map[mls.KeyPackageRef][32]byte{}, accepted: map[[32]byte]fsm.Accepted{},
 	}
+	settings := fsm.DefaultSettings(hub)
+	settings.Claims = fsm.ClaimRules{ConsentDefault: fsm.ConsentAllow} // everybody may claim as much as there is
 	slots := []fsm.SlotID{fsm.SlotOfRoom(club), fsm.SlotOfUser(bob)}
 	h.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: min(slots[0], slots[1]), Last: max(slots[0], slots[1])},
-		fsm.EnterSettings{Version: 1, Settings: fsm.DefaultSettings(hub)}, h.room.Create())
+		fsm.EnterSettings{Version: 1, Settings: settings}, h.room.Create())
 	h.room.Incarnation = h.index
 	return h
 }

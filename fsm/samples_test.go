@@ -77,6 +77,10 @@ func sampleCommands() []named[fsm.Command] {
 		{"Judged", fsm.Judged{Settings: 4, Command: fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 		{"EnterSettings, of exclusive resources", fsm.EnterSettings{Version: 4, Settings: thirdSettings(hub)}},
+		{"SetConsents", fsm.SetConsents{User: bob, Entries: []fsm.ConsentEntry{
+			{Requester: alice, Consent: fsm.ConsentRevoked}, {Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7},
+		}}},
+		{"SetConsentPolicy", fsm.SetConsentPolicy{User: bob, Policy: fsm.ConsentNobody}},
 	}
 }
 
@@ -89,14 +93,14 @@ func thirdSettings(domains ...mimi.Provider) fsm.Settings {
 
 func firstSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
-	s.LeaveGraceMillis = 0
+	s.LeaveGraceMillis, s.Claims = 0, fsm.ClaimRules{}
 	s.Format = fsm.FormatFirst
 	return s
 }
 
 func secondSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
-	s.LeaveGraceMillis = 0 // its format has none
+	s.LeaveGraceMillis, s.Claims = 0, fsm.ClaimRules{} // its format has none
 	s.Format = fsm.FormatQueues
 	return s
 }
@@ -140,6 +144,10 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"SlotFull", fsm.SlotFull{}},
 		{"Received", fsm.Received{Next: 8}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
+		{"ConsentsRead", fsm.ConsentsRead{
+			User: bob, Policy: fsm.ConsentAsCluster, InForce: fsm.ConsentAsk, Count: 2, Continue: []byte("next"),
+			Entries: []fsm.ConsentEntry{{Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7}},
+		}},
 	}
 }
 

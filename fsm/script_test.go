@@ -53,6 +53,13 @@ func (l line) number(option string, otherwise uint64) uint64 {
 	return atoi(text)
 }
 
+func (l line) text(option, otherwise string) string {
+	if text, given := l.options[option]; given {
+		return text
+	}
+	return otherwise
+}
+
 func (l line) list(option string) []string {
 	if l.options[option] == "" {
 		return nil
@@ -109,10 +116,15 @@ func (s *script) command(text string) fsm.Command {
 		return s.upload(l)
 	case "claim":
 		return fsm.ClaimKeyPackages{
-			User: user(l.words[0]), Requester: user("alice"), Provider: provider("a.example"), Room: room("club"),
+			User: user(l.words[0]), Requester: user(l.text("by", "alice")), Provider: provider(l.text("from", "a.example")),
+			Room:   optional(l.text("room", "club"), room),
 			Suites: mapped(l.list("suites"), code[mls.CipherSuite]), Extensions: mapped(l.list("extensions"), code[mls.ExtensionType]),
-			Exclude: s.optionalClient(l.options["exclude"]), ReplayKey: hashOf(l.options["key"]), ReplayMillis: l.number("replay", 60_000),
+			Exclude: optional(l.options["exclude"], client), ReplayKey: hashOf(l.options["key"]), ReplayMillis: l.number("replay", 60_000),
 		}
+	case "consent":
+		return consents(l)
+	case "policy-of":
+		return fsm.SetConsentPolicy{User: user(l.words[0]), Policy: must(fsm.ParseConsentPolicy(l.words[1]))}
 	case "routes":
 		return fsm.RecordKeyPackageRefs{Room: room(l.words[0]), Refs: mapped(l.words[1:], func(w string) fsm.KeyPackageRoute {
 			return fsm.KeyPackageRoute{
@@ -180,15 +192,37 @@ func (s *script) settings(l line) fsm.Command {
 	c := fsm.EnterSettings{Version: atoi(l.words[0]), Settings: fsm.DefaultSettings(mapped(l.list("domains"), provider)...)}
 	c.Settings.Format = fsm.Format(l.number("format", uint64(fsm.FormatFirst)))
 	c.Settings.EpochWindow = uint32(l.number("window", uint64(c.Settings.EpochWindow)))
+	if policy := l.options["consent"]; policy != "" {
+		c.Settings.Claims.ConsentDefault = must(fsm.ParseConsentPolicy(policy))
+	}
+	if l.options["quotas"] == "off" {
+		c.Settings.Claims = fsm.ClaimRules{ConsentDefault: c.Settings.Claims.ConsentDefault}
+	}
 	c.Settings.KeyPackagesPerClientMax = uint32(l.number("packages", uint64(c.Settings.KeyPackagesPerClientMax)))
 	return c
 }
 
-func (s *script) optionalClient(name string) mimi.ClientURI {
-	if name == "" {
-		return mimi.ClientURI{}
+// optional reads a name that may be empty, or the word none, for none.
+func optional[T any](name string, read func(string) T) (none T) {
+	if name == "" || name == "none" {
+		return none
 	}
-	return client(name)
+	return read(name)
+}
+
+// consents reads "consent USER grant=REQUESTER[/ROOM],… revoke=… forget=…", in the order forget, grant, revoke.
+func consents(l line) fsm.Command {
+	c := fsm.SetConsents{User: user(l.words[0])}
+	for _, one := range []struct {
+		option  string
+		consent fsm.Consent
+	}{{"forget", fsm.ConsentForgotten}, {"grant", fsm.ConsentGranted}, {"revoke", fsm.ConsentRevoked}} {
+		for _, whom := range l.list(one.option) {
+			requester, in, _ := strings.Cut(whom, "/")
+			c.Entries = append(c.Entries, fsm.ConsentEntry{Requester: user(requester), Room: optional(in, room), Consent: one.consent})
+		}
+	}
+	return c
 }
 
 // upload reads KeyPackages as label or label:suite.

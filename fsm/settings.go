@@ -15,6 +15,7 @@ type Settings struct {
 	HubKeys                 [][]byte        // public keys under which the hub signs as an external sender; a room lists one of them
 	RetentionMillis         uint64          // duplicate records of notify bodies are kept this long; default 24 h
 	LeaveGraceMillis        uint64          // an accepted leave may be left out of Commits this long; default 60,000. From FormatExclusive on
+	Claims                  ClaimRules      // from FormatExclusive on
 	Format                  Format          // to which the shards are raised, at least; the newest in a new cluster
 }
 
@@ -31,6 +32,7 @@ func DefaultSettings(domains ...mimi.Provider) Settings {
 		KeyPackageLifetimeMax:   92 * day,
 		RetentionMillis:         day * 1000,
 		LeaveGraceMillis:        60_000,
+		Claims:                  defaultClaimRules(),
 		Format:                  FormatNewest,
 	}
 }

@@ -90,6 +90,7 @@ func (s Settings) version() uint8 {
 //	        case 3:
 //	            uint32 format;
 //	            uint64 leave_grace_millis;
+//	            ClaimRules claims;
 //	    };
 //	} Settings;
 func (s Settings) appendTo(w *mls.Writer) {
@@ -107,6 +108,7 @@ func (s Settings) appendTo(w *mls.Writer) {
 	}
 	if s.version() >= 3 {
 		w.Uint64(s.LeaveGraceMillis)
+		s.Claims.appendTo(w)
 	}
 }
 
@@ -128,6 +130,7 @@ func readSettings(r *mls.Reader, version uint8) Settings {
 	}
 	if version >= 3 {
 		s.LeaveGraceMillis = r.Uint64("leave_grace_millis")
+		s.Claims = mls.ReadIn(r, "claims", readClaimRules)
 	}
 	return s
 }

@@ -211,6 +211,13 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 		for _, c := range clients {
 			fmt.Fprintf(&out, "%s %d single-use, %d last-resort\n", c.Client, c.SingleUse, c.LastResort)
 		}
+	case "consents":
+		page, err := fsm.ReadConsents(r, user(l.words[0]), optional(l.options["of"], user), nil, 100)
+		check(t, err)
+		fmt.Fprintf(&out, "policy %s in force %s, %d entries\n", page.Policy, page.InForce, page.Count)
+		for _, e := range page.Entries {
+			fmt.Fprintf(&out, "%d for %s in %q since %d\n", e.Consent, e.Requester, e.Room, e.Millis)
+		}
 	case "route":
 		route, found, err := fsm.ReadRoute(r, room(l.words[0]), ref(l.words[1]))
 		check(t, err)

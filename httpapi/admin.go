@@ -83,6 +83,9 @@ type InitRequest struct {
 	Replicas int             `json:"replicas,omitempty"` // of each shard, 0 means 3; the shards are placed when so many nodes have joined
 	// KeyPackageLifetimeMaxDays is the longest lifetime of an uploaded KeyPackage; 0 means 92.
 	KeyPackageLifetimeMaxDays int `json:"keyPackageLifetimeMaxDays,omitempty"`
+	// ConsentDefault says who may claim KeyPackages of a user that has not said otherwise: ask (whom the user has granted it), allow
+	// (everybody whom the user has not revoked it) or provider (users of this provider; others as with ask). Empty means ask.
+	ConsentDefault string `json:"consentDefault,omitempty"`
 	// DevelopmentHubKeySeed is the hexadecimal seed of an Ed25519 hub key to use instead of a generated one. It is for
 	// development clusters, whose recorded rooms list that key; the key is marked so for ever.
 	DevelopmentHubKeySeed string `json:"developmentHubKeySeed,omitempty"`

@@ -92,11 +92,13 @@ func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
 		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{},
 		"InboxBatch": inboxBatch{}, "InboxItem": inboxItem{Events: []inboxEvent{}, Body: []byte{1}}, "HubKeys": hubKeyList{},
+		"Consents": consentList{Next: "n"}, "ConsentEntry": consentEntry{Room: ourRoom, SinceMillis: 1}, "ConsentChanges": consentChanges{},
+		"ConsentDecision": consentDecision{}, "ConsentPolicy": consentPolicy{},
 	} {
 		checkSchema(t, openapi.Local, schema, value)
 	}
 	for schema, value := range map[string]any{
-		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, DevelopmentHubKeySeed: "00", Node: "n1"},
+		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, ConsentDefault: "ask", DevelopmentHubKeySeed: "00", Node: "n1"},
 		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},

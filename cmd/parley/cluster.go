@@ -49,6 +49,7 @@ func newClusterInit() *cobra.Command {
 	command.Flags().IntVar(&request.Shards, "shards", 6, "Raft groups that share the rooms and users")
 	command.Flags().IntVar(&request.Replicas, "replicas", 3, "replicas of each shard")
 	command.Flags().IntVar(&request.KeyPackageLifetimeMaxDays, "key-package-lifetime-days", 92, "longest lifetime of an uploaded KeyPackage")
+	command.Flags().StringVar(&request.ConsentDefault, "consent", "ask", "who may claim KeyPackages of users that have said nothing: ask (whom they granted it), allow, or provider (this one's users)")
 	command.Flags().StringVar(&request.Node, "id", "n1", "this node's ID, for ever; a node with configured credentials has the one in them")
 	return required(o.flags(command), "domain")
 }

@@ -24,6 +24,13 @@ const (
 	kindDescribeRoom
 )
 
+// Kinds of users' inventories and consent.
+const (
+	kindSetConsents      requestKind = 11
+	kindSetConsentPolicy requestKind = 12
+	kindReadConsents     requestKind = 13
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -82,6 +89,13 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 			mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })))
 	case kindDescribeRoom:
 		return constructed(NewDescribeRoom(readURI(r, "room", mimi.ParseRoomURI)))
+	case kindSetConsents:
+		return constructed(NewSetConsents(readURI(r, "user", mimi.ParseUserURI), mls.ReadList(r, "entries", readConsentEntry)))
+	case kindSetConsentPolicy:
+		return constructed(NewSetConsentPolicy(readURI(r, "user", mimi.ParseUserURI), fsm.ConsentPolicy(r.Uint8("policy"))))
+	case kindReadConsents:
+		return constructed(NewReadConsents(readURI(r, "user", mimi.ParseUserURI), mimi.ReadOptionalUserURI(r, "requester"),
+			r.Opaque("from"), r.Uint16("max")))
 	default:
 		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
 		return nil, nil

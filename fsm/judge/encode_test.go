@@ -37,6 +37,9 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewRecordRoutes(room, []fsm.KeyPackageRoute{{Ref: "ref", Provider: bob.User.Provider(), User: bob.User, Client: bob.URI, NotAfter: 7}})))
 	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1, 5})))
 	add(constructed(NewDescribeRoom(room)))
+	add(constructed(NewSetConsents(bob.User, []fsm.ConsentEntry{{Requester: alice.User, Room: room, Consent: fsm.ConsentGranted}, {Requester: alice.User}})))
+	add(constructed(NewSetConsentPolicy(bob.User, fsm.ConsentAllow)))
+	add(constructed(NewReadConsents(bob.User, alice.User, []byte("from"), 7)))
 	return all
 }
 

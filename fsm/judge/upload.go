@@ -83,14 +83,7 @@ func (*Upload) kind() requestKind  { return kindUpload }
 
 // Judge refuses another provider's user, whose KeyPackages its own provider keeps.
 func (u *Upload) Judge(replica fsm.Reader) (Verdict, error) {
-	settings, _, err := fsm.ReadSettings(replica)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(settings.Domains, u.command.User.Provider()) {
-		return Refuse{fsm.NotAllowed{Reason: "the user is not of this provider"}}, nil
-	}
-	return Propose{u.command}, nil
+	return ofLocalUser(replica, u.command.User, Propose{u.command})
 }
 
 func (u *Upload) appendArguments(w *mls.Writer) {

@@ -148,6 +148,9 @@ func settingsFault(m *Map, s fsm.Settings) string {
 	case s.KeyPackagesPerClientMax == 0 || s.KeyPackageLifetimeMax == 0 || s.RetentionMillis == 0:
 		return "a limit is zero"
 	}
+	if fault := s.Claims.Fault(s.KeyPackagesPerClientMax); fault != "" {
+		return fault
+	}
 	for i, domain := range s.Domains {
 		if slices.Contains(s.Domains[:i], domain) {
 			return fmt.Sprintf("the domain %s is named twice", domain)

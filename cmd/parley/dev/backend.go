@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -155,6 +156,12 @@ func (b *backend) upload(ctx context.Context, client *recordedClient) (stored in
 	path := "/v1/users/" + mimi.PathSegment(client.User) + "/clients/" + mimi.PathSegment(client.URI) + "/keyPackages"
 	err = b.json(ctx, http.MethodPost, path, in, &out)
 	return out.Stored + out.Known, err
+}
+
+// grant lets a requester claim a user's KeyPackages for one room.
+func (b *backend) grant(ctx context.Context, user, requester mimi.UserURI, room mimi.RoomURI) error {
+	path := "/v1/users/" + mimi.PathSegment(user) + "/consents/" + mimi.PathSegment(requester) + "?room=" + url.QueryEscape(room.String())
+	return b.json(ctx, http.MethodPut, path, map[string]string{"consent": "granted"}, nil)
 }
 
 func (b *backend) createRoom(ctx context.Context, room mimi.RoomURI, creator mimi.UserURI, groupInfo, tree []byte) error {

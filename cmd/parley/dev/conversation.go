@@ -101,6 +101,8 @@ func (c *conversation) inOrder(ctx context.Context, acts ...act) error {
 func (c *conversation) meet(ctx context.Context) error {
 	if err := c.inOrder(ctx,
 		act{"Bob's three clients upload KeyPackages at " + c.follower.provider.domain, c.uploadAll},
+		act{"Alice asks for Bob's KeyPackages, and he has not agreed yet", c.claimTooEarly},
+		act{"Bob lets Alice add him to the room", c.consent},
 		act{"Alice claims a KeyPackage for each of Bob's clients, across providers", c.claim},
 		act{"Alice creates " + c.room().String(), c.create},
 	); err != nil {
@@ -126,6 +128,30 @@ func (c *conversation) uploadAll(ctx context.Context) ([]string, error) {
 		details = append(details, fmt.Sprintf("%s: %d KeyPackages", name, stored))
 	}
 	return details, nil
+}
+
+// claimTooEarly is refused, and burns nothing.
+func (c *conversation) claimTooEarly(ctx context.Context) ([]string, error) {
+	request, err := c.claimRequest()
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.hub.claim(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if response.Status != mimi.KeyMaterialNoConsent || len(response.Clients) > 0 {
+		return nil, fmt.Errorf("the answer is %s with %d clients, not noConsent", response.Status, len(response.Clients))
+	}
+	return []string{"noConsent"}, nil
+}
+
+func (c *conversation) consent(ctx context.Context) ([]string, error) {
+	request, err := c.claimRequest()
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.follower.grant(ctx, request.TargetUser, request.RequestingUser, request.Room)
 }
 
 // claim asks twice with the same bytes: the second answer must be the first.

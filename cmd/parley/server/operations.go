@@ -54,6 +54,13 @@ func (o *operations) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.C
 	if r.KeyPackageLifetimeMaxDays > 0 {
 		settings.KeyPackageLifetimeMax = uint64(r.KeyPackageLifetimeMaxDays) * secondsPerDay
 	}
+	if r.ConsentDefault != "" {
+		policy, err := fsm.ParseConsentPolicy(r.ConsentDefault)
+		if err != nil || policy == fsm.ConsentAsCluster || policy == fsm.ConsentNobody {
+			return httpapi.ClusterIdentity{}, &mls.MalformedError{Field: "consentDefault", Reason: "it is neither ask nor allow nor provider"}
+		}
+		settings.Claims.ConsentDefault = policy
+	}
 	options := cluster.InitOptions{Settings: settings, Shards: r.Shards, Replication: r.Replicas}
 	if r.DevelopmentHubKeySeed != "" {
 		seed, err := hex.DecodeString(r.DevelopmentHubKeySeed)
