@@ -55,6 +55,16 @@ func ParseKeyMaterialRequest(b []byte) (KeyMaterialRequest, error) {
 	return mls.Parse("KeyMaterialRequest", b, ReadKeyMaterialRequest)
 }
 
+// KeyMaterialProtocol reads what stands at the beginning of a KeyMaterialRequest of any protocol: which it is, and the target user.
+// What follows a protocol other than mls10 cannot be read, but it can be told that nothing is claimed over it.
+func KeyMaterialProtocol(b []byte) (Protocol, UserURI, error) {
+	r := mls.NewReader("KeyMaterialRequest", b)
+	protocol := Protocol(r.Uint8("protocol"))
+	ReadUserURI(r, "requestingUser")
+	target := ReadUserURI(r, "targetUser")
+	return protocol, target, r.Err()
+}
+
 func (m KeyMaterialRequest) AppendTo(w *mls.Writer) {
 	m.appendUnsigned(w)
 	w.Opaque(m.Signature)
