@@ -26,6 +26,7 @@ type Claim struct {
 	request        mimi.KeyMaterialRequest
 	body           []byte
 	idempotencyKey string
+	genuine        bool // whether the signature holds
 }
 
 // NewClaim reads a KeyMaterialRequest from a provider; target is the user in the request's path.
@@ -41,7 +42,9 @@ func NewClaim(from mimi.Provider, target mimi.UserURI, body []byte, idempotencyK
 	if len(idempotencyKey) > idempotencyKeyBytesMax {
 		return nil, &mls.MalformedError{Field: "Idempotency-Key", Reason: "it is longer than 255 bytes"}
 	}
-	return &Claim{from: from, request: request, body: body, idempotencyKey: idempotencyKey}, nil
+	return &Claim{
+		from: from, request: request, body: body, idempotencyKey: idempotencyKey, genuine: request.VerifySignature(),
+	}, nil
 }
 
 // Request is what was parsed.
@@ -60,22 +63,16 @@ func (c *Claim) Judge(replica fsm.Reader) (Verdict, error) {
 	return concluded(Propose{c.command()}, c.check(settings))
 }
 
+// Refusal says why nothing may be claimed by the request; empty where nothing speaks against it. The reason is for the requester.
+func (c *Claim) Refusal(settings fsm.Settings) string {
+	reason, _ := reasonOf(c.check(settings))
+	return reason
+}
+
 func (c *Claim) check(settings fsm.Settings) error {
-	requester := c.request.RequestingUser
-	own := sameProvider(settings, c.from, requester.Provider())
-	forwarded := sameProvider(settings, c.from, c.request.Room.Provider())
-	user, names := namedBy(c.request.Credential).(mimi.UserURI)
-	switch {
-	case !own && !forwarded:
-		return deny("requestingUser belongs to another provider, and the sender is not the room's hub")
-	case names && user != requester:
-		return deny("requesterCredential names another user than requestingUser")
-	case domainOf(c.request.Credential) != requester.Provider():
-		return deny("requesterCredential does not belong to requestingUser's provider")
-	case !c.request.VerifySignature():
-		return deny("key_material_request_signature is wrong")
-	}
-	return nil
+	return claimant{
+		from: c.from, requester: c.request.RequestingUser, room: c.request.Room, credential: c.request.Credential,
+	}.check(settings, "key_material_request_signature", c.genuine)
 }
 
 func (c *Claim) command() fsm.ClaimKeyPackages {

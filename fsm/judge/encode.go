@@ -31,6 +31,8 @@ const (
 	kindReadConsents     requestKind = 13
 )
 
+const kindClaimInBulk requestKind = 17
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -87,6 +89,9 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 	case kindAcknowledge:
 		return constructed(NewAcknowledge(fsm.SlotID(r.Uint16("slot")), readURI(r, "destination", mimi.ParseProvider),
 			mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })))
+	case kindClaimInBulk:
+		return constructed(newClaimInBulk(readURI(r, "from", mimi.ParseProvider), readURI(r, "target", mimi.ParseUserURI),
+			r.Opaque("body"), string(r.Opaque("idempotencyKey"))))
 	case kindDescribeRoom:
 		return constructed(NewDescribeRoom(readURI(r, "room", mimi.ParseRoomURI)))
 	case kindSetConsents:

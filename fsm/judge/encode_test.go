@@ -33,6 +33,7 @@ func (m *maker) samples() (all [][]byte) {
 	}
 	add(m.groupInfoRequest("bob3", "b.example"))
 	add(m.claim("a.example", m.claimOf(nil)))
+	add(constructed(m.bulkPart("a.example", m.bulkOf(nil), bob.User, "key")))
 	add(constructed(NewUpload(bob.User, bob.URI, [][]byte{bob.KeyPackages[0].KeyPackage})))
 	add(constructed(NewRecordRoutes(room, []fsm.KeyPackageRoute{{Ref: "ref", Provider: bob.User.Provider(), User: bob.User, Client: bob.URI, NotAfter: 7}})))
 	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1, 5})))
