@@ -24,11 +24,12 @@ type Desk struct {
 	config   Config
 	keys     HubKeys
 	outbound Poster
+	patience bulkPatience
 }
 
 // NewDesk makes the desk of a node.
 func NewDesk(hub Hub, config Config, keys HubKeys, outbound Poster) *Desk {
-	return &Desk{hub: hub, config: config, keys: keys, outbound: outbound}
+	return &Desk{hub: hub, config: config, keys: keys, outbound: outbound, patience: defaultBulkPatience}
 }
 
 // isOurs reports whether a domain is one of the local provider's.

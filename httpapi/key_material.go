@@ -27,7 +27,10 @@ func (s *PeerServer) keyMaterial(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := claimant(caller, claim.request)
+	if a, none := claim.incompatible(); none {
+		return a.send(c)
+	}
+	from, err := claimant(caller, claim.request.RequestingUser, claim.request.Room, "KeyMaterialRequest.requestingUser")
 	if err != nil {
 		return err
 	}
@@ -43,21 +46,22 @@ func (s *PeerServer) keyMaterial(c echo.Context) error {
 }
 
 // claimant is the domain in whose name a peer claims: the requesting user's own provider, or the hub of the room.
-func claimant(caller caller, request mimi.KeyMaterialRequest) (mimi.Provider, error) {
-	for _, domain := range []mimi.Provider{request.RequestingUser.Provider(), request.Room.Provider()} {
+func claimant(caller caller, requester mimi.UserURI, room mimi.RoomURI, field string) (mimi.Provider, error) {
+	for _, domain := range []mimi.Provider{requester.Provider(), room.Provider()} {
 		if caller.speaksFor(domain) {
 			return domain, nil
 		}
 	}
-	return mimi.Provider{}, newProblem(http.StatusForbidden, problemNotYours, "KeyMaterialRequest.requestingUser",
+	return mimi.Provider{}, newProblem(http.StatusForbidden, problemNotYours, field,
 		fmt.Sprintf("%s is neither the provider of the requesting user nor the hub of the room.", caller.domain))
 }
 
 // claim is a KeyMaterialRequest as it came, with what has to be known of it to find its way.
 type claim struct {
 	target         mimi.UserURI
-	request        mimi.KeyMaterialRequest
-	body           []byte // forwarded byte for byte: it is signed
+	protocol       mimi.Protocol
+	request        mimi.KeyMaterialRequest // none of a protocol other than mls10
+	body           []byte                  // forwarded byte for byte: it is signed
 	idempotencyKey string
 }
 
@@ -66,24 +70,45 @@ func readClaim(c echo.Context, path string, limit int64) (claim, error) {
 	if err != nil {
 		return claim{}, err
 	}
-	key := c.Request().Header.Get(mimi.HeaderIdempotencyKey)
-	if len(key) > idempotencyKeyBytesMax {
-		return claim{}, newProblem(http.StatusBadRequest, problemMalformed, mimi.HeaderIdempotencyKey,
-			fmt.Sprintf("more than %d bytes", idempotencyKeyBytesMax))
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return claim{}, err
 	}
 	body, err := readBody(c, limit)
 	if err != nil {
 		return claim{}, err
 	}
+	protocol, named, err := mimi.KeyMaterialProtocol(body)
+	if err != nil {
+		return claim{}, err
+	}
+	if named != target {
+		return claim{}, newProblem(http.StatusBadRequest, problemMalformed, "KeyMaterialRequest.targetUser",
+			"It is not the user that the path names.")
+	}
+	if protocol != mimi.ProtocolMLS10 {
+		return claim{target: target, protocol: protocol}, nil
+	}
 	request, err := mimi.ParseKeyMaterialRequest(body)
 	if err != nil {
 		return claim{}, err
 	}
-	if request.TargetUser != target {
-		return claim{}, newProblem(http.StatusBadRequest, problemMalformed, "KeyMaterialRequest.targetUser",
-			"It is not the user that the path names.")
+	return claim{target: target, protocol: protocol, request: request, body: body, idempotencyKey: key}, nil
+}
+
+// idempotencyKey reads the request's header; empty where there is none.
+func idempotencyKey(c echo.Context) (string, error) {
+	key := c.Request().Header.Get(mimi.HeaderIdempotencyKey)
+	if len(key) > idempotencyKeyBytesMax {
+		return "", newProblem(http.StatusBadRequest, problemMalformed, mimi.HeaderIdempotencyKey,
+			fmt.Sprintf("more than %d bytes", idempotencyKeyBytesMax))
 	}
-	return claim{target: target, request: request, body: body, idempotencyKey: key}, nil
+	return key, nil
+}
+
+// incompatible is the answer to a claim of another protocol than mls10: nobody here has KeyPackages for it.
+func (c claim) incompatible() (answer, bool) {
+	return coded(mimi.KeyMaterialResponse{Status: mimi.KeyMaterialIncompatibleProtocol, User: c.target}), c.protocol != mimi.ProtocolMLS10
 }
 
 // claim hands out KeyPackages of a local user, or fetches those of another provider's. Either way the room remembers where they
@@ -119,6 +144,9 @@ func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (
 	if err != nil {
 		return answer{}, err
 	}
+	if reason := request.Refusal(d.config.Settings()); reason != "" {
+		return answer{}, notBorneOut("KeyMaterialRequest", reason)
+	}
 	outcome, err := d.hub.Do(ctx, request)
 	if err != nil {
 		return answer{}, err
@@ -135,6 +163,11 @@ func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (
 	default:
 		return answer{}, unexpected("a claim", outcome)
 	}
+}
+
+// notBorneOut refuses a claim whose own parts do not show that it is the requester's. Nothing was looked up for it.
+func notBorneOut(field, reason string) *Problem {
+	return newProblem(http.StatusForbidden, problemNotBorneOut, field, reason)
 }
 
 func claimedResponse(claimed fsm.Claimed) (mimi.KeyMaterialResponse, error) {
@@ -172,57 +205,6 @@ func (d *Desk) claimThere(ctx context.Context, claim claim) (answer, error) {
 		return answer{status: http.StatusOK, contentType: mimi.MediaType, body: reply.Body}, nil
 	}
 	return answer{}, refusedUpstream(target, reply)
-}
-
-// recordRoutes remembers at the room where each claimed KeyPackage belongs (mimi-protocol-06 §5.2). Until that is written the
-// KeyPackages are not given out; the requester's repetition of the request gets the same ones.
-func (d *Desk) recordRoutes(ctx context.Context, room mimi.RoomURI, response mimi.KeyMaterialResponse) error {
-	if room.IsZero() {
-		return nil
-	}
-	routes, err := routesOf(response)
-	if err != nil {
-		return badUpstream(response.User.Provider(), err)
-	}
-	if len(routes) == 0 {
-		return nil
-	}
-	request, err := judge.NewRecordRoutes(room, routes)
-	if err != nil {
-		return badUpstream(response.User.Provider(), err)
-	}
-	outcome, err := d.hub.Do(ctx, request)
-	if err != nil {
-		return err
-	}
-	switch outcome.(type) {
-	case fsm.Done, fsm.Accepted, fsm.NoSuchRoom: // a room may be created after its first claims
-		return nil
-	default:
-		return unexpected("a record of routes", outcome)
-	}
-}
-
-func routesOf(response mimi.KeyMaterialResponse) ([]fsm.KeyPackageRoute, error) {
-	var routes []fsm.KeyPackageRoute
-	for i, client := range response.Clients {
-		claimed, ok := client.Material.(mimi.ClaimedKeyPackage)
-		if !ok {
-			continue
-		}
-		ref, err := claimed.KeyPackage.Ref()
-		if err != nil {
-			return nil, fmt.Errorf("clients[%d].keyPackage: %w", i, err)
-		}
-		lifetime, ok := claimed.KeyPackage.Lifetime()
-		if !ok {
-			return nil, &mls.MalformedError{Field: fmt.Sprintf("clients[%d].keyPackage.leaf_node", i), Reason: "it has no lifetime"}
-		}
-		routes = append(routes, fsm.KeyPackageRoute{
-			Ref: ref, Provider: response.User.Provider(), User: response.User, Client: client.Client, NotAfter: lifetime.NotAfter,
-		})
-	}
-	return routes, nil
 }
 
 // badUpstream: another provider's answer cannot be read.

@@ -96,6 +96,9 @@ func (s *LocalServer) keyMaterial(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if a, none := claim.incompatible(); none {
+		return a.send(c)
+	}
 	requester := claim.request.RequestingUser.Provider()
 	if err := s.checkLocalUser("KeyMaterialRequest.requestingUser", requester); err != nil {
 		return err

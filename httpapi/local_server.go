@@ -81,6 +81,7 @@ func (s *LocalServer) routes(metrics *RequestMetrics) {
 	e.POST("/v1/rooms/:room/submitMessage", s.submitMessage, s.needs(meta.ScopeMessagesWrite), short)
 	e.POST("/v1/rooms/:room/groupInfo", s.groupInfo, s.needs(meta.ScopeMessagesWrite), short)
 	e.POST("/v1/keyMaterial/:targetUser", s.keyMaterial, s.needs(meta.ScopeMessagesWrite), short)
+	e.POST(bulkKeyMaterialPath, s.bulkKeyMaterial, s.needs(meta.ScopeMessagesWrite), short)
 	e.GET("/v1/inbox", s.readInbox, s.needs(meta.ScopeInboxRead)) // bounds its wait itself
 	e.POST("/v1/inbox/acknowledge", s.acknowledgeInbox, s.needs(meta.ScopeInboxRead), short)
 	e.GET("/v1/hub-keys", s.hubKeys, s.needs(anyScope), short)

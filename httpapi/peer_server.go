@@ -85,6 +85,7 @@ func (s *PeerServer) routes(metrics *RequestMetrics) {
 	s.echo.Use(metrics.observe(s.name), s.welcome, s.limited, deadline(s.timeouts.Request))
 	s.echo.GET(mimi.DirectoryPath, s.getDirectory)
 	s.echo.POST("/v1/keyMaterial/*", s.keyMaterial)
+	s.echo.POST(bulkKeyMaterialPath, s.bulkKeyMaterial)
 	s.echo.POST("/v1/update/*", s.update)
 	s.echo.POST("/v1/submitMessage/*", s.submitMessage)
 	s.echo.POST("/v1/groupInfo/*", s.groupInfo)

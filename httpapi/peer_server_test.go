@@ -469,7 +469,10 @@ func TestPeerDirectory(t *testing.T) {
 	if got, _ := directory.URL(mimi.EndpointUpdate, ourRoom); got != "https://mimi.a.example/v1/update/mimi%3A%2F%2Fa.example%2Fr%2Fclubhouse" {
 		t.Errorf("update at %s", got)
 	}
-	if n := len(directory.Endpoints()); n != 5 {
+	if got, _ := directory.URL(mimi.EndpointBulkKeyMaterial, noVariable{}); got != "https://mimi.a.example/v1/bulkKeyMaterial" {
+		t.Errorf("bulk claims at %s", got)
+	}
+	if n := len(directory.Endpoints()); n != 6 {
 		t.Errorf("%d endpoints listed", n)
 	}
 }

@@ -49,6 +49,7 @@ const (
 	problemBodyCutShort   = "body-cut-short"
 	problemIdentity       = "identity-mismatch"
 	problemNotYours       = "not-yours-to-speak-for"
+	problemNotBorneOut    = "claim-not-borne-out"
 	problemUnauthorized   = "unauthorized"
 	problemScope          = "scope-missing"
 	problemNotFound       = "not-found"
@@ -71,6 +72,7 @@ var problemTitles = map[string]string{
 	problemBodyCutShort:   "The request body was cut short",
 	problemIdentity:       "The certificate does not match the From header",
 	problemNotYours:       "The provider may not speak for this user or room",
+	problemNotBorneOut:    "The claim is not shown to be its requester's",
 	problemUnauthorized:   "A valid bearer token is needed",
 	problemScope:          "The token lacks a scope",
 	problemNotFound:       "Not found",

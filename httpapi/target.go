@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 
 	"parley/mimi"
@@ -18,6 +19,9 @@ func NotifyTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointNotify,
 // KeyMaterialTarget is where KeyPackages of a user are claimed (mimi-protocol-06 §5.2).
 func KeyMaterialTarget(user mimi.UserURI) Target { return Target{mimi.EndpointKeyMaterial, user} }
 
+// BulkKeyMaterialTarget is where KeyPackages of many users are claimed at once, if the provider offers that (docs/extensions.md).
+func BulkKeyMaterialTarget() Target { return Target{mimi.EndpointBulkKeyMaterial, noVariable{}} }
+
 // UpdateTarget is where Commits and Proposals of a room are handed in (mimi-protocol-06 §5.3).
 func UpdateTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointUpdate, room} }
 
@@ -34,7 +38,15 @@ func (t Target) String() string { return string(t.endpoint) }
 func (t Target) expand(directory mimi.Directory) (string, error) {
 	expanded, listed := directory.URL(t.endpoint, t.value)
 	if !listed {
-		return "", fmt.Errorf("it lists no %s endpoint", t.endpoint)
+		return "", fmt.Errorf("%s: %w", t.endpoint, errNotOffered)
 	}
 	return expanded, nil
 }
+
+// errNotOffered: the provider's directory does not list the endpoint, so that nothing of the request was sent.
+var errNotOffered = errors.New("the directory lists no such endpoint")
+
+// noVariable stands where a template has none.
+type noVariable struct{}
+
+func (noVariable) String() string { return "" }
