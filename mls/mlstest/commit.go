@@ -120,7 +120,7 @@ func (g *Group) apply(list []sent) (added []newcomer, err error) {
 	for _, p := range adds {
 		added = append(added, newcomer{g.tree.add(p.KeyPackage.Leaf), p.KeyPackage})
 	}
-	g.context.Extensions, err = applyAppData(g.context.Extensions, updates)
+	g.context.Extensions, err = applyAppData(g.components(), g.context.Extensions, updates)
 	return added, err
 }
 

@@ -2,6 +2,7 @@ package mlstest
 
 import (
 	"errors"
+	"maps"
 
 	"parley/mls"
 )
@@ -32,9 +33,16 @@ func Components() map[mls.ComponentID]mls.ComponentApplier {
 	}
 }
 
+// components are those of Components and of the group's Config.
+func (g *Group) components() map[mls.ComponentID]mls.ComponentApplier {
+	all := Components()
+	maps.Copy(all, g.config.Components)
+	return all
+}
+
 // applyAppData is the dictionary after the AppDataUpdates of a Commit: removals, then each component's updates together. What
 // cannot be applied is left out; a hub refuses the Commit.
-func applyAppData(extensions mls.Extensions, list []mls.AppDataUpdate) (mls.Extensions, error) {
+func applyAppData(known map[mls.ComponentID]mls.ComponentApplier, extensions mls.Extensions, list []mls.AppDataUpdate) (mls.Extensions, error) {
 	if len(list) == 0 {
 		return extensions, nil
 	}
@@ -51,7 +59,6 @@ func applyAppData(extensions mls.Extensions, list []mls.AppDataUpdate) (mls.Exte
 			dictionary = dictionary.Without(u.Component)
 		}
 	}
-	known := Components()
 	for id, all := range updates { // each has its own place in the dictionary
 		if known[id] == nil {
 			continue

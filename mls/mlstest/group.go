@@ -19,6 +19,8 @@ type Config struct {
 	Epoch   mls.Epoch
 	// Extensions are those of the GroupContext.
 	Extensions mls.Extensions
+	// Components are components beside those of Components, whose updates the group takes as a hub would.
+	Components map[mls.ComponentID]mls.ComponentApplier
 	// ExternalSenders is how many the GroupContext lists, in an extension that is added to Extensions.
 	ExternalSenders int
 	// Leaf, where it is set, changes every leaf of the group before it is signed: what its members support, say.
@@ -238,10 +240,10 @@ func (g *Group) Public() (*mls.PublicGroup, error) {
 	return mls.NewPublicGroup(g.info, tree)
 }
 
-// Input is what a hub judges a Commit of this epoch with: the Proposals that wait, the components of Components, the time Now.
+// Input is what a hub judges a Commit of this epoch with: the Proposals that wait, its components, the time Now.
 func (g *Group) Input() mls.CommitInput {
 	return mls.CommitInput{
-		AtSeconds: Now, Components: Components(), Leaving: g.leaving,
+		AtSeconds: Now, Components: g.components(), Leaving: g.leaving,
 		Proposals: func(ref mls.ProposalRef) (*mls.PublicMessage, bool) {
 			m, waits := g.pending[ref]
 			return m, waits
