@@ -65,7 +65,7 @@ func (d *peerDoor) post(t *testing.T, path string, body []byte) answered {
 }
 
 // problemIn reads a problem and checks its media type.
-func problemIn(t *testing.T, a answered) Problem {
+func problemIn(t testing.TB, a answered) Problem {
 	t.Helper()
 	var p Problem
 	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != ProblemMediaType {

@@ -122,13 +122,13 @@ func (c *fakeCluster) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, ml
 
 // authority is a CA of the test's own.
 type authority struct {
-	t    *testing.T
+	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
 }
 
-func newAuthority(t *testing.T, name string) *authority {
+func newAuthority(t testing.TB, name string) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -221,7 +221,7 @@ var (
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func requestMetrics(t *testing.T) *RequestMetrics {
+func requestMetrics(t testing.TB) *RequestMetrics {
 	t.Helper()
 	m, err := NewRequestMetrics(prometheus.NewRegistry())
 	if err != nil {
@@ -230,7 +230,7 @@ func requestMetrics(t *testing.T) *RequestMetrics {
 	return m
 }
 
-func signingKey(t *testing.T) *mls.SigningKey {
+func signingKey(t testing.TB) *mls.SigningKey {
 	t.Helper()
 	key, err := mls.GenerateSigningKey(mls.Ed25519, rand.Reader)
 	if err != nil {
@@ -240,7 +240,7 @@ func signingKey(t *testing.T) *mls.SigningKey {
 }
 
 // serve runs a listener on loopback for the length of the test and returns its address.
-func serve(t *testing.T, s interface {
+func serve(t testing.TB, s interface {
 	Serve(context.Context, net.Listener) error
 }) string {
 	t.Helper()
@@ -267,7 +267,7 @@ type answered struct {
 	body   []byte
 }
 
-func do(t *testing.T, client *http.Client, request *http.Request) answered {
+func do(t testing.TB, client *http.Client, request *http.Request) answered {
 	t.Helper()
 	response, err := client.Do(request)
 	if err != nil {
@@ -282,7 +282,7 @@ func do(t *testing.T, client *http.Client, request *http.Request) answered {
 }
 
 // httpClient makes a client that trusts the authority and shows a certificate, if any.
-func httpClient(t *testing.T, a *authority, certificates ...tls.Certificate) *http.Client {
+func httpClient(t testing.TB, a *authority, certificates ...tls.Certificate) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
 	transport := &http.Transport{
