@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"parley/fsm"
+	"parley/fsm/judge"
 	"parley/mimi"
 	"parley/mls"
 	"parley/mls/mlstest"
@@ -38,6 +39,19 @@ func (c *claimTable) stock(name string, count int, alter func(*mls.KeyPackage), 
 	}
 }
 
+// consent and policy are what a user has said about claims.
+func (c *claimTable) consent(name string, entry fsm.ConsentEntry) {
+	c.t.Helper()
+	request, err := judge.NewSetConsents(userHere(name), []fsm.ConsentEntry{entry})
+	want[fsm.Done](c.t, c.a.hub, request, err)
+}
+
+func (c *claimTable) policy(name string, policy fsm.ConsentPolicy) {
+	c.t.Helper()
+	request, err := judge.NewSetConsentPolicy(userHere(name), policy)
+	want[fsm.Done](c.t, c.a.hub, request, err)
+}
+
 const claimsOfTheTable = 16 // KeyPackages of each device that are there to be taken
 
 func newClaimTable(t *testing.T) *claimTable {
@@ -58,6 +72,13 @@ func newClaimTable(t *testing.T) *claimTable {
 	c.stock("expired", 1, lifetime(mlstest.Now-10, mlstest.Now+5), "expired1")
 	c.stock("early", 1, lifetime(mlstest.Now+1000, mlstest.Now+2000), "early1")
 	c.a.hub.pass(6000)
+	for _, name := range []string{"shy", "away", "choosy"} {
+		c.stock(name, claimsOfTheTable, nil, name+"1")
+	}
+	c.consent("shy", fsm.ConsentEntry{Requester: bob, Consent: fsm.ConsentRevoked})
+	c.consent("choosy", fsm.ConsentEntry{Requester: bob, Room: ourRoom, Consent: fsm.ConsentGranted})
+	c.policy("away", fsm.ConsentNobody)
+	c.policy("choosy", fsm.ConsentAsk)
 	for _, name := range []string{"some", "none"} {
 		c.claim(bob, userHere(name), nil)
 	}
@@ -121,6 +142,9 @@ func claimRows() []claimRow {
 	ofSuite := func(s mls.CipherSuite) func(*mimi.KeyMaterialRequest) {
 		return func(r *mimi.KeyMaterialRequest) { r.Suites = []mls.CipherSuite{s} }
 	}
+	forRoom := func(room mimi.RoomURI) func(*mimi.KeyMaterialRequest) {
+		return func(r *mimi.KeyMaterialRequest) { r.Room = room }
+	}
 	return []claimRow{
 		{"a KeyPackage of every client", userHere("all"), nil, 0, []string{"all1 0", "all2 0"}},
 		{"of some clients", userHere("some"), nil, 1, []string{"some1 0", "some2 1"}},
@@ -143,6 +167,11 @@ func claimRows() []claimRow {
 			}
 		}, 0, []string{"all1 0", "all2 0"}},
 		{"exhausted and of another suite", userHere("some"), ofSuite(3), 3, []string{"some1 2", "some2 1"}},
+		{"whom the user has refused", userHere("shy"), nil, 5, nil},
+		{"of a user who lets nobody claim", userHere("away"), nil, 5, nil},
+		{"for another room than the user has agreed to", userHere("choosy"), forRoom(theirRoom), 6, nil},
+		{"for no room where the user has agreed to one", userHere("choosy"), nil, 6, nil},
+		{"for the room that the user has agreed to", userHere("choosy"), forRoom(ourRoom), 0, []string{"choosy1 0"}},
 		{"an unknown user", userHere("nobody"), nil, 4, nil},
 	}
 }
@@ -160,7 +189,9 @@ func TestClaimTable(t *testing.T) {
 		},
 		"separate": func(row claimRow) materialRead {
 			all := mimi.SeparateClaims{Requests: []mimi.KeyMaterialRequest{
-				c.requestFor(bob, row.target, row.alter), c.requestFor(bob, userHere("stranger"), nil),
+				c.requestFor(bob, row.target, row.alter), c.requestFor(bob, userHere("stranger"), func(r *mimi.KeyMaterialRequest) {
+					r.Room = c.requestFor(bob, row.target, row.alter).Room
+				}),
 			}}
 			return c.first(c.b.post(c.a, bulkKeyMaterialPath, all.Marshal(), c.fresh()...))
 		},

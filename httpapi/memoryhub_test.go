@@ -34,6 +34,7 @@ func newMemoryHub(t testing.TB, change func(*fsm.Settings), domains ...mimi.Prov
 	t.Helper()
 	h := &memoryHub{t: t, store: fsmtest.NewStore(), now: mlstest.Now * 1000, self: domains[0], touched: map[fsm.OutboxRef]bool{}, woken: make(chan struct{}, 1)}
 	settings := fsm.DefaultSettings(domains...)
+	settings.Claims = fsm.ClaimRules{ConsentDefault: fsm.ConsentAllow} // and no quotas
 	change(&settings)
 	h.mu.Lock()
 	defer h.mu.Unlock()

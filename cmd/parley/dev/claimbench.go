@@ -18,9 +18,8 @@ import (
 type ClaimBench struct {
 	run     *run
 	backend *backend
-	user    mimi.UserURI // who claims
 	key     *mls.SigningKey
-	rooms   int // each claim is for a room of its own, so that none is a retry
+	claims  int // each is of another user and for another room, so that none is a retry and none meets a quota
 
 	targets []mimi.UserURI
 	clients [][]mimi.ClientURI // of each target
@@ -51,10 +50,10 @@ func NewClaimBench(ctx context.Context, o Options, users, clients int) (_ *Claim
 	if c.key, err = mls.GenerateSigningKey(mls.Ed25519, rand.Reader); err != nil {
 		return nil, err
 	}
-	if c.user, err = mimi.ParseUserURI("mimi://a.example/u/claimer"); err != nil {
+	if err := c.name(users, clients); err != nil {
 		return nil, err
 	}
-	return c, c.name(users, clients)
+	return c, c.each(ctx, uploadsAtOnce, c.consent)
 }
 
 func (c *ClaimBench) name(users, clients int) error {
@@ -74,6 +73,12 @@ func (c *ClaimBench) name(users, clients int) error {
 		c.targets, c.clients = append(c.targets, user), append(c.clients, own)
 	}
 	return nil
+}
+
+// consent lets everybody claim from a target.
+func (c *ClaimBench) consent(ctx context.Context, i int) error {
+	path := "/v1/users/" + mimi.PathSegment(c.targets[i]) + "/consents"
+	return c.backend.json(ctx, http.MethodPut, path, map[string]string{"policy": "allow"}, nil)
 }
 
 // Close stops the provider's processes.
@@ -155,23 +160,21 @@ func (c *ClaimBench) each(ctx context.Context, atOnce int, do func(ctx context.C
 	return errors.Join(wrong...)
 }
 
-// room is one that no claim was for yet.
-func (c *ClaimBench) room() (mimi.RoomURI, error) {
-	c.rooms++
-	return mimi.ParseRoomURI(fmt.Sprintf("mimi://a.example/r/claims%d", c.rooms))
-}
-
-func (c *ClaimBench) credential() mls.Credential {
-	return mls.BasicCredential{Identity: []byte(c.user.String())}
+// next is who claims now, and for which room.
+func (c *ClaimBench) next() (user mimi.UserURI, room mimi.RoomURI, credential mls.Credential, err error) {
+	c.claims++
+	user, wrongUser := mimi.ParseUserURI(fmt.Sprintf("mimi://a.example/u/claimer%d", c.claims))
+	room, wrongRoom := mimi.ParseRoomURI(fmt.Sprintf("mimi://a.example/r/claims%d", c.claims))
+	return user, room, mls.BasicCredential{Identity: []byte(user.String())}, errors.Join(wrongUser, wrongRoom)
 }
 
 // Bulk claims one KeyPackage of each client of all users in one request, and returns how long the answer took.
 func (c *ClaimBench) Bulk(ctx context.Context) (time.Duration, error) {
-	room, err := c.room()
+	user, room, credential, err := c.next()
 	if err != nil {
 		return 0, err
 	}
-	claim, err := mimi.SignedBulkClaim{RequestingUser: c.user, TargetUsers: c.targets, Room: room, Credential: c.credential()}.Signed(c.key)
+	claim, err := mimi.SignedBulkClaim{RequestingUser: user, TargetUsers: c.targets, Room: room, Credential: credential}.Signed(c.key)
 	if err != nil {
 		return 0, err
 	}
@@ -199,14 +202,14 @@ func (c *ClaimBench) Bulk(ctx context.Context) (time.Duration, error) {
 
 // Singles claims the same with a request for each user, so many at the same time, and returns how long all answers took.
 func (c *ClaimBench) Singles(ctx context.Context, atOnce int) (time.Duration, error) {
-	room, err := c.room()
+	user, room, credential, err := c.next()
 	if err != nil {
 		return 0, err
 	}
 	requests := make([]mimi.KeyMaterialRequest, len(c.targets))
 	for i, target := range c.targets {
 		requests[i], err = mimi.KeyMaterialRequest{
-			RequestingUser: c.user, TargetUser: target, Room: room, Suites: []mls.CipherSuite{1}, Credential: c.credential(),
+			RequestingUser: user, TargetUser: target, Room: room, Suites: []mls.CipherSuite{1}, Credential: credential,
 		}.Signed(c.key)
 		if err != nil {
 			return 0, err
