@@ -247,8 +247,8 @@ func (r *replica) page(destination mimi.Provider, max int) (items []fsm.OutboxIt
 
 // fetchInbox asks a node that has the shard, its leader if it is known:
 //
-//	struct { uint8 version = 1; uint32 shard; opaque destination<V>; uint32 max; } InboxRequest;
-//	struct { OutboxItem items<V>; } InboxAnswer;
+//	struct { uint8 version; uint32 shard; opaque destination<V>; uint32 max; } InboxRequest;
+//	struct { OutboxItem items<V>; } InboxAnswer; // in the layout of the request's version
 func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mimi.Provider, max int) ([]fsm.OutboxItem, error) {
 	target := n.leaderOf(shard.ID)
 	if target == "" || target == n.id {
@@ -258,8 +258,13 @@ func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mim
 		}
 		target = others[0]
 	}
+	// A node of an older program knows no notes, and there are none before every node runs one that does.
+	version := uint8(1)
+	if n.Settings().Format >= fsm.FormatExclusive {
+		version = fsm.ItemVersion
+	}
 	var w mls.Writer
-	w.Uint8(answerVersion)
+	w.Uint8(version)
 	w.Uint32(uint32(shard.ID))
 	destination.AppendTo(&w)
 	w.Uint32(uint32(min(max, inboxItemsMax)))
@@ -268,13 +273,14 @@ func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mim
 		return nil, err
 	}
 	r := mls.NewReader("InboxAnswer", raw)
-	items := mls.ReadList(r, "items", fsm.ReadOutboxItem)
+	items := mls.ReadList(r, "items", func(r *mls.Reader) fsm.OutboxItem { return fsm.ReadOutboxItem(r, version) })
 	return items, r.Close()
 }
 
 func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, error) {
 	r := mls.NewReader("InboxRequest", payload)
-	if version := r.Uint8("version"); version != answerVersion {
+	version := r.Uint8("version")
+	if version == 0 || version > fsm.ItemVersion {
 		r.Fail("version", "is not known")
 	}
 	shard := fsm.ShardID(r.Uint32("shard"))
@@ -294,7 +300,7 @@ func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, 
 	var w mls.Writer
 	w.Vector(func(w *mls.Writer) {
 		for _, item := range items {
-			item.AppendTo(w)
+			item.AppendTo(w, version)
 		}
 	})
 	return w.Bytes(), nil

@@ -15,7 +15,9 @@ type Result struct {
 	Outcomes []Outcome   // one for each command, in order
 	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
 	Posted   []SlotID    // in which slots effects for others were posted, each once
-	Format   Format      // the shard's, after the entry
+	// Departing are rooms that somebody has to leave, where there may be something new to do about it.
+	Departing []mimi.RoomURI
+	Format    Format // the shard's, after the entry
 }
 
 // OutboxRef names one outbox.
@@ -46,7 +48,7 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
 	result.Touched = t.cutOutbox()
-	result.Posted, result.Format = t.posted, t.format
+	result.Posted, result.Departing, result.Format = t.posted, t.departing, t.format
 	return result, nil
 }
 
@@ -103,6 +105,16 @@ func (t *tx) apply(c Command) Outcome {
 		return t.setConsents(c)
 	case SetConsentPolicy:
 		return t.setConsentPolicy(c)
+	case RecordDeparture:
+		return t.recordDeparture(c)
+	case SettleDepartures:
+		return t.settleDepartures(c)
+	case DestroyRoom:
+		return t.destroyRoom(c)
+	case ContinueRoom:
+		return t.continueRoom(c)
+	case ReserveGroup:
+		return t.reserveGroup(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}
@@ -128,6 +140,7 @@ type tx struct {
 	format          Format
 	bodies          []*outboxBody
 	posted          []SlotID
+	departing       []mimi.RoomURI
 
 	// Looked up by key, never ranged over.
 	bodyOf  map[outboxBodyName]*outboxBody // those of bodies

@@ -62,6 +62,9 @@ func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
 	if code := t.consent(c); code != mimi.KeyMaterialSuccess {
 		return Claimed{User: c.User, Code: code}
 	}
+	if t.departed(c.User).millis != 0 {
+		return Claimed{User: c.User, Code: mimi.KeyMaterialUserDeleted}
+	}
 	if _, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, c.User) }); !known {
 		return Claimed{User: c.User, Code: mimi.KeyMaterialUserUnknown}
 	}

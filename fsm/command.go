@@ -128,6 +128,7 @@ type ReadSet struct {
 	GroupContextHash [32]byte          // SHA-256 of the encoded GroupContext
 	Enforcement      uint64            // the shard's settings version in force when it was judged
 	Proposals        []mls.ProposalRef // referenced, hence still to be pending
+	Departures       uint64            // the room's count of those who had to leave; from layout 2 of AcceptCommit on
 }
 
 // AcceptCommit moves a room to its next epoch. The commit is known by (room, group_id, epoch, CommitHash).
@@ -145,6 +146,14 @@ type AcceptCommit struct {
 	ValidUntil uint64
 	// Notified are the destinations that receive the Commit: those of the epoch before and of the new one.
 	Notified []mimi.Provider
+
+	// Of layout 2:
+
+	// Renewed are the hub's Proposals of the new epoch that take the place of those which an external Commit has made void. They wait
+	// from the Commit on and go out with it.
+	Renewed []PendingProposal
+	// ReInit is the encoded ReInit by which the Commit ends the group; empty where it does not.
+	ReInit []byte
 }
 
 // WelcomeDelivery is the Welcome for one destination with the tree that its new members need.

@@ -19,7 +19,13 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	if winner, ended := t.winner(c.Room, c.Reads.GroupID, c.Reads.Epoch); ended && winner.CommitHash == c.CommitHash {
 		return Accepted{Millis: winner.Millis, Epoch: c.Reads.Epoch + 1}
 	}
+	if refusal := t.refuseEnded(head); refusal != nil {
+		return refusal
+	}
 	if refusal := t.checkReads(head, c.Reads); refusal != nil {
+		return refusal
+	}
+	if refusal := t.refuseDeparted(head, c.Sender); refusal != nil {
 		return refusal
 	}
 	if reason := t.lifetimeFault(c); reason != "" {
@@ -33,9 +39,14 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 		return NotAllowed{Reason: "a Welcome cannot be read"}
 	}
 	head.floor = t.endEpoch(head, c)
+	if len(c.ReInit) > 0 {
+		t.endGroup(&head, c.ReInit)
+	}
+	c.Renewed = t.renew(&head, c)
 	t.setFacts(head, c.Facts)
+	t.noteDeparting(head)
 	t.sendCommit(c)
-	t.useRoutes(c.Room, welcomed)
+	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
 }
 
@@ -48,7 +59,7 @@ func (t *tx) checkReads(head roomHead, reads ReadSet) Outcome {
 	if reads.Epoch != head.epoch {
 		return t.wrongEpoch(head, reads.Epoch)
 	}
-	if reads.GroupContextHash != head.contextHash || reads.Enforcement != t.settingsVersion {
+	if reads.GroupContextHash != head.contextHash || reads.Enforcement != t.settingsVersion || reads.Departures != head.departures {
 		return changed
 	}
 	var missing []mls.ProposalRef
@@ -91,13 +102,24 @@ func (t *tx) endEpoch(head roomHead, c AcceptCommit) (floor mls.Epoch) {
 	return floor
 }
 
+// renew makes the hub's Proposals of the new epoch wait, and returns those that do.
+func (t *tx) renew(head *roomHead, c AcceptCommit) []PendingProposal {
+	next := *head
+	next.epoch = c.Facts.Epoch
+	if len(c.Renewed) == 0 || !t.addPending(&next, c.Renewed) {
+		return nil
+	}
+	head.proposals = next.proposals
+	return c.Renewed
+}
+
 // sendCommit appends the Commit to the outboxes, and the Welcomes after it. So a room's stream is in the order of its epochs:
 // what stands before a Welcome the new client could not read, and what stands behind it is of the epoch that it joins. Both
 // are of one entry and so in one body; the provider of a first member gets them together.
 //
 // A Welcome that is given for several domains of the local provider goes into its inbox once.
 func (t *tx) sendCommit(c AcceptCommit) {
-	t.sendAll(c.Room, c.Notified, t.fanoutCommit(c.Commit))
+	t.sendAll(c.Room, c.Notified, t.fanoutCommit(c.Commit, c.Renewed))
 	for i, w := range c.Welcomes {
 		again := slices.ContainsFunc(c.Welcomes[:i], func(before WelcomeDelivery) bool {
 			return t.destination(before.Destination) == t.destination(w.Destination) && bytes.Equal(before.Welcome, w.Welcome)

@@ -7,9 +7,9 @@ import (
 	"parley/mls"
 )
 
-// useRoutes ends the routes of the KeyPackages that a room's Welcomes have named, and tells the slots of local users that they are
-// consumed.
-func (t *tx) useRoutes(room mimi.RoomURI, welcomed []mls.KeyPackageRef) {
+// useRoutes ends the routes of the KeyPackages that a room's Welcomes have named, tells the slots of local users that they are
+// consumed, and the local provider whose they are.
+func (t *tx) useRoutes(room mimi.RoomURI, hub mimi.Provider, welcomed []mls.KeyPackageRef) {
 	var consumed []KeyPackagesConsumed
 	var ended uint32
 	for _, ref := range welcomed {
@@ -22,6 +22,7 @@ func (t *tx) useRoutes(room mimi.RoomURI, welcomed []mls.KeyPackageRef) {
 		if route.User.IsZero() || !t.isLocal(route.User.Provider()) {
 			continue
 		}
+		t.note(room, hub, WelcomeFor{Ref: ref, User: route.User, Client: route.Client})
 		i := slices.IndexFunc(consumed, func(c KeyPackagesConsumed) bool { return c.User == route.User && len(c.Refs) < consumedRefsMax })
 		if i < 0 {
 			i = len(consumed)

@@ -20,7 +20,12 @@ type Effect interface {
 // EffectKind is an effect's number where it is encoded.
 type EffectKind uint16
 
-const EffectKeyPackagesConsumed EffectKind = 1
+const (
+	EffectKeyPackagesConsumed EffectKind = 1
+	EffectRoomJoined          EffectKind = 5
+	EffectRoomLeft            EffectKind = 6
+	EffectDeparted            EffectKind = 7
+)
 
 // KeyPackagesConsumed tells a user's slot that Welcomes have named KeyPackages of the user. They are reserved for nobody any more, and
 // a claim that got one of them is not answered with it again.
@@ -29,11 +34,49 @@ type KeyPackagesConsumed struct {
 	Refs []mls.KeyPackageRef
 }
 
+// RoomJoined tells a user's slot of a room in whose list the user is from now on.
+type RoomJoined struct {
+	User mimi.UserURI
+	Room mimi.RoomURI
+}
+
+// RoomLeft tells it of a room in whose list the user is no more.
+type RoomLeft struct {
+	User mimi.UserURI
+	Room mimi.RoomURI
+}
+
+// Departed tells a room of a user that was deleted, or of a client that is lost.
+type Departed struct {
+	Room   mimi.RoomURI
+	Who    Departing
+	Millis uint64 // hub time at which it was told so
+}
+
 // consumedRefsMax bounds the references of one effect, so that any effect fits an entry.
 const consumedRefsMax = 1000
 
 func (e KeyPackagesConsumed) Slot() SlotID         { return SlotOfUser(e.User) }
 func (KeyPackagesConsumed) effectKind() EffectKind { return EffectKeyPackagesConsumed }
+
+func (e RoomJoined) Slot() SlotID         { return SlotOfUser(e.User) }
+func (RoomJoined) effectKind() EffectKind { return EffectRoomJoined }
+
+func (e RoomLeft) Slot() SlotID         { return SlotOfUser(e.User) }
+func (RoomLeft) effectKind() EffectKind { return EffectRoomLeft }
+
+func (e Departed) Slot() SlotID         { return SlotOfRoom(e.Room) }
+func (Departed) effectKind() EffectKind { return EffectDeparted }
+
+// formatOfEffect is the format from which on an effect may be brought to a slot.
+func formatOfEffect(e Effect) Format {
+	switch e.(type) {
+	case KeyPackagesConsumed:
+		return FormatQueues
+	default:
+		return FormatExclusive
+	}
+}
 
 const effectVersion = 1
 
@@ -60,6 +103,12 @@ func readEffect(r *mls.Reader) Effect {
 	switch kind := EffectKind(r.Uint16("kind")); kind {
 	case EffectKeyPackagesConsumed:
 		return KeyPackagesConsumed{User: mimi.ReadUserURI(r, "user"), Refs: readTexts[mls.KeyPackageRef](r, "refs")}
+	case EffectRoomJoined:
+		return RoomJoined{User: mimi.ReadUserURI(r, "user"), Room: mimi.ReadRoomURI(r, "room")}
+	case EffectRoomLeft:
+		return RoomLeft{User: mimi.ReadUserURI(r, "user"), Room: mimi.ReadRoomURI(r, "room")}
+	case EffectDeparted:
+		return Departed{Room: mimi.ReadRoomURI(r, "room"), Who: readDeparting(r), Millis: r.Uint64("millis")}
 	default:
 		r.Fail("kind", fmt.Sprintf("effect %d is not known to this program", kind))
 		return nil
@@ -75,11 +124,39 @@ func (e KeyPackagesConsumed) appendTo(w *mls.Writer) {
 	appendTexts(w, e.Refs)
 }
 
+//	struct {
+//	    opaque user<V>;
+//	    opaque room<V>;
+//	} RoomJoined, RoomLeft;
+func (e RoomJoined) appendTo(w *mls.Writer) {
+	e.User.AppendTo(w)
+	e.Room.AppendTo(w)
+}
+
+func (e RoomLeft) appendTo(w *mls.Writer) { RoomJoined(e).appendTo(w) }
+
+//	struct {
+//	    opaque room<V>;
+//	    Departing who;
+//	    uint64 millis;
+//	} Departed;
+func (e Departed) appendTo(w *mls.Writer) {
+	e.Room.AppendTo(w)
+	e.Who.appendTo(w)
+	w.Uint64(e.Millis)
+}
+
 // take lets an effect happen, once.
 func (t *tx) take(e Effect) {
 	switch e := e.(type) {
 	case KeyPackagesConsumed:
 		t.consumeKeyPackages(e)
+	case RoomJoined:
+		t.takeJoined(e)
+	case RoomLeft:
+		t.takeLeft(e)
+	case Departed:
+		t.takeDeparted(e)
 	default:
 		panic(fmt.Sprintf("fsm: effect %d has a reader and no rule", e.effectKind()))
 	}

@@ -16,6 +16,8 @@ func lastVersion(kind CommandKind) uint8 {
 	switch kind {
 	case KindEnterSettings:
 		return settingsVersion
+	case KindAcceptCommit:
+		return acceptCommitVersion
 	default:
 		return 1
 	}
@@ -133,7 +135,7 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	case KindCreateRoom:
 		return as(readCreateRoom)
 	case KindAcceptCommit:
-		return as(readAcceptCommit)
+		return as(func(r *mls.Reader) AcceptCommit { return readAcceptCommit(r, version) })
 	case KindSubmitProposals:
 		return as(readSubmitProposals)
 	case KindSubmitMessage:
@@ -164,6 +166,16 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readSetConsents)
 	case KindSetConsentPolicy:
 		return as(readSetConsentPolicy)
+	case KindRecordDeparture:
+		return as(readRecordDeparture)
+	case KindSettleDepartures:
+		return as(readSettleDepartures)
+	case KindDestroyRoom:
+		return as(readDestroyRoom)
+	case KindContinueRoom:
+		return as(readContinueRoom)
+	case KindReserveGroup:
+		return as(readReserveGroup)
 	default:
 		return nil
 	}

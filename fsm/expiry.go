@@ -130,6 +130,12 @@ func (t *tx) expire(note key) {
 		}
 	case keyPiece:
 		t.expirePiece(SlotID(binary.BigEndian.Uint16(target)), target)
+	case keyRoomLife:
+		if target[keyPrefixBytes+hashBytes] == 0 {
+			t.expireRoomEnd(target)
+		} else {
+			t.expireTimed(target)
+		}
 	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage:
 		t.expireTimed(target)
 	default:

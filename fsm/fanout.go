@@ -18,9 +18,17 @@ func (t *tx) fanoutApplication(message []byte) []byte {
 	return fanout(func(w *mls.Writer) { mimi.AppendFanoutApplication(w, t.now, message, nil) })
 }
 
-// fanoutCommit staples no Proposals to the Commit.
-func (t *tx) fanoutCommit(commit []byte) []byte {
-	return fanout(func(w *mls.Writer) { mimi.AppendFanoutCommit(w, t.now, commit, nil) })
+// fanoutCommit staples the hub's Proposals of the new epoch to the Commit.
+func (t *tx) fanoutCommit(commit []byte, renewed []PendingProposal) []byte {
+	return fanout(func(w *mls.Writer) { mimi.AppendFanoutCommit(w, t.now, commit, messagesOf(renewed)) })
+}
+
+func messagesOf(proposals []PendingProposal) [][]byte {
+	messages := make([][]byte, len(proposals))
+	for i, p := range proposals {
+		messages[i] = p.Message
+	}
+	return messages
 }
 
 func (t *tx) fanoutWelcome(d WelcomeDelivery) []byte {
@@ -29,9 +37,5 @@ func (t *tx) fanoutWelcome(d WelcomeDelivery) []byte {
 
 // fanoutProposals keeps a bundle together as it came.
 func (t *tx) fanoutProposals(bundle []PendingProposal) []byte {
-	messages := make([][]byte, len(bundle))
-	for i, p := range bundle {
-		messages[i] = p.Message
-	}
-	return fanout(func(w *mls.Writer) { mimi.AppendFanoutProposals(w, t.now, messages) })
+	return fanout(func(w *mls.Writer) { mimi.AppendFanoutProposals(w, t.now, messagesOf(bundle)) })
 }

@@ -36,11 +36,25 @@ func (e *UnknownFormatError) Error() string {
 // FormatOf is the format from which on a command may be in a shard's log. Whoever proposes it has to know that the shard is
 // there: a program of an older format stops at a command that it does not know, and apply can only protect the others.
 func FormatOf(c Command) Format {
-	switch c.(type) {
-	case PutPiece, ApplyPieces, ReceiveInternal, DropInternal, Judged:
+	switch c := c.(type) {
+	case Judged:
+		return max(FormatQueues, FormatOf(c.Command))
+	case ReceiveInternal:
+		format := FormatQueues
+		for _, e := range c.Effects {
+			format = max(format, formatOfEffect(e))
+		}
+		return format
+	case PutPiece, ApplyPieces, DropInternal:
 		return FormatQueues
-	case SetConsents, SetConsentPolicy:
+	case SetConsents, SetConsentPolicy,
+		RecordDeparture, SettleDepartures, DestroyRoom, ContinueRoom, ReserveGroup:
 		return FormatExclusive
+	case AcceptCommit:
+		if c.version() > 1 {
+			return FormatExclusive
+		}
+		return FormatFirst
 	default:
 		return FormatFirst
 	}

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"encoding/binary"
+
 	"parley/mimi"
 	"parley/mls"
 )
@@ -48,8 +50,28 @@ func (t *tx) receiveFanout(c ReceiveFanout) Outcome {
 		}
 		t.remember(k, taken)
 		t.collect(c.Room, c.Hub, t.settings.Domains[0], m.Bytes)
+		if t.format >= FormatExclusive {
+			t.useRoutes(c.Room, c.Hub, welcomedIn(m.Bytes))
+		}
 	}
 	return taken.accepted
+}
+
+// welcomedIn lists the KeyPackages that a FanoutMessage welcomes; none where it is no Welcome. It was read before the log.
+func welcomedIn(message []byte) []mls.KeyPackageRef {
+	const wireFormat = 8 + 2 // behind the timestamp and the version of the MLSMessage
+	if len(message) < wireFormat+2 || mls.WireFormat(binary.BigEndian.Uint16(message[wireFormat:])) != mls.WireWelcome {
+		return nil
+	}
+	m, err := mimi.ParseFanoutMessage(message)
+	if err != nil {
+		return nil
+	}
+	welcome, ok := m.Event.(mimi.FanoutWelcome)
+	if !ok {
+		return nil
+	}
+	return welcome.Welcome.Refs()
 }
 
 func (t *tx) remember(k key, taken takenRecord) {

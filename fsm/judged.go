@@ -15,7 +15,8 @@ func Bind(c Command, settings uint64) Command {
 // bindable lists the kinds that a Judged may hold.
 func bindable(kind CommandKind) bool {
 	switch kind {
-	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages:
+	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages,
+		KindRecordDeparture, KindDestroyRoom, KindContinueRoom:
 		return true
 	case KindSetConsents, KindSetConsentPolicy:
 		return true

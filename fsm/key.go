@@ -52,6 +52,13 @@ import (
 //	0x34  to(2)                   what is on its way to another slot            internal.go
 //	0x35  to(2) ‖ sequence(8)     an effect for another slot                    internal.go
 //	0x36  from(2)                 how far another slot's effects have happened  internal.go
+//	---- of a slot: departures, and the life of rooms ----
+//	0x54  U ‖ R                   a room of this hub that a user is in          userroom.go
+//	0x55  U                       whether a user is deleted                     departure.go
+//	0x55  U ‖ C                   a client of the user that is lost             departure.go
+//	0x56  R ‖ 0                   how a room, or its group, has ended           roomend.go
+//	0x56  R ‖ 1 ‖ (U or C)        who has to leave a room                       departure.go
+//	0x57  G                       which room a group belongs to                 groupname.go
 //	---- of a slot: housekeeping ----
 //	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
 //	0x39  -                       how many bytes of pieces wait                 piece.go
@@ -98,6 +105,11 @@ const (
 	keyPiece          keyKind = 0x38
 	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40
+
+	keyUserRoom  keyKind = 0x54
+	keyDeparted  keyKind = 0x55
+	keyRoomLife  keyKind = 0x56
+	keyGroupRoom keyKind = 0x57
 
 	keyKindEnd keyKind = 0xff // above every kind, never one
 )

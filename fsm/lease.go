@@ -113,6 +113,12 @@ func (t *tx) takeLease(c TakeLease) Outcome {
 	if !found {
 		return NoSuchRoom{}
 	}
+	if refusal := t.refuseEnded(head); refusal != nil {
+		return refusal
+	}
+	if refusal := t.refuseDeparted(head, c.Requester); refusal != nil {
+		return refusal
+	}
 	if _, participant := t.participantSince(c.Room, c.Requester); !participant {
 		return NotAllowed{Reason: "the requester is not a participant"}
 	}

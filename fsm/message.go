@@ -69,6 +69,9 @@ func (t *tx) submitMessage(c SubmitMessage) Outcome {
 // refuseMessage says why a message is not taken; nil where it is. A wider window brings no epoch back that had left it, and
 // none from before the room's creation here.
 func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
+	if refusal := t.refuseEnded(head); refusal != nil {
+		return refusal
+	}
 	if c.GroupID != head.groupID {
 		return NotAllowed{Reason: "the message is of another group"}
 	}
@@ -85,5 +88,5 @@ func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
 	case c.Epoch < joined:
 		return NotAllowed{Reason: "the sender was not a participant in the message's epoch"}
 	}
-	return nil
+	return t.refuseDeparted(head, c.Sender)
 }

@@ -16,10 +16,14 @@ type OutboxItem struct {
 	Room        mimi.RoomURI
 	Hub         mimi.Provider // the room's hub; the local provider for its own rooms
 	Millis      uint64        // hub time
-	Body        []byte        // concatenated FanoutMessages, at least one (mimi-protocol-06 §5.5)
+	Body        []byte        // concatenated FanoutMessages (mimi-protocol-06 §5.5), at least one where there are no notes
+	Notes       []Note        // for the local provider alone
 }
 
-// AppendTo writes the item as it travels between nodes.
+// ItemVersion is the last layout of an item. The first has no notes.
+const ItemVersion = 2
+
+// AppendTo writes the item in one of its layouts as it travels between nodes.
 //
 //	struct {
 //	    uint16 slot;
@@ -33,38 +37,58 @@ type OutboxItem struct {
 //	    opaque hub<V>;
 //	    uint64 millis;
 //	    opaque body<V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: Note notes<V>;
+//	    };
 //	} StoredItem;
-func (o OutboxItem) AppendTo(w *mls.Writer) {
+func (o OutboxItem) AppendTo(w *mls.Writer, version uint8) {
 	w.Uint16(uint16(o.Slot))
 	o.Destination.AppendTo(w)
 	w.Uint64(o.Sequence)
-	o.appendStored(w)
+	o.appendStored(w, version)
 }
 
-// ReadOutboxItem reads what AppendTo wrote.
-func ReadOutboxItem(r *mls.Reader) OutboxItem {
+// ReadOutboxItem reads what AppendTo wrote in that layout.
+func ReadOutboxItem(r *mls.Reader, version uint8) OutboxItem {
 	slot := SlotID(r.Uint16("slot"))
 	destination := mimi.ReadProvider(r, "destination")
 	sequence := r.Uint64("sequence")
-	item := readStoredItem(r)
+	item := readStoredItem(r, version)
 	item.Slot, item.Destination, item.Sequence = slot, destination, sequence
 	return item
 }
 
-func (o OutboxItem) appendStored(w *mls.Writer) {
+// record is the item as it stands in the state, in the first layout that can say all of it.
+func (o OutboxItem) record() []byte {
+	version := uint8(1)
+	if len(o.Notes) > 0 {
+		version = 2
+	}
+	return encode(version, func(w *mls.Writer) { o.appendStored(w, version) })
+}
+
+func (o OutboxItem) appendStored(w *mls.Writer, version uint8) {
 	o.Room.AppendTo(w)
 	o.Hub.AppendTo(w)
 	w.Uint64(o.Millis)
 	w.Opaque(o.Body)
+	if version >= 2 {
+		appendList(w, o.Notes, appendNote)
+	}
 }
 
-func readStoredItem(r *mls.Reader) OutboxItem {
-	return OutboxItem{
+func readStoredItem(r *mls.Reader, version uint8) OutboxItem {
+	item := OutboxItem{
 		Room:   mimi.ReadRoomURI(r, "room"),
 		Hub:    mimi.ReadProvider(r, "hub"),
 		Millis: r.Uint64("millis"),
 		Body:   r.Opaque("body"),
 	}
+	if version >= 2 {
+		item.Notes = readList(r, "notes", readNote)
+	}
+	return item
 }
 
 // OutboxPosition sums an outbox up.
@@ -94,7 +118,7 @@ func readOutboxPosition(r *mls.Reader) OutboxPosition {
 func ReadOutbox(r Reader, slot SlotID, destination mimi.Provider, from uint64, visit func(OutboxItem) (more bool, err error)) error {
 	prefix := newKey(slot, keyOutboxItem).provider(destination)
 	lower := outboxItemKey(slot, destination, from)
-	return scanRange(r, prefix, lower, prefix.end(), "outbox item", readStoredItem, func(rest []byte, item OutboxItem) (bool, error) {
+	return scanRangeUpTo(r, prefix, lower, prefix.end(), "outbox item", ItemVersion, readStoredItem, func(rest []byte, item OutboxItem) (bool, error) {
 		item.Slot, item.Destination, item.Sequence = slot, destination, numberOf(rest)
 		return visit(item)
 	})
@@ -120,6 +144,7 @@ func ReadOutboxPosition(r Reader, slot SlotID, destination mimi.Provider) (Outbo
 type outboxBody struct {
 	outboxBodyName
 	bytes []byte
+	notes []Note
 }
 
 type outboxBodyName struct {
@@ -142,14 +167,19 @@ func (t *tx) sendAll(room mimi.RoomURI, destinations []mimi.Provider, message []
 }
 
 func (t *tx) collect(room mimi.RoomURI, hub, destination mimi.Provider, message []byte) {
-	name := outboxBodyName{room, hub, destination}
+	body := t.body(outboxBodyName{room, hub, destination})
+	body.bytes = append(body.bytes, message...)
+}
+
+// body is the one that this entry makes under a name.
+func (t *tx) body(name outboxBodyName) *outboxBody {
 	body, begun := t.bodyOf[name]
 	if !begun {
 		body = &outboxBody{outboxBodyName: name}
 		t.bodyOf[name] = body
 		t.bodies = append(t.bodies, body)
 	}
-	body.bytes = append(body.bytes, message...)
+	return body
 }
 
 // cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up.
@@ -158,8 +188,8 @@ func (t *tx) cutOutbox() (touched []OutboxRef) {
 		slot := SlotOfRoom(b.room)
 		p, err := ReadOutboxPosition(t.store, slot, b.destination)
 		t.check(err)
-		item := OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes}
-		t.set(outboxItemKey(slot, b.destination, p.Next), record(item.appendStored))
+		item := OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}
+		t.set(outboxItemKey(slot, b.destination, p.Next), item.record())
 		p.Next++
 		p.Waiting++
 		t.set(outboxHeadKey(slot, b.destination), record(p.appendTo))

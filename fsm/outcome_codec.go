@@ -77,6 +77,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return Received{Next: r.Uint64("next")}
 	case OutcomeConsentsRead:
 		return readConsentsRead(r)
+	case OutcomeRoomEnded:
+		return readRoomEnded(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -41,13 +41,18 @@ func (t *tx) participantSince(room mimi.RoomURI, user mimi.UserURI) (mls.Epoch, 
 	return get(t, func(r Reader) (mls.Epoch, bool, error) { return ReadParticipantSince(r, room, user) })
 }
 
+// participants is the present list.
+func (t *tx) participants(room mimi.RoomURI) []Participant {
+	list, _ := get(t, func(r Reader) ([]Participant, bool, error) {
+		return readRecord(r, roomKey(keyParticipants, room), "participants", readParticipants)
+	})
+	return list
+}
+
 // setParticipants replaces the list. Who stays keeps the epoch of joining; who leaves is forgotten, so that one who comes back
 // may send only to the epochs since then.
-func (t *tx) setParticipants(room mimi.RoomURI, epoch mls.Epoch, list []Participant) {
+func (t *tx) setParticipants(room mimi.RoomURI, epoch mls.Epoch, before, list []Participant) {
 	k := roomKey(keyParticipants, room)
-	before, _ := get(t, func(r Reader) ([]Participant, bool, error) {
-		return readRecord(r, k, "participants", readParticipants)
-	})
 	was := make(map[mimi.UserURI]bool, len(before))
 	for _, p := range before {
 		was[p.User] = true

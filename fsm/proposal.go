@@ -108,24 +108,38 @@ func (t *tx) submitProposals(c SubmitProposals) Outcome {
 	if len(fresh) == 0 {
 		return Accepted{Millis: original.Millis, Epoch: c.Epoch}
 	}
+	if refusal := t.refuseEnded(head); refusal != nil {
+		return refusal
+	}
 	if c.GroupID != head.groupID {
 		return ReadSetChanged{Index: t.index}
 	}
 	if c.Epoch != head.epoch {
 		return t.wrongEpoch(head, c.Epoch)
 	}
-	if !t.changeLoad(c.Room, func(l *roomLoad) { l.addPending(fresh) }) {
-		return NotAllowed{Reason: "too many Proposals wait for a Commit"}
+	if refusal := t.refuseDeparted(head, c.Sender); refusal != nil {
+		return refusal
 	}
-	for _, p := range fresh {
-		p.AcceptedMillis = t.now
-		t.set(pendingKey(c.Room, p.Ref), record(pendingRecord{head.proposals, p}.appendTo))
-		t.set(fateKey(c.Room, c.GroupID, c.Epoch, p.Ref), record(ProposalRecord{ProposalPending, t.now}.appendTo))
-		head.proposals++
+	if !t.addPending(&head, fresh) {
+		return NotAllowed{Reason: "too many Proposals wait for a Commit"}
 	}
 	t.setHead(head)
 	t.sendAll(c.Room, head.destinations, t.fanoutProposals(c.Proposals))
 	return Accepted{Millis: t.now, Epoch: c.Epoch}
+}
+
+// addPending makes Proposals wait in the head's epoch, none of which is known; false where the room may have no more.
+func (t *tx) addPending(head *roomHead, fresh []PendingProposal) bool {
+	if !t.changeLoad(head.room, func(l *roomLoad) { l.addPending(fresh) }) {
+		return false
+	}
+	for _, p := range fresh {
+		p.AcceptedMillis = t.now
+		t.set(pendingKey(head.room, p.Ref), record(pendingRecord{head.proposals, p}.appendTo))
+		t.set(fateKey(head.room, head.groupID, head.epoch, p.Ref), record(ProposalRecord{ProposalPending, t.now}.appendTo))
+		head.proposals++
+	}
+	return true
 }
 
 // splitKnown returns the record of the first Proposal that is known, and those that are not, each once.

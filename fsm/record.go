@@ -42,9 +42,15 @@ func scanRecords[T any](r Reader, prefix key, name string, read func(*mls.Reader
 
 // scanRange is scanRecords from lower on and below upper, both under prefix.
 func scanRange[T any](r Reader, prefix, lower, upper key, name string, read func(*mls.Reader) T, visit func(rest []byte, v T) (bool, error)) error {
+	return scanRangeUpTo(r, prefix, lower, upper, name, recordVersion, func(r *mls.Reader, _ uint8) T { return read(r) }, visit)
+}
+
+// scanRangeUpTo is scanRange for records of which there are several layouts.
+func scanRangeUpTo[T any](r Reader, prefix, lower, upper key, name string, last uint8, read func(r *mls.Reader, version uint8) T,
+	visit func(rest []byte, v T) (bool, error)) error {
 	err := r.Scan(lower, upper, func(k, value []byte) (bool, error) {
 		// Decoded values alias what they were read from, and the value is lent for the visit only.
-		v, err := decode(name, append([]byte(nil), value...), read)
+		v, err := decodeUpTo(name, append([]byte(nil), value...), last, read)
 		if err != nil {
 			return false, fmt.Errorf("the state is damaged: %v", err)
 		}

@@ -24,6 +24,8 @@ type Room struct {
 	Epoch         mls.Epoch
 	FirstEpoch    mls.Epoch // of its creation here; nothing older was ever accepted
 	CreatedMillis uint64    // hub time
+	Departures    uint64    // how often somebody had to leave
+	Departing     uint32    // who still has to
 
 	GroupContext          []byte // encoded, of Epoch
 	GroupContextHash      [32]byte
@@ -34,10 +36,10 @@ type Room struct {
 	Destinations          []mimi.Provider // who follows the room, sorted
 }
 
-// ReadRoom returns a room; false where there is none.
+// ReadRoom returns a room; false where there is none, or none any more: ReadRoomEnd tells of one that was destroyed.
 func ReadRoom(r Reader, room mimi.RoomURI) (Room, bool, error) {
 	head, found, err := readHead(r, room)
-	if err != nil || !found {
+	if err != nil || !found || head.status == RoomDestroyed {
 		return Room{}, false, err
 	}
 	group, _, err := readRecord(r, roomKey(keyGroup, room), "room's group", readRoomGroup)
@@ -51,6 +53,7 @@ func ReadRoom(r Reader, room mimi.RoomURI) (Room, bool, error) {
 	return Room{
 		URI: head.room, Creator: head.creator, Incarnation: head.incarnation, Status: head.status,
 		GroupID: head.groupID, Suite: head.suite, Epoch: head.epoch, FirstEpoch: head.firstEpoch, CreatedMillis: head.createdMillis,
+		Departures: head.departures, Departing: head.departing,
 		GroupContext: group.context, GroupContextHash: head.contextHash, InterimTranscriptHash: head.interimHash,
 		GroupInfo: group.info, TreeWidth: head.treeWidth, Participants: participants, Destinations: head.destinations,
 	}, true, nil
@@ -58,8 +61,18 @@ func ReadRoom(r Reader, room mimi.RoomURI) (Room, bool, error) {
 
 // VisitRooms visits the rooms of a slot with their epochs, in no meaningful but a stable order.
 func VisitRooms(r Reader, slot SlotID, visit func(mimi.RoomURI, mls.Epoch) (more bool, err error)) error {
-	return scanRecords(r, newKey(slot, keyRoom), "room", readRoomHead, func(_ []byte, h roomHead) (bool, error) {
+	return scanHeads(r, slot, func(h roomHead) (bool, error) {
+		if h.status == RoomDestroyed {
+			return true, nil
+		}
 		return visit(h.room, h.epoch)
+	})
+}
+
+func scanHeads(r Reader, slot SlotID, visit func(roomHead) (more bool, err error)) error {
+	prefix := newKey(slot, keyRoom)
+	return scanRangeUpTo(r, prefix, prefix, prefix.end(), "room", roomHeadVersion, readRoomHead, func(_ []byte, h roomHead) (bool, error) {
+		return visit(h)
 	})
 }
 
@@ -81,7 +94,14 @@ type roomHead struct {
 	treeWidth     uint32
 	proposals     uint64 // Proposals ever made pending; orders them
 	destinations  []mimi.Provider
+
+	told       bool   // the slots of its participants know that they are in it
+	departures uint64 // how often somebody had to leave: Commits are judged with it
+	departing  uint32 // who still has to
 }
+
+// roomHeadVersion is the last layout of a head. One that says nothing of departures is in the first.
+const roomHeadVersion = 2
 
 //	struct {
 //	    opaque room<V>;
@@ -100,7 +120,26 @@ type roomHead struct {
 //	    uint32 tree_width;
 //	    uint64 proposals;
 //	    opaque destinations<V><V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2:
+//	            uint8 told; // 0 or 1
+//	            uint64 departures;
+//	            uint32 departing;
+//	    };
 //	} RoomHead;
+func (h roomHead) record() []byte {
+	if h.told || h.departures > 0 || h.departing > 0 {
+		return encode(2, func(w *mls.Writer) {
+			h.appendTo(w)
+			w.Bool(h.told)
+			w.Uint64(h.departures)
+			w.Uint32(h.departing)
+		})
+	}
+	return encode(1, h.appendTo)
+}
+
 func (h roomHead) appendTo(w *mls.Writer) {
 	h.room.AppendTo(w)
 	h.creator.AppendTo(w)
@@ -120,8 +159,8 @@ func (h roomHead) appendTo(w *mls.Writer) {
 	appendProviders(w, h.destinations)
 }
 
-func readRoomHead(r *mls.Reader) roomHead {
-	return roomHead{
+func readRoomHead(r *mls.Reader, version uint8) roomHead {
+	h := roomHead{
 		room:          mimi.ReadRoomURI(r, "room"),
 		creator:       mimi.ReadUserURI(r, "creator"),
 		requestHash:   readHash(r, "request_hash"),
@@ -139,17 +178,21 @@ func readRoomHead(r *mls.Reader) roomHead {
 		proposals:     r.Uint64("proposals"),
 		destinations:  readProviders(r, "destinations"),
 	}
+	if version >= 2 {
+		h.told, h.departures, h.departing = r.Bool("told"), r.Uint64("departures"), r.Uint32("departing")
+	}
+	return h
 }
 
 func readHead(r Reader, room mimi.RoomURI) (roomHead, bool, error) {
-	return readRecord(r, roomKey(keyRoom, room), "room", readRoomHead)
+	return readRecordUpTo(r, roomKey(keyRoom, room), "room", roomHeadVersion, readRoomHead)
 }
 
 func (t *tx) head(room mimi.RoomURI) (roomHead, bool) {
 	return get(t, func(r Reader) (roomHead, bool, error) { return readHead(r, room) })
 }
 
-func (t *tx) setHead(h roomHead) { t.set(roomKey(keyRoom, h.room), record(h.appendTo)) }
+func (t *tx) setHead(h roomHead) { t.set(roomKey(keyRoom, h.room), h.record()) }
 
 // roomGroup is the part of a room that only Commits and joiners need.
 //
@@ -171,6 +214,9 @@ func readRoomGroup(r *mls.Reader) roomGroup {
 // createRoom opens a room. The same request again gets the original answer, another for the same room is refused.
 func (t *tx) createRoom(c CreateRoom) Outcome {
 	if head, found := t.head(c.Room); found {
+		if head.status == RoomDestroyed {
+			return t.refuseEnded(head)
+		}
 		if head.requestHash == c.RequestHash {
 			return Accepted{Millis: head.createdMillis, Epoch: head.firstEpoch}
 		}
@@ -194,8 +240,22 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 
 // setFacts brings a room to the epoch of the facts, and writes its head.
 func (t *tx) setFacts(head roomHead, f RoomFacts) {
+	before := t.participants(head.room)
+	t.tellUsers(&head, before, f.Participants)
+	t.setParticipants(head.room, f.Epoch, before, f.Participants)
+	t.setGroup(head, f)
+}
+
+// setFactsAnew is setFacts for the first epoch of another group: everybody takes part since then.
+func (t *tx) setFactsAnew(head roomHead, f RoomFacts) {
+	t.tellUsers(&head, t.participants(head.room), f.Participants)
+	t.deletePrefix(roomKey(keyMember, head.room))
+	t.setParticipants(head.room, f.Epoch, nil, f.Participants)
+	t.setGroup(head, f)
+}
+
+func (t *tx) setGroup(head roomHead, f RoomFacts) {
 	t.setTree(head, f)
-	t.setParticipants(head.room, f.Epoch, f.Participants)
 	t.set(roomKey(keyGroup, head.room), record(roomGroup{f.GroupContext, f.GroupInfo}.appendTo))
 	head.epoch = f.Epoch
 	head.contextHash = sha256.Sum256(f.GroupContext)

@@ -137,6 +137,13 @@ func readReadSet(r *mls.Reader) ReadSet {
 //	    uint64 valid_from;
 //	    uint64 valid_until;
 //	    opaque notified<V><V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2:
+//	            uint64 departures; // of the read set
+//	            PendingProposal renewed<V>;
+//	            opaque re_init<V>;
+//	    };
 //	} AcceptCommit;
 func (c AcceptCommit) appendTo(w *mls.Writer) {
 	c.Room.AppendTo(w)
@@ -149,10 +156,26 @@ func (c AcceptCommit) appendTo(w *mls.Writer) {
 	w.Uint64(c.ValidFrom)
 	w.Uint64(c.ValidUntil)
 	appendProviders(w, c.Notified)
+	if c.version() >= 2 {
+		w.Uint64(c.Reads.Departures)
+		appendList(w, c.Renewed, appendPending)
+		w.Opaque(c.ReInit)
+	}
 }
 
-func readAcceptCommit(r *mls.Reader) AcceptCommit {
-	return AcceptCommit{
+// acceptCommitVersion is the last layout of an AcceptCommit.
+const acceptCommitVersion = 2
+
+// version is the layout that the command needs.
+func (c AcceptCommit) version() uint8 {
+	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 {
+		return 2
+	}
+	return 1
+}
+
+func readAcceptCommit(r *mls.Reader, version uint8) AcceptCommit {
+	c := AcceptCommit{
 		Room:       mimi.ReadRoomURI(r, "room"),
 		Reads:      mls.ReadIn(r, "reads", readReadSet),
 		CommitHash: readHash(r, "commit_hash"),
@@ -164,6 +187,12 @@ func readAcceptCommit(r *mls.Reader) AcceptCommit {
 		ValidUntil: r.Uint64("valid_until"),
 		Notified:   readProviders(r, "notified"),
 	}
+	if version >= 2 {
+		c.Reads.Departures = r.Uint64("departures")
+		c.Renewed = readList(r, "renewed", readPending)
+		c.ReInit = r.Opaque("re_init")
+	}
+	return c
 }
 
 //	struct {

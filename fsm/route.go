@@ -19,6 +19,9 @@ func routeKey(room mimi.RoomURI, ref mls.KeyPackageRef) key {
 // claimed for one that is about to be created. The first record of a reference stands, so that a later claim cannot lead
 // another's Welcome away. At a bound of the room the rest is refused, and what stands before it is recorded.
 func (t *tx) recordKeyPackageRefs(c RecordKeyPackageRefs) Outcome {
+	if head, found := t.head(c.Room); found && head.status == RoomDestroyed {
+		return NoSuchRoom{}
+	}
 	for _, route := range c.Refs {
 		k := routeKey(c.Room, route.Ref)
 		if !route.Client.IsZero() && !route.User.IsZero() {

@@ -81,6 +81,30 @@ func sampleCommands() []named[fsm.Command] {
 			{Requester: alice, Consent: fsm.ConsentRevoked}, {Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7},
 		}}},
 		{"SetConsentPolicy", fsm.SetConsentPolicy{User: bob, Policy: fsm.ConsentNobody}},
+		{"RecordDeparture", fsm.RecordDeparture{User: bob, Client: client("bob1@b.example")}},
+		{"RecordDeparture, of a user", fsm.RecordDeparture{User: bob}},
+		{"SettleDepartures", fsm.SettleDepartures{Room: club, GroupContextHash: hash, Gone: []fsm.Departing{
+			{User: bob}, {User: alice, Client: client("alice1")},
+		}}},
+		{"DestroyRoom", fsm.DestroyRoom{Room: club, Incarnation: 9, GroupContextHash: hash, Farewell: []fsm.PendingProposal{
+			{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 5},
+		}}},
+		{"ContinueRoom", fsm.ContinueRoom{Ended: "group", Create: fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "next group", Suite: 1, Facts: sampleFacts(), RequestHash: hash,
+		}}},
+		{"ReserveGroup", fsm.ReserveGroup{Group: "group", Room: club}},
+		{"AcceptCommit, that renews Proposals", fsm.AcceptCommit{
+			Room: club, Reads: fsm.ReadSet{Departures: 3}, Facts: fsm.RoomFacts{Epoch: 1},
+			Renewed: []fsm.PendingProposal{{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 5}},
+		}},
+		{"AcceptCommit, that ends the group", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, ReInit: []byte("re_init")}},
+		{"ReceiveInternal, of rooms and users", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.RoomJoined{User: bob, Room: club}, fsm.RoomLeft{User: bob, Room: club},
+		}}},
+		{"ReceiveInternal, of departures", fsm.ReceiveInternal{At: fsm.SlotOfRoom(club), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.Departed{Room: club, Who: fsm.Departing{User: bob, Client: client("bob1@b.example")}, Millis: 5},
+			fsm.Departed{Room: club, Who: fsm.Departing{User: bob}, Millis: 6},
+		}}},
 	}
 }
 
@@ -148,6 +172,7 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			User: bob, Policy: fsm.ConsentAsCluster, InForce: fsm.ConsentAsk, Count: 2, Continue: []byte("next"),
 			Entries: []fsm.ConsentEntry{{Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7}},
 		}},
+		{"RoomEnded", fsm.RoomEnded{Status: fsm.RoomDestroyed, Millis: 7}},
 	}
 }
 

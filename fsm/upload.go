@@ -9,6 +9,12 @@ import (
 // taken brings no client into being, for a client without KeyPackages would spoil every claim. One that the client uploaded
 // before is known although it was claimed meanwhile: a retry of an accepted upload must not hear that it was refused.
 func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
+	if _, gone := t.hasDeparted(Departing{User: c.User}); gone {
+		return NotAllowed{Reason: "the user was deleted"}
+	}
+	if _, gone := t.hasDeparted(Departing{User: c.User, Client: c.Client}); gone {
+		return NotAllowed{Reason: "the client was removed; a new one needs another URI"}
+	}
 	user, position, client := t.clientOf(c.User, c.Client)
 	var outcome Uploaded
 	for _, p := range c.Packages {

@@ -135,6 +135,21 @@ func (r *Room) Advance(c fsm.AcceptCommit) {
 	r.Participants, r.Destinations = c.Facts.Participants, c.Facts.Destinations
 }
 
+// Successor is the room after a ReInit: of another group, at its first epoch, with the same users.
+func (r *Room) Successor(group mls.GroupID) *Room {
+	n := *r
+	n.GroupID, n.Epoch = group, 0
+	confirmed := suite.Hash([]byte("before"))
+	n.context = n.contextOf(0, confirmed)
+	n.interim = suite.InterimTranscriptHash(confirmed, []byte("tag"))
+	n.created = fsm.CreateRoom{
+		Room: r.URI, Creator: r.Participants[0].User, GroupID: group, Suite: suiteID,
+		Facts:       n.facts(0, n.context, n.interim, n.Participants, n.Destinations),
+		RequestHash: sha256.Sum256(n.context),
+	}
+	return &n
+}
+
 // Message is an application message of an epoch.
 func (r *Room) Message(label string, epoch mls.Epoch, sender mimi.UserURI) fsm.SubmitMessage {
 	message := mls.MLSMessage{Body: &mls.PrivateMessage{
