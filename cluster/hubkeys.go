@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -96,6 +97,23 @@ func (n *Node) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.Exter
 		Credential:   mls.BasicCredential{Identity: []byte("mimi://" + settings.Domains[0].String())},
 	}
 	return signer, sender, true
+}
+
+// SignerOf returns the hub's key with this public half, the newest of its scheme or one before, for the rooms that list it; false where it
+// is not the hub's, or this node's seal key does not open it, which is logged. It implements judge.Signers.
+func (n *Node) SignerOf(public []byte) (*mls.SigningKey, bool) {
+	for _, key := range n.Map().HubKeys() {
+		if !bytes.Equal(key.Public, public) {
+			continue
+		}
+		signer, err := n.openHubKey(key)
+		if err != nil {
+			n.log.Error("a hub key cannot be used", "scheme", key.Scheme, "error", err)
+			return nil, false
+		}
+		return signer, true
+	}
+	return nil, false
 }
 
 func (n *Node) openHubKey(key meta.HubKey) (*mls.SigningKey, error) {

@@ -10,6 +10,7 @@ import (
 
 	"parley/fsm"
 	"parley/fsm/meta"
+	"parley/mimi"
 	"parley/storage"
 )
 
@@ -29,6 +30,7 @@ type replica struct {
 	time     *hubTime
 	outbox   *outboxIndex
 	carrier  *carrier
+	usher    *usher
 	turns    atomic.Uint64 // counts answers of heads
 	offered  bool          // the lead was offered to another; of tend's goroutine
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
@@ -36,8 +38,9 @@ type replica struct {
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
 	posted  []fsm.SlotID
-	millis  uint64     // hub time after its last entry
-	reached fsm.Format // the format after it
+	leaving []mimi.RoomURI // rooms that somebody has to leave
+	millis  uint64         // hub time after its last entry
+	reached fsm.Format     // the format after it
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -51,6 +54,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	}
 	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
 	r.carrier = newCarrier(r)
+	r.usher = newUsher(r)
 	m := &machine{
 		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: r.apply, settled: r.settled,
@@ -64,6 +68,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	r.stop = cancel
 	go r.tend(ctx)
 	go r.carrier.run(ctx)
+	go r.usher.run(ctx)
 	return r, nil
 }
 
@@ -127,6 +132,7 @@ func (r *replica) close() error {
 	r.stop()
 	<-r.stopped
 	<-r.carrier.stopped
+	<-r.usher.stopped
 	r.proposer.close()
 	return r.group.close()
 }
@@ -155,6 +161,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 	}
 	r.touched = append(r.touched, result.Touched...)
 	r.posted = append(r.posted, result.Posted...)
+	r.leaving = append(r.leaving, result.Departing...)
 	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
 		return nil, err
@@ -174,6 +181,10 @@ func (r *replica) settled() error {
 	if len(r.posted) > 0 {
 		r.carrier.posted(r.posted)
 		r.posted = nil
+	}
+	if len(r.leaving) > 0 {
+		r.usher.noted(r.leaving)
+		r.leaving = nil
 	}
 	return nil
 }
@@ -200,6 +211,7 @@ func (r *replica) tend(ctx context.Context) {
 			continue
 		}
 		r.carrier.wake()
+		r.usher.wake()
 		due := time.Since(swept) >= sweepInterval
 		if due {
 			swept = time.Now()

@@ -211,7 +211,7 @@ func judgeOn(replica *replica, request judge.Request) (judge.Verdict, error) {
 	if err != nil {
 		return nil, behindIfReplaced(err)
 	}
-	verdict, err := judge.On(judge.Remembering{Reader: view, Groups: replica.node.known}, request)
+	verdict, err := judge.On(judge.Remembering{Reader: view, Groups: replica.node.known, Signers: replica.node}, request)
 	return verdict, behindIfReplaced(errors.Join(err, view.Close()))
 }
 

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"math"
 
 	"parley/mimi"
@@ -166,6 +167,7 @@ type Departure struct {
 //
 //	struct {
 //	    uint64 forget_millis; // the last there is while it is not settled
+//	    opaque room<V>;
 //	    opaque user<V>;
 //	    opaque client<V>;
 //	    uint64 millis;
@@ -173,18 +175,20 @@ type Departure struct {
 //	} DepartureRecord;
 type departureRecord struct {
 	forgetMillis uint64
+	room         mimi.RoomURI
 	Departure
 }
 
 func (d departureRecord) appendTo(w *mls.Writer) {
 	w.Uint64(d.forgetMillis)
+	d.room.AppendTo(w)
 	d.Who.appendTo(w)
 	w.Uint64(d.Millis)
 	w.Bool(d.Settled)
 }
 
 func readDepartureRecord(r *mls.Reader) departureRecord {
-	d := departureRecord{forgetMillis: r.Uint64("forget_millis")}
+	d := departureRecord{forgetMillis: r.Uint64("forget_millis"), room: mimi.ReadRoomURI(r, "room")}
 	d.Who, d.Millis, d.Settled = readDeparting(r), r.Uint64("millis"), r.Bool("settled")
 	return d
 }
@@ -206,14 +210,23 @@ func ReadDeparture(r Reader, room mimi.RoomURI, who Departing) (Departure, bool,
 	return d.Departure, found, err
 }
 
-// VisitDeparting visits the rooms of a slot that somebody has to leave.
-func VisitDeparting(r Reader, slot SlotID, visit func(mimi.RoomURI) error) error {
-	return scanHeads(r, slot, func(h roomHead) (bool, error) {
-		if h.departing == 0 {
+// DepartingRooms lists the rooms of a slot that somebody has to leave, each once.
+func DepartingRooms(r Reader, slot SlotID) (rooms []mimi.RoomURI, err error) {
+	prefix := newKey(slot, keyRoomLife)
+	err = r.Scan(prefix, prefix.end(), func(k, value []byte) (bool, error) {
+		if k[keyPrefixBytes+hashBytes] != 1 {
 			return true, nil
 		}
-		return true, visit(h.room)
+		d, err := decode("departure", append([]byte(nil), value...), readDepartureRecord)
+		if err != nil {
+			return false, fmt.Errorf("the state is damaged: %v", err)
+		}
+		if !d.Settled && (len(rooms) == 0 || rooms[len(rooms)-1] != d.room) {
+			rooms = append(rooms, d.room)
+		}
+		return true, nil
 	})
+	return rooms, err
 }
 
 func departuresKey(room mimi.RoomURI) key { return roomKey(keyRoomLife, room).raw([]byte{1}) }
@@ -236,7 +249,7 @@ func (t *tx) takeDeparted(e Departed) {
 	if found && !known.Settled {
 		return
 	}
-	t.set(k, record(departureRecord{math.MaxUint64, Departure{Who: e.Who, Millis: e.Millis}}.appendTo))
+	t.set(k, record(departureRecord{math.MaxUint64, e.Room, Departure{Who: e.Who, Millis: e.Millis}}.appendTo))
 	head.departures++
 	head.departing++
 	t.setHead(head)

@@ -257,6 +257,9 @@ func TestDepartureReachesRooms(t *testing.T) {
 	if got := w.departures(club); !slices.Equal(got, []fsm.Departing{{User: bob}}) {
 		t.Fatalf("%v have to leave", got)
 	}
+	if rooms, err := fsm.DepartingRooms(w.store, fsm.SlotOfRoom(club)); err != nil || !slices.Equal(rooms, []mimi.RoomURI{club}) {
+		t.Errorf("%v have somebody who has to leave: %v", rooms, err)
+	}
 	if len(w.departures(other.URI)) != 0 || !slices.Equal(w.departing, []mimi.RoomURI{club}) {
 		t.Errorf("told to look at %v; from the other room %v have to leave", w.departing, w.departures(other.URI))
 	}
@@ -285,6 +288,9 @@ func TestDepartureReachesRooms(t *testing.T) {
 	d, known, err := fsm.ReadDeparture(w.store, club, fsm.Departing{User: bob})
 	if err != nil || !known || !d.Settled {
 		t.Errorf("the room knows %+v, %v, %v", d, known, err)
+	}
+	if rooms, err := fsm.DepartingRooms(w.store, fsm.SlotOfRoom(club)); err != nil || len(rooms) != 0 {
+		t.Errorf("%v have somebody who has to leave: %v", rooms, err)
 	}
 	w.now += 93 * 24 * 60 * 60 * 1000
 	w.apply(fsm.Sweep{Max: 100})

@@ -42,7 +42,7 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 		Room: u.room, CommitHash: hash, Commit: raw,
 		Reads: fsm.ReadSet{
 			Incarnation: state.Incarnation, GroupID: state.GroupID, Epoch: state.Epoch, GroupContextHash: state.GroupContextHash,
-			Enforcement: state.version, Proposals: staged.References(),
+			Enforcement: state.version, Proposals: staged.References(), Departures: state.Departures,
 		},
 	}
 	if command.Facts.Participants, err = u.checkPolicy(replica, state, staged); err != nil {
@@ -52,6 +52,12 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 		return nil, err
 	}
 	command.Facts = factsOf(staged.After, info, treeChanges(staged.ChangedNodes()), command.Facts.Participants, state.settings)
+	if command.Renewed, err = renewed(replica, state, staged, command.Facts.Participants); err != nil {
+		return nil, err
+	}
+	if staged.ReInit != nil {
+		command.ReInit = staged.ReInit.Marshal()
+	}
 	command.Notified = union(state.Destinations, command.Facts.Destinations)
 	command.ValidFrom, command.ValidUntil = commonLifetime(staged.Added)
 	if command.Welcomes, err = u.welcomes(replica, state, staged, bundle.Welcome); err != nil {
@@ -72,6 +78,9 @@ func (u *Update) checkPolicy(replica fsm.Reader, state *roomState, staged *mls.S
 		return nil, err
 	}
 	if err := checkHubListed(staged.After.Context().Extensions, state.settings); err != nil {
+		return nil, err
+	}
+	if err := checkNewcomers(replica, state, participants); err != nil {
 		return nil, err
 	}
 	return participants, u.checkMembers(replica, state, staged, participants)

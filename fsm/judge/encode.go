@@ -33,6 +33,13 @@ const (
 
 const kindClaimInBulk requestKind = 17
 
+// Those of the life of rooms and of who is in them.
+const (
+	kindDepart       requestKind = 20
+	kindDestroyRoom  requestKind = 21
+	kindReserveGroup requestKind = 22
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -101,6 +108,12 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 	case kindReadConsents:
 		return constructed(NewReadConsents(readURI(r, "user", mimi.ParseUserURI), mimi.ReadOptionalUserURI(r, "requester"),
 			r.Opaque("from"), r.Uint16("max")))
+	case kindDepart:
+		return readDepart(r)
+	case kindDestroyRoom:
+		return constructed(NewDestroyRoom(readURI(r, "room", mimi.ParseRoomURI)))
+	case kindReserveGroup:
+		return constructed(NewReserveGroup(mls.GroupID(r.Opaque("group")), readURI(r, "room", mimi.ParseRoomURI)))
 	default:
 		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
 		return nil, nil
@@ -117,6 +130,20 @@ func constructed[T Request](made T, err error) (Request, error) {
 
 func readURI[T any](r *mls.Reader, field string, parse func(string) (T, error)) T {
 	name, err := parse(string(r.Opaque(field)))
+	if err != nil && !r.Failed() {
+		r.Fail(field, err.Error())
+	}
+	return name
+}
+
+// readOptionalURI reads a URI that may be left out; its zero value then.
+func readOptionalURI[T any](r *mls.Reader, field string, parse func(string) (T, error)) T {
+	var none T
+	text := r.Opaque(field)
+	if len(text) == 0 {
+		return none
+	}
+	name, err := parse(string(text))
 	if err != nil && !r.Failed() {
 		r.Fail(field, err.Error())
 	}

@@ -41,6 +41,10 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewSetConsents(bob.User, []fsm.ConsentEntry{{Requester: alice.User, Room: room, Consent: fsm.ConsentGranted}, {Requester: alice.User}})))
 	add(constructed(NewSetConsentPolicy(bob.User, fsm.ConsentAllow)))
 	add(constructed(NewReadConsents(bob.User, alice.User, []byte("from"), 7)))
+	add(constructed(NewDepart(bob.User.Provider(), bob.User, bob.URI)))
+	add(constructed(NewDepart(bob.User.Provider(), bob.User, mimi.ClientURI{})))
+	add(constructed(NewDestroyRoom(room)))
+	add(constructed(NewReserveGroup("group", room)))
 	return all
 }
 

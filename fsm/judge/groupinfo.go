@@ -83,6 +83,9 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	if !found {
 		return fsm.NoSuchRoom{}, nil
 	}
+	if room.Status != fsm.RoomOpen {
+		return fsm.RoomEnded{Status: room.Status}, nil
+	}
 	user, _, err := userOf(replica, g.room, g.request.Credential)
 	if err != nil {
 		return nil, err

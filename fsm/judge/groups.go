@@ -19,10 +19,11 @@ type GroupKey struct {
 	Interim     string   // interim_transcript_hash
 }
 
-// Remembering is a replica beside the groups that are remembered of it and of others.
+// Remembering is a replica beside the groups that are remembered of it and of others, and the hub's keys.
 type Remembering struct {
 	fsm.Reader
-	Groups Groups
+	Groups  Groups
+	Signers Signers // nil: none
 }
 
 // groupsOf are those beside a replica, or nothing.

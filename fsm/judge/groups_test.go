@@ -34,7 +34,7 @@ func TestKnownGroupsAreNotReadAgain(t *testing.T) {
 	known := make(memory)
 	reads := func(replica fsm.Reader) int {
 		counting := &scans{Reader: replica}
-		state, err := readState(Remembering{counting, known}, m.recording.Room.URI)
+		state, err := readState(Remembering{Reader: counting, Groups: known}, m.recording.Room.URI)
 		m.ok(err)
 		fresh, err := readState(replica, m.recording.Room.URI)
 		m.ok(err)
@@ -48,7 +48,7 @@ func TestKnownGroupsAreNotReadAgain(t *testing.T) {
 	if second >= first {
 		t.Errorf("%d walks, then %d", first, second)
 	}
-	command := m.judged(Remembering{m.store, known}, "a.example", m.commit("alice1", false, inline(m.rename())))
+	command := m.judged(Remembering{Reader: m.store, Groups: known}, "a.example", m.commit("alice1", false, inline(m.rename())))
 	want[fsm.Accepted](t, m.apply(command))
 	if next := reads(m.store); next != second {
 		t.Errorf("%d walks for the epoch that was judged here, %d for one that is known", next, second)

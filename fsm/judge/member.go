@@ -14,7 +14,9 @@ func (u *Update) checkList(replica fsm.Reader, state *roomState, staged *mls.Sta
 	for _, c := range staged.Proposals {
 		switch p := c.Proposal.(type) {
 		case mls.ReInit:
-			return denyReInit()
+			if err := checkReInit(replica, state, p); err != nil {
+				return err
+			}
 		case mls.Add:
 			if c.Ref != "" {
 				continue
@@ -43,6 +45,9 @@ func (u *Update) vouched(replica fsm.Reader, state *roomState, k mls.KeyPackage)
 	}
 	if !known {
 		return deny("the added client %q belongs to no user that the room knows", nameOf(credential))
+	}
+	if err := checkNotDeparted(replica, state, user, credential); err != nil {
+		return err
 	}
 	ref, err := k.Ref()
 	if err != nil {

@@ -174,11 +174,6 @@ func TestPolicyOfCommits(t *testing.T) {
 		extensions := m.state().group.Context().Extensions.With(mls.ExtensionExternalSenders, mls.ExternalSenders{}.Marshal())
 		m.refused("a.example", m.commit("alice1", true, inline(mls.GroupContextExtensions{Extensions: extensions})), "external_senders")
 	})
-	t.Run("ReInit", func(t *testing.T) {
-		m := openMaker(t)
-		reInit := mls.ReInit{GroupID: "next", Version: mls.MLS10, Suite: 1}
-		m.refused("a.example", m.commit("alice1", false, inline(reInit)), "ReInit")
-	})
 	t.Run("another local domain", func(t *testing.T) {
 		m := openMaker(t)
 		settings, version, err := fsm.ReadSettings(m.store)

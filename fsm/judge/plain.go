@@ -79,6 +79,26 @@ func (a *Acknowledge) appendArguments(w *mls.Writer) {
 	})
 }
 
+// ReserveGroup says that a group is to be a room's, before the room is created.
+type ReserveGroup struct {
+	asDecided
+	command fsm.ReserveGroup
+}
+
+// NewReserveGroup makes the request; it may be repeated. It answers fsm.Done, or fsm.NotAllowed where the group is another room's.
+func NewReserveGroup(group mls.GroupID, room mimi.RoomURI) (*ReserveGroup, error) {
+	return &ReserveGroup{command: fsm.ReserveGroup{Group: group, Room: room}}, nil
+}
+
+func (g *ReserveGroup) Slot() fsm.SlotID                  { return g.command.Slot() }
+func (g *ReserveGroup) Judge(fsm.Reader) (Verdict, error) { return Propose{g.command}, nil }
+func (*ReserveGroup) kind() requestKind                   { return kindReserveGroup }
+
+func (g *ReserveGroup) appendArguments(w *mls.Writer) {
+	w.Opaque([]byte(g.command.Group))
+	appendURIs(w, g.command.Room)
+}
+
 // DescribeRoom asks what the local API tells of a room.
 type DescribeRoom struct {
 	asDecided
@@ -99,7 +119,7 @@ func (d *DescribeRoom) Judge(replica fsm.Reader) (Verdict, error) {
 		return nil, err
 	}
 	if !found {
-		return Refuse{fsm.NoSuchRoom{}}, nil
+		return concluded(nil, endedRoom(replica, d.room))
 	}
 	pending, err := fsm.ReadAllPending(replica, d.room)
 	if err != nil {

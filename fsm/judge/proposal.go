@@ -140,7 +140,7 @@ func selfRemoves(replica fsm.Reader, room mimi.RoomURI) (map[mls.LeafIndex]bool,
 func (u *Update) checkByItself(replica fsm.Reader, state *roomState, content mls.FramedContent) error {
 	switch p := content.Body.(type) {
 	case mls.ReInit:
-		return denyReInit()
+		return checkReInit(replica, state, p)
 	case mls.ExternalInit:
 		return deny("an ExternalInit stands in an external Commit only (RFC 9420 §12.1.6)")
 	case mls.Add:
@@ -159,9 +159,6 @@ func (u *Update) checkByItself(replica fsm.Reader, state *roomState, content mls
 	}
 	return nil
 }
-
-// denyReInit: after a ReInit the group takes nothing more (RFC 9420 §11.2), and a room cannot move on to another group yet.
-func denyReInit() error { return deny("a ReInit is not taken: a room keeps its group") }
 
 // checkAppData tries an AppDataUpdate on the present state.
 func checkAppData(context mls.GroupContext, p mls.AppDataUpdate) error {

@@ -67,6 +67,7 @@ type hub struct {
 	store     *fsmtest.Store
 	index     uint64
 	now       uint64
+	mute      bool // it cannot sign
 	frozen    bool // the clock stands, so that a refusal by apply leaves no trace at all
 }
 
@@ -120,7 +121,7 @@ func (h *hub) do(r Request, err error) fsm.Outcome {
 	if err != nil {
 		h.t.Fatalf("carried to another node: %v", err)
 	}
-	verdict, err := On(h.store, carried)
+	verdict, err := On(Remembering{Reader: h.store, Groups: noGroups{}, Signers: h}, carried)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -285,4 +286,17 @@ func TestReplayRealConversation(t *testing.T) {
 			}
 		})
 	}
+}
+
+// SignerOf implements Signers with the recorded key of the hub, unless it is mute.
+func (h *hub) SignerOf(public []byte) (*mls.SigningKey, bool) {
+	seed, err := hex.DecodeString(h.recording.HubKey.Seed)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, err := mls.NewSigningKey(mls.Ed25519, seed)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return key, !h.mute && string(key.Public()) == string(public)
 }

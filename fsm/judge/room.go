@@ -87,10 +87,18 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Propose{fsm.CreateRoom{
+	command := fsm.CreateRoom{
 		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
 		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),
-	}}, nil
+	}
+	before, err := c.successorOf(replica)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		return Propose{fsm.ContinueRoom{Ended: before.GroupID, Create: command}}, nil
+	}
+	return Propose{command}, nil
 }
 
 func (c *CreateRoom) checkOwnership(settings fsm.Settings, participants []fsm.Participant) error {

@@ -27,8 +27,8 @@ func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, &denied{fsm.NoSuchRoom{}}
+	if !found || room.Status != fsm.RoomOpen {
+		return nil, endedRoom(replica, uri)
 	}
 	s := &roomState{Room: room}
 	if s.settings, s.version, err = fsm.ReadSettings(replica); err != nil {

@@ -82,5 +82,5 @@ func (u *Update) speaker(replica fsm.Reader, state *roomState, credential mls.Cr
 	case !sameProvider(state.settings, u.from, user.Provider()):
 		return user, deny("the sender is not a user of the provider that sent the request")
 	}
-	return user, nil
+	return user, checkNotDeparted(replica, state, user, credential)
 }
