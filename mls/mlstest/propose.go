@@ -64,6 +64,13 @@ func (g *Group) Propose(from mls.Sender, p mls.Content, change ...func(*mls.Publ
 	return m, ref, nil
 }
 
+// Receive lets a Proposal wait that somebody outside made, a hub say, so that a Plan can name it.
+func (g *Group) Receive(m *mls.PublicMessage) mls.ProposalRef {
+	ref := g.suite.ProposalRef(m.Authenticated())
+	g.pending[ref] = m
+	return ref
+}
+
 // senderKey is the key of who sends by itself; nil where there is nobody.
 func (g *Group) senderKey(from mls.Sender, p mls.Content) *mls.SigningKey {
 	var c *Client
