@@ -77,6 +77,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return Received{Next: r.Uint64("next")}
 	case OutcomeConsentsRead:
 		return readConsentsRead(r)
+	case OutcomeRoomAwaits:
+		return readRoomAwaits(r)
 	case OutcomeRoomEnded:
 		return readRoomEnded(r)
 	default:

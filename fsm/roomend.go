@@ -10,7 +10,8 @@ const (
 	KindContinueRoom CommandKind = 33
 	KindReserveGroup CommandKind = 34
 
-	OutcomeRoomEnded OutcomeKind = 30
+	OutcomeRoomEnded  OutcomeKind = 30
+	OutcomeRoomAwaits OutcomeKind = 31
 )
 
 const (
@@ -50,7 +51,15 @@ type RoomEnded struct {
 	Millis uint64 // hub time of its end
 }
 
-func (RoomEnded) outcomeKind() OutcomeKind { return OutcomeRoomEnded }
+// RoomAwaits describes a room whose group a ReInit has ended, and the group that it announced.
+type RoomAwaits struct {
+	Room    RoomDescribed
+	GroupID mls.GroupID
+	Suite   mls.CipherSuite
+}
+
+func (RoomEnded) outcomeKind() OutcomeKind  { return OutcomeRoomEnded }
+func (RoomAwaits) outcomeKind() OutcomeKind { return OutcomeRoomAwaits }
 
 // Reason says so to whoever asked.
 func (o RoomEnded) Reason() string {
@@ -264,4 +273,21 @@ func (o RoomEnded) appendTo(w *mls.Writer) {
 
 func readRoomEnded(r *mls.Reader) RoomEnded {
 	return RoomEnded{Status: RoomStatus(r.Uint8("status")), Millis: r.Uint64("millis")}
+}
+
+//	struct {
+//	    RoomDescribed room;
+//	    opaque group_id<V>;
+//	    uint16 suite;
+//	} RoomAwaits;
+func (o RoomAwaits) appendTo(w *mls.Writer) {
+	o.Room.appendTo(w)
+	appendText(w, o.GroupID)
+	w.Uint16(uint16(o.Suite))
+}
+
+func readRoomAwaits(r *mls.Reader) RoomAwaits {
+	return RoomAwaits{
+		Room: mls.ReadIn(r, "room", readRoomDescribed), GroupID: readText[mls.GroupID](r, "group_id"), Suite: mls.CipherSuite(r.Uint16("suite")),
+	}
 }

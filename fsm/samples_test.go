@@ -172,6 +172,10 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			User: bob, Policy: fsm.ConsentAsCluster, InForce: fsm.ConsentAsk, Count: 2, Continue: []byte("next"),
 			Entries: []fsm.ConsentEntry{{Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7}},
 		}},
+		{"RoomAwaits", fsm.RoomAwaits{
+			Room:    fsm.RoomDescribed{Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash")},
+			GroupID: "next group", Suite: 3,
+		}},
 		{"RoomEnded", fsm.RoomEnded{Status: fsm.RoomDestroyed, Millis: 7}},
 	}
 }

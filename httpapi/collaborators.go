@@ -39,10 +39,12 @@ type Config interface {
 	Settings() fsm.Settings
 }
 
-// HubKeys are the external-sender keys of this hub, at most one per signature scheme.
+// HubKeys are the external-sender keys of this hub.
 type HubKeys interface {
-	// HubSigner returns the key of a scheme and how it stands in the rooms' external_senders, or false where the hub has none.
+	// HubSigner returns the newest key of a scheme and how it stands in the rooms' external_senders, or false where the hub has none.
 	HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool)
+	// SignerOf returns the hub's key with this public half, retired ones included, or false where it is not the hub's.
+	SignerOf(public []byte) (*mls.SigningKey, bool)
 }
 
 // Outbox is what waits for other providers, on the shards that this node leads.

@@ -74,8 +74,13 @@ func (d *Desk) groupInfo(ctx context.Context, from mimi.Provider, room mimi.Room
 	}
 	switch o := outcome.(type) {
 	case fsm.Disclosed:
-		return disclose(room, o, asked, key, sender)
+		return d.disclose(room, o, asked, key, sender)
 	case fsm.NotAllowed:
+		return coded(mimi.GroupInfoNotAuthorized{Room: room}), nil
+	case fsm.RoomEnded:
+		if o.Status == fsm.RoomDestroyed {
+			return coded(mimi.GroupInfoNoSuchRoom{Room: room}), nil
+		}
 		return coded(mimi.GroupInfoNotAuthorized{Room: room}), nil
 	case fsm.NoSuchRoom:
 		return coded(mimi.GroupInfoNoSuchRoom{Room: room}), nil
@@ -95,14 +100,16 @@ func leaseWait(held fsm.LeaseHeld) time.Duration {
 	return max(time.Duration(held.UntilMillis-held.NowMillis)*time.Millisecond, time.Second)
 }
 
-// disclose builds the GroupInfoResponse: encrypted to the requester, signed by the hub.
-func disclose(room mimi.RoomURI, disclosed fsm.Disclosed, asked mimi.GroupInfoRequest, key *mls.SigningKey,
+// disclose builds the GroupInfoResponse: encrypted to the requester, signed by the hub, with a key that the room lists if there is one
+// of the scheme of the requester's suite, which may be one that other rooms are not created with any more.
+func (d *Desk) disclose(room mimi.RoomURI, disclosed fsm.Disclosed, asked mimi.GroupInfoRequest, key *mls.SigningKey,
 	sender mls.ExternalSender) (answer, error) {
 	plain, context, err := disclosedPlaintext(disclosed)
 	if err != nil {
 		return answer{}, fmt.Errorf("disclose %s: %w", room, err)
 	}
-	granted := mimi.GroupInfoGranted{Room: room, Suite: asked.Suite, HubSender: senderInRoom(context, sender)}
+	key, sender = d.senderInRoom(context, key, sender)
+	granted := mimi.GroupInfoGranted{Room: room, Suite: asked.Suite, HubSender: sender}
 	if granted, err = granted.Sealed(rand.Reader, asked.HPKEKey, plain); err != nil {
 		return answer{}, fmt.Errorf("encrypt the GroupInfo of %s: %w", room, err)
 	}
@@ -130,21 +137,21 @@ func disclosedPlaintext(disclosed fsm.Disclosed) (plain mimi.GroupInfoRatchetTre
 	return plain, info.Context, nil
 }
 
-// senderInRoom is the hub's entry in the room's external_senders if it stands there with this key, else the key as the hub
-// publishes it (docs/deviations.md, P §5.6).
-func senderInRoom(context mls.GroupContext, sender mls.ExternalSender) mls.ExternalSender {
+// senderInRoom is the first entry in the room's external_senders whose key is the hub's and of the scheme that is wanted, else the key as
+// the hub publishes it (docs/deviations.md, P §5.6).
+func (d *Desk) senderInRoom(context mls.GroupContext, key *mls.SigningKey, sender mls.ExternalSender) (*mls.SigningKey, mls.ExternalSender) {
 	data, found := context.Extensions.Get(mls.ExtensionExternalSenders)
 	if !found {
-		return sender
+		return key, sender
 	}
 	entries, err := mls.ParseExternalSenders(data)
 	if err != nil {
-		return sender
+		return key, sender
 	}
 	for _, entry := range entries {
-		if string(entry.SignatureKey) == string(sender.SignatureKey) {
-			return entry
+		if listed, ours := d.keys.SignerOf(entry.SignatureKey); ours && listed.Scheme() == key.Scheme() {
+			return listed, entry
 		}
 	}
-	return sender
+	return key, sender
 }

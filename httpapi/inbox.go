@@ -21,6 +21,18 @@ type inboxItem struct {
 	AcceptedMillis uint64        `json:"acceptedMillis"` // hub time
 	Events         []inboxEvent  `json:"events,omitempty"`
 	Body           []byte        `json:"body,omitempty"` // concatenated FanoutMessages, where the reader asked for them raw
+
+	// WelcomeFor are the local users and clients whose KeyPackages the Welcomes of the item name.
+	WelcomeFor []welcomeFor `json:"welcomeFor,omitempty"`
+	// RoomDestroyed says that nothing comes of the room any more.
+	RoomDestroyed bool `json:"roomDestroyed,omitempty"`
+}
+
+// welcomeFor says to whom a Welcome goes.
+type welcomeFor struct {
+	KeyPackageRef []byte          `json:"keyPackageRef"`
+	User          mimi.UserURI    `json:"user"`
+	Client        *mimi.ClientURI `json:"client,omitempty"` // not known where the claim named none
 }
 
 // inboxEvent is one FanoutMessage (mimi-protocol-06 §5.5).
@@ -56,8 +68,14 @@ func parseItemID(id string) (slot fsm.SlotID, sequence uint64, err error) {
 // an error is a fault of this node.
 func present(item fsm.OutboxItem, raw bool) (inboxItem, error) {
 	out := inboxItem{ID: itemID(item), Room: item.Room, Hub: item.Hub, Sequence: item.Sequence, AcceptedMillis: item.Millis}
+	if err := out.take(item.Notes); err != nil {
+		return inboxItem{}, fmt.Errorf("inbox item %s: %w", out.ID, err)
+	}
 	if raw {
 		out.Body = item.Body
+		return out, nil
+	}
+	if len(item.Body) == 0 {
 		return out, nil
 	}
 	messages, err := mimi.ParseFanout(item.Body)
@@ -72,6 +90,25 @@ func present(item fsm.OutboxItem, raw bool) (inboxItem, error) {
 		out.Events = append(out.Events, event)
 	}
 	return out, nil
+}
+
+// take adds what the local provider alone is told.
+func (i *inboxItem) take(notes []fsm.Note) error {
+	for _, note := range notes {
+		switch n := note.(type) {
+		case fsm.WelcomeFor:
+			named := welcomeFor{KeyPackageRef: []byte(n.Ref), User: n.User}
+			if !n.Client.IsZero() {
+				named.Client = &n.Client
+			}
+			i.WelcomeFor = append(i.WelcomeFor, named)
+		case fsm.RoomWasDestroyed:
+			i.RoomDestroyed = true
+		default:
+			return fmt.Errorf("note of unknown kind %T", note)
+		}
+	}
+	return nil
 }
 
 func eventOf(message mimi.FanoutMessage) (inboxEvent, error) {

@@ -48,6 +48,9 @@ func (s *LocalServer) createRoom(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.desk.reserveGroup(c.Request().Context(), request); err != nil {
+		return err
+	}
 	outcome, err := s.desk.hub.Do(c.Request().Context(), request)
 	if err != nil {
 		return err
@@ -57,6 +60,8 @@ func (s *LocalServer) createRoom(c echo.Context) error {
 		return c.JSON(http.StatusCreated, roomAccepted{Room: r.Room, Epoch: o.Epoch, AcceptedMillis: o.Millis})
 	case fsm.NotAllowed:
 		return newProblem(http.StatusConflict, problemConflict, "", o.Reason)
+	case fsm.RoomEnded:
+		return gone(o)
 	case fsm.WrongEpoch:
 		return newProblem(http.StatusConflict, problemConflict, "groupInfo", fmt.Sprintf("The room exists, in epoch %d.", o.Current))
 	default:
@@ -74,6 +79,19 @@ type roomDescription struct {
 	Participants     []roomParticipant `json:"participants"`
 	Destinations     []mimi.Provider   `json:"destinations"`
 	PendingProposals uint32            `json:"pendingProposals"`
+	Next             *nextGroup        `json:"next,omitempty"` // after a ReInit: the group that the room waits for
+}
+
+// nextGroup is what a ReInit announced. Whoever creates the room again, with this group, continues it.
+type nextGroup struct {
+	GroupID     []byte          `json:"groupId"`
+	CipherSuite mls.CipherSuite `json:"cipherSuite"`
+}
+
+func describeAwaiting(o fsm.RoomAwaits) roomDescription {
+	d := describe(o.Room)
+	d.Next = &nextGroup{GroupID: []byte(o.GroupID), CipherSuite: o.Suite}
+	return d
 }
 
 type roomParticipant struct {
@@ -101,6 +119,10 @@ func (s *LocalServer) describeRoom(c echo.Context) error {
 	switch o := outcome.(type) {
 	case fsm.RoomDescribed:
 		return c.JSON(http.StatusOK, describe(o))
+	case fsm.RoomAwaits:
+		return c.JSON(http.StatusOK, describeAwaiting(o))
+	case fsm.RoomEnded:
+		return gone(o)
 	case fsm.NoSuchRoom:
 		return newProblem(http.StatusNotFound, problemNotFound, "room", "There is no such room.")
 	default:

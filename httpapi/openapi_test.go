@@ -90,8 +90,9 @@ func TestOpenAPI(t *testing.T) {
 // The JSON that goes out has no field that the documents do not name, and all those that they require.
 func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
-		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{},
-		"InboxBatch": inboxBatch{}, "InboxItem": inboxItem{Events: []inboxEvent{}, Body: []byte{1}}, "HubKeys": hubKeyList{},
+		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}},
+		"Departure": departure{Client: &mimi.ClientURI{}}, "RoomDestroyed": roomDestroyed{},
+		"InboxBatch": inboxBatch{}, "InboxItem": inboxItem{Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true}, "HubKeys": hubKeyList{},
 		"Consents": consentList{Next: "n"}, "ConsentEntry": consentEntry{Room: ourRoom, SinceMillis: 1}, "ConsentChanges": consentChanges{},
 		"ConsentDecision": consentDecision{}, "ConsentPolicy": consentPolicy{},
 	} {

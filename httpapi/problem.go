@@ -62,6 +62,7 @@ const (
 	problemUpstream       = "other-provider-failed"
 	problemConflict       = "conflict"
 	problemRefused        = "refused-as-unsafe"
+	problemRoomEnded      = "room-ended"
 	problemHTTP           = "http"
 	problemInternal       = "internal"
 )
@@ -85,6 +86,7 @@ var problemTitles = map[string]string{
 	problemUpstream:       "The other provider could not be reached or failed",
 	problemConflict:       "The request does not fit the present state",
 	problemRefused:        "Refused as unsafe",
+	problemRoomEnded:      "The room takes nothing more",
 	problemHTTP:           "The request was refused",
 	problemInternal:       "Internal error",
 }

@@ -45,6 +45,11 @@ func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI
 		return coded(mimi.SubmitAccepted{AcceptedMillis: o.Millis}), nil
 	case fsm.EpochTooOld:
 		return coded(mimi.SubmitEpochTooOld{Current: o.Current}), nil
+	case fsm.RoomEnded:
+		if o.Status == fsm.RoomDestroyed {
+			return answer{}, gone(o)
+		}
+		return coded(mimi.SubmitNotAllowed{}), nil
 	case fsm.NotAllowed, fsm.NoSuchRoom, fsm.WrongEpoch: // WrongEpoch: one that has not begun
 		return coded(mimi.SubmitNotAllowed{}), nil
 	default:

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -33,6 +34,7 @@ type fakeHub struct {
 	answer   func(judge.Request) (fsm.Outcome, error)
 	requests []judge.Request
 	callers  []meta.Caller // of each request; zero for none
+	reserve  fsm.Outcome   // of reservations of groups, which are not remembered; nil for Done
 }
 
 func answers(outcome fsm.Outcome) *fakeHub {
@@ -47,6 +49,12 @@ func (h *fakeHub) Do(ctx context.Context, r judge.Request) (fsm.Outcome, error) 
 	caller, _ := meta.CallerOf(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if _, reserves := r.(*judge.ReserveGroup); reserves {
+		if h.reserve != nil {
+			return h.reserve, nil
+		}
+		return fsm.Done{}, nil // what a test answers is meant for the creation that follows
+	}
 	h.callers = append(h.callers, caller)
 	h.requests = append(h.requests, r)
 	return h.answer(r)
@@ -72,6 +80,7 @@ type fakeCluster struct {
 	tokens  map[[32]byte]meta.Token
 	domains []mimi.Provider
 	key     *mls.SigningKey
+	retired []*mls.SigningKey
 	alone   bool // out of contact with the rest of the cluster
 }
 
@@ -118,6 +127,16 @@ func (c *fakeCluster) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, ml
 		return nil, mls.ExternalSender{}, false
 	}
 	return c.key, mls.ExternalSender{SignatureKey: c.key.Public(), Credential: mls.BasicCredential{Identity: []byte("mimi://a.example")}}, true
+}
+
+// SignerOf knows the key of HubSigner and those that came before it.
+func (c *fakeCluster) SignerOf(public []byte) (*mls.SigningKey, bool) {
+	for _, key := range append([]*mls.SigningKey{c.key}, c.retired...) {
+		if key != nil && bytes.Equal(key.Public(), public) {
+			return key, true
+		}
+	}
+	return nil, false
 }
 
 // authority is a CA of the test's own.

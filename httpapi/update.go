@@ -52,6 +52,11 @@ func updateAnswer(outcome fsm.Outcome) (answer, error) {
 		return a, nil
 	case fsm.NotAllowed:
 		return coded(mimi.UpdateRoomResponse{Description: o.Reason, Result: mimi.UpdateNotAllowed{}}), nil
+	case fsm.RoomEnded:
+		if o.Status == fsm.RoomDestroyed {
+			return answer{}, gone(o)
+		}
+		return coded(mimi.UpdateRoomResponse{Description: o.Reason(), Result: mimi.UpdateNotAllowed{}}), nil
 	case fsm.NoSuchRoom:
 		return coded(mimi.UpdateRoomResponse{Description: "there is no such room", Result: mimi.UpdateNotAllowed{}}), nil
 	case fsm.InvalidProposal:

@@ -15,9 +15,20 @@ const (
 	TreeRepresentationHTTPS               RatchetTreeRepresentation = 2
 	TreeRepresentationOutOfBand           RatchetTreeRepresentation = 3
 	TreeRepresentationDistributionService RatchetTreeRepresentation = 4
+
+	// The tree draft has no number for a compressed tree or a patch, so that theirs are private, for extension endpoints of providers
+	// that have agreed on them. The standard endpoints take neither.
+	TreeRepresentationCompressed RatchetTreeRepresentation = 0xf0
+	TreeRepresentationDelta      RatchetTreeRepresentation = 0xf1
 )
 
 func (t RatchetTreeRepresentation) String() string {
+	switch t {
+	case TreeRepresentationCompressed:
+		return "compressed"
+	case TreeRepresentationDelta:
+		return "delta"
+	}
 	return enumName(uint8(t), "RatchetTreeRepresentation", "reserved", "full", "httpsUri", "outOfBand", "distributionService")
 }
 
@@ -82,6 +93,10 @@ func ReadRatchetTreeOption(r *mls.Reader) RatchetTreeOption {
 		return OutOfBandTree{r.Opaque("tree_signature")}
 	case TreeRepresentationDistributionService:
 		return DistributionServiceTree{}
+	case TreeRepresentationCompressed, TreeRepresentationDelta:
+		r.Fail("representation", fmt.Sprintf("%s: it is negotiated for extension endpoints, and not taken here",
+			RatchetTreeRepresentation(representation)))
+		return nil
 	default:
 		failEnum(r, "representation", representation)
 		return nil

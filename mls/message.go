@@ -37,11 +37,16 @@ func ReadMLSMessage(r *Reader) MLSMessage {
 		return MLSMessage{pointerTo(ReadIn(r, "group_info", ReadGroupInfo))}
 	case f == WireKeyPackage:
 		return MLSMessage{pointerTo(ReadIn(r, "key_package", ReadKeyPackage))}
+	case f >= wirePrivateUse:
+		r.Fail("wire_format", fmt.Sprintf("wire format 0x%04x is of the private range: no SemiPrivateMessage, which has no number yet, is taken", uint16(f)))
 	default:
 		r.Fail("wire_format", fmt.Sprintf("wire format 0x%04x is not supported", uint16(f)))
 	}
 	return MLSMessage{}
 }
+
+// wirePrivateUse is where the wire formats for private use begin (RFC 9420 §17.2).
+const wirePrivateUse WireFormat = 0xf000
 
 func pointerTo[T any](v T) *T { return &v }
 

@@ -129,10 +129,15 @@ func (d *DescribeRoom) Judge(replica fsm.Reader) (Verdict, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stored GroupContext: %v", err)
 	}
-	return Refuse{fsm.RoomDescribed{
+	described := fsm.RoomDescribed{
 		Room: d.room, GroupID: room.GroupID, Suite: room.Suite, Epoch: room.Epoch, TreeHash: context.TreeHash,
 		Participants: room.Participants, Destinations: room.Destinations, Pending: uint32(len(pending)),
-	}}, nil
+	}
+	if room.Status == fsm.RoomReinitialised {
+		_, announced, err := endOf(replica, d.room)
+		return Refuse{fsm.RoomAwaits{Room: described, GroupID: announced.GroupID, Suite: announced.Suite}}, err
+	}
+	return Refuse{described}, nil
 }
 
 // Notify takes a hub's fanout of one of its rooms (mimi-protocol-06 §5.5).

@@ -54,6 +54,11 @@ func parseGroupInfo(raw []byte) (mls.GroupInfo, error) {
 	return mls.ParseGroupInfo(raw)
 }
 
+// Reservation is the request that goes before it, so that no other room of the hub has the group.
+func (c *CreateRoom) Reservation() (*ReserveGroup, error) {
+	return NewReserveGroup(c.group.GroupID(), c.room)
+}
+
 func (c *CreateRoom) Slot() fsm.SlotID { return fsm.SlotOfRoom(c.room) }
 func (*CreateRoom) kind() requestKind  { return kindCreateRoom }
 

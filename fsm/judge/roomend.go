@@ -136,14 +136,9 @@ func (c *CreateRoom) successorOf(replica fsm.Reader) (*fsm.RoomEnd, error) {
 	if err != nil || !found || room.Status != fsm.RoomReinitialised {
 		return nil, err
 	}
-	end, _, err := fsm.ReadRoomEnd(replica, c.room)
+	end, announced, err := endOf(replica, c.room)
 	if err != nil {
 		return nil, err
-	}
-	p, err := mls.Parse("ReInit", end.ReInit, mls.ReadProposal)
-	announced, ok := p.(mls.ReInit)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("the stored ReInit of %s: %T, %v", c.room, p, err)
 	}
 	context := c.group.Context()
 	switch {
@@ -157,6 +152,20 @@ func (c *CreateRoom) successorOf(replica fsm.Reader) (*fsm.RoomEnd, error) {
 		return nil, deny("the group that follows a ReInit is taken up in its epoch 0 or 1")
 	}
 	return &end, nil
+}
+
+// endOf is how the group of a room has ended, with the ReInit that ended it.
+func endOf(replica fsm.Reader, room mimi.RoomURI) (fsm.RoomEnd, mls.ReInit, error) {
+	end, _, err := fsm.ReadRoomEnd(replica, room)
+	if err != nil {
+		return end, mls.ReInit{}, err
+	}
+	p, err := mls.Parse("ReInit", end.ReInit, mls.ReadProposal)
+	announced, ok := p.(mls.ReInit)
+	if err != nil || !ok {
+		return end, announced, fmt.Errorf("the stored ReInit of %s: %T, %v", room, p, err)
+	}
+	return end, announced, nil
 }
 
 func extensionsOf(context mls.GroupContext) []byte {

@@ -125,6 +125,10 @@ func TestReInit(t *testing.T) {
 			t.Errorf("another %s is refused because %q", name, no.Reason)
 		}
 	}
+	awaits := want[fsm.RoomAwaits](t, m.do(constructed(NewDescribeRoom(m.recording.Room.URI))))
+	if awaits.GroupID != "next group" || awaits.Suite != 1 || awaits.Room.Epoch != 4 {
+		t.Errorf("the room awaits %+v", awaits)
+	}
 	group, r := m.successor(nil)
 	created := want[fsm.Accepted](t, m.do(r, nil))
 	if again := want[fsm.Accepted](t, m.do(r, nil)); again != created || created.Epoch != 0 {
