@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
 )
@@ -68,10 +69,41 @@ func (n *Node) putHubKey(ctx context.Context, given HubKeyImport) error {
 	if err != nil {
 		return err
 	}
-	return n.change(ctx, meta.PutHubKey{Key: meta.HubKey{
-		Scheme: given.Scheme, Public: key.Public(), Sealed: sealed, DevelopmentOnly: given.DevelopmentOnly,
-	}})
+	record := meta.HubKey{Scheme: given.Scheme, Public: key.Public(), Sealed: sealed, DevelopmentOnly: given.DevelopmentOnly}
+	if settings, _ := n.Map().Settings(); settings.Format < fsm.FormatExclusive {
+		return n.change(ctx, meta.PutHubKey{Key: record}) // a node may run a program that does not know the other
+	}
+	return n.change(ctx, meta.AddHubKey{Key: record})
 }
+
+// RotateHubKeys gives the hub a new key of each of the schemes, or of all where none is named. New rooms list it from then on; the
+// others stay, and sign for the rooms that list them. Again, it is another rotation.
+func (n *Node) RotateHubKeys(ctx context.Context, schemes ...mls.SignatureScheme) error {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !n.Map().Initialised() {
+		return ErrNotInitialised
+	}
+	if len(schemes) == 0 {
+		schemes = hubSchemes
+	}
+	for _, scheme := range schemes {
+		key, err := mls.GenerateSigningKey(scheme, rand.Reader)
+		if err != nil {
+			return fmt.Errorf("hub key: %w", err)
+		}
+		if err := n.putHubKey(ctx, HubKeyImport{Scheme: scheme, Private: key.Private()}); err != nil {
+			return fmt.Errorf("hub key: %w", err)
+		}
+	}
+	return nil
+}
+
+// HubKeys are all keys of the hub, the oldest first.
+func (n *Node) HubKeys() []meta.HubKey { return n.Map().HubKeys() }
 
 // sealContext binds a sealed key to the cluster and to its public half.
 func (n *Node) sealContext(public []byte) string {

@@ -93,7 +93,7 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 	c := threeNodes(t, func(config *Config) {
 		config.Network = links[config.Credentials.NodeID()]
 		config.Raft.SnapshotBytes, config.Raft.SnapshotCheck, config.Raft.TrailingLogs = 32<<10, time.Hour, 4
-		config.StateRate = 3 * paceStep // slow beside a snapshot for every message
+		config.StateRate = 3 * paceStep                                               // slow beside a snapshot for every message
 		config.Raft.Heartbeat, config.Raft.LeaderLease = 5*time.Second, 4*time.Second // another leader would be another source, with another view
 	})
 	c.awaitSettings()

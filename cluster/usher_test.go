@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"slices"
@@ -189,4 +190,44 @@ func TestHubRemovesDeletedUsersThroughFailover(t *testing.T) {
 	if counts := r.proposed(at); counts[0] != 3 || counts[1] != 3 || counts[2] != 0 {
 		t.Errorf("the hub proposed, by epoch: %v", counts)
 	}
+}
+
+// After a rotation new rooms get the new key, of each scheme, and a room that lists an older one hears the hub speak with that.
+func TestRotatedHubKeys(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openReal("n1", "rotation")
+	c.awaitCarried(r.uri)
+	n := c.nodes["n2"]
+	before := make(map[mls.SignatureScheme][]byte)
+	for _, scheme := range hubSchemes {
+		key, _, found := n.HubSigner(scheme)
+		if !found {
+			t.Fatalf("the hub has no key of scheme %d", scheme)
+		}
+		before[scheme] = key.Public()
+	}
+	if err := n.RotateHubKeys(c.context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range hubSchemes {
+		key, sender, _ := n.HubSigner(scheme)
+		if bytes.Equal(key.Public(), before[scheme]) || !bytes.Equal(sender.SignatureKey, key.Public()) {
+			t.Errorf("after the rotation the key of scheme %d is %x, before it was %x", scheme, key.Public(), before[scheme])
+		}
+		if old, still := n.SignerOf(before[scheme]); !still || !bytes.Equal(old.Public(), before[scheme]) {
+			t.Errorf("the old key of scheme %d is not there any more", scheme)
+		}
+	}
+	if err := n.RotateHubKeys(c.context(), mls.Ed448); err != nil {
+		t.Fatal(err)
+	}
+	all := n.HubKeys()
+	if len(all) != 11 || all[10].Scheme != mls.Ed448 || all[10].AddedMillis == 0 {
+		t.Errorf("%d keys, the last of scheme %d, added %d", len(all), all[len(all)-1].Scheme, all[len(all)-1].AddedMillis)
+	}
+	request, err := judge.NewDepart(r.zoe.Provider(), r.zoe, mimi.ClientURI{})
+	r.accept("n2", request, err)
+	r.await("n1", 0, 3)
 }

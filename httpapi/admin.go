@@ -6,6 +6,7 @@ import (
 
 	"parley/fsm"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // Admin is what an operator can ask of a node. The program's composition makes it of the cluster's node. Its methods may be
@@ -29,6 +30,10 @@ type Admin interface {
 	Keyring(ctx context.Context) (Keyring, error)
 	// RotateKeyring begins a change of the gossip key, which goes on by itself.
 	RotateKeyring(ctx context.Context) error
+	// HubKeys are the external-sender keys of the hub, the oldest first.
+	HubKeys(ctx context.Context) ([]HubKeyEntry, error)
+	// RotateHubKeys makes a new key of a scheme, or without one of each.
+	RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error
 	// Reseal seals every secret of the cluster under the node's present seal key.
 	Reseal(ctx context.Context) (ResealReport, error)
 
@@ -138,6 +143,20 @@ type KeyringKey struct {
 	ID      string   `json:"id"`
 	Primary bool     `json:"primary"`
 	Nodes   []string `json:"nodes"` // that go by it
+}
+
+// HubKeyEntry is a key that the hub signs with.
+type HubKeyEntry struct {
+	SignatureScheme string    `json:"signatureScheme"`
+	PublicKey       []byte    `json:"publicKey"`
+	Current         bool      `json:"current"`         // new rooms list it; the others sign for the rooms that do
+	Added           time.Time `json:"added,omitzero"`  // none where it is older than such records
+	DevelopmentOnly bool      `json:"developmentOnly"` // its private half is published with the test data
+}
+
+// HubKeyRotation says which keys are to be followed by new ones.
+type HubKeyRotation struct {
+	SignatureScheme string `json:"signatureScheme,omitempty"` // none: every scheme
 }
 
 // ResealReport counts the secrets that were sealed anew.

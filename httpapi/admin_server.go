@@ -78,6 +78,8 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.DELETE("/v1/invitations/:id", s.revokeInvitation, short)
 	e.GET("/v1/certificates", s.listCertificates, short)
 	e.DELETE("/v1/nodes/:node/certificates", s.revokeCertificates, short)
+	e.GET("/v1/hub-keys", s.hubKeys, short)
+	e.POST("/v1/hub-keys/rotate", s.rotateHubKeys, short)
 	e.GET("/v1/keyring", s.keyring, short)
 	e.POST("/v1/keyring/rotate", s.rotateKeyring, short)
 	e.GET("/v1/peers", s.listPeers, short)

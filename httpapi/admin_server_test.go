@@ -14,6 +14,7 @@ import (
 
 	"parley/fsm"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // fakeAdmin remembers what it was asked.
@@ -54,6 +55,12 @@ func (a *fakeAdmin) Keyring(context.Context) (Keyring, error) {
 	return Keyring{Keys: []KeyringKey{{ID: "k1", Primary: true, Nodes: []string{"n1"}}}}, a.err
 }
 func (a *fakeAdmin) RotateKeyring(context.Context) error { return a.note("rotate") }
+func (a *fakeAdmin) HubKeys(context.Context) ([]HubKeyEntry, error) {
+	return []HubKeyEntry{{SignatureScheme: "Ed25519", PublicKey: []byte{1}, Current: true}}, a.err
+}
+func (a *fakeAdmin) RotateHubKeys(_ context.Context, scheme mls.SignatureScheme) error {
+	return a.note(scheme)
+}
 func (a *fakeAdmin) Reseal(context.Context) (ResealReport, error) {
 	return ResealReport{Secrets: 7}, a.note("reseal")
 }
@@ -124,6 +131,10 @@ func TestAdminEndpoints(t *testing.T) {
 		{"DELETE", "/v1/nodes/n3/certificates", "", 204, ""},
 		{"GET", "/v1/keyring", "", 200, `"id":"k1"`},
 		{"POST", "/v1/keyring/rotate", "", 202, ""},
+		{"GET", "/v1/hub-keys", "", 200, `"keys":[{"signatureScheme":"Ed25519","publicKey":"AQ==","current":true,"developmentOnly":false}]`},
+		{"POST", "/v1/hub-keys/rotate", `{}`, 204, ""},
+		{"POST", "/v1/hub-keys/rotate", `{"signatureScheme":"Ed448"}`, 204, ""},
+		{"POST", "/v1/hub-keys/rotate", `{"signatureScheme":"RSA"}`, 400, `"field":"signatureScheme"`},
 		{"POST", "/v1/cluster/reseal", "", 200, `{"secrets":7}`},
 		{"GET", "/v1/tokens", "", 200, `{"tokens":[]}`},
 		{"POST", "/v1/tokens", `{"name":"n","scopes":["inbox:read"]}`, 201, "s3cret"},
@@ -147,7 +158,7 @@ func TestAdminEndpoints(t *testing.T) {
 			problemIn(t, a)
 		}
 	}
-	if len(admin.asked) != 13 {
+	if len(admin.asked) != 15 {
 		t.Errorf("asked %v", admin.asked)
 	}
 	admin.ready = Readiness{Ready: true}

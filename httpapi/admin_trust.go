@@ -88,3 +88,32 @@ func (s *AdminServer) reseal(c echo.Context) error {
 	}
 	return c.JSON(http.StatusOK, report)
 }
+
+type hubKeyEntries struct {
+	Keys []HubKeyEntry `json:"keys"`
+}
+
+// hubKeys is GET /v1/hub-keys of the admin listener: those that are not used for new rooms any more, too.
+func (s *AdminServer) hubKeys(c echo.Context) error {
+	keys, err := s.admin.HubKeys(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, hubKeyEntries{append([]HubKeyEntry{}, keys...)})
+}
+
+// rotateHubKeys is POST /v1/hub-keys/rotate. A repetition rotates again.
+func (s *AdminServer) rotateHubKeys(c echo.Context) error {
+	var r HubKeyRotation
+	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
+		return err
+	}
+	scheme, known := SchemeNamed(r.SignatureScheme)
+	if r.SignatureScheme != "" && !known {
+		return &mls.MalformedError{Field: "signatureScheme", Reason: "there is no such scheme"}
+	}
+	if err := s.admin.RotateHubKeys(c.Request().Context(), scheme); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

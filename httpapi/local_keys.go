@@ -88,6 +88,19 @@ var schemeNames = map[mls.SignatureScheme]string{
 	mls.ECDSAWithP256: "ECDSA-P256-SHA256", mls.ECDSAWithP384: "ECDSA-P384-SHA384", mls.ECDSAWithP521: "ECDSA-P521-SHA512",
 }
 
+// SchemeName is what a signature scheme is called in JSON; empty where it has no name.
+func SchemeName(scheme mls.SignatureScheme) string { return schemeNames[scheme] }
+
+// SchemeNamed finds a signature scheme by its name in JSON.
+func SchemeNamed(name string) (mls.SignatureScheme, bool) {
+	for scheme := mls.Ed25519; scheme <= mls.ECDSAWithP521; scheme++ {
+		if schemeNames[scheme] == name {
+			return scheme, true
+		}
+	}
+	return 0, false
+}
+
 // hubKeys is GET /v1/hub-keys.
 func (s *LocalServer) hubKeys(c echo.Context) error {
 	list := hubKeyList{Keys: []hubKey{}}

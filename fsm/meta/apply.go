@@ -264,8 +264,17 @@ func (c RevokeToken) apply(t *tx) Outcome {
 	return t.changed()
 }
 
-func (c PutHubKey) apply(t *tx) Outcome {
-	k := c.Key
+func (c PutHubKey) apply(t *tx) Outcome { return t.putHubKey(c.Key, 0) }
+
+func (c AddHubKey) apply(t *tx) Outcome {
+	if t.m.settings.Format < fsm.FormatExclusive {
+		return refuse("the cluster has to be raised to format %d first", fsm.FormatExclusive)
+	}
+	return t.putHubKey(c.Key, t.now(c.Stamp))
+}
+
+// putHubKey adds a key, which came at a time that is not known where it is 0.
+func (t *tx) putHubKey(k HubKey, millis uint64) Outcome {
 	if scheme, known := mls.SchemeOfKey(k.Public); !known || scheme != k.Scheme || len(k.Sealed) == 0 || len(k.Sealed) > TrustBytesMax {
 		return refuse("the hub key is not of its scheme, or has no private half")
 	}
@@ -278,6 +287,9 @@ func (c PutHubKey) apply(t *tx) Outcome {
 		return refuse("there are %d hub keys already", HubKeysMax)
 	}
 	t.set(hubKeyKey(t.next()), k.appendTo)
+	if millis > 0 {
+		t.set(hubKeyTimeKey(t.next()), func(w *mls.Writer) { w.Uint64(millis) })
+	}
 	t.setSettings(t.m.settings) // the shards are to be told of the new key
 	return t.changed()
 }

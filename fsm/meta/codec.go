@@ -62,6 +62,8 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return RevokeToken{string(r.Opaque("id"))}
 	case kindPutSettings:
 		return PutSettings{readSettings(r)}
+	case kindAddHubKey:
+		return AddHubKey{Key: readHubKey(r), Stamp: r.Uint64("stamp")}
 	case kindPutHubKey:
 		return PutHubKey{readHubKey(r)}
 	default:
@@ -126,6 +128,15 @@ func (c PutToken) appendTo(w *mls.Writer)      { c.Token.appendTo(w) }
 func (c RevokeToken) appendTo(w *mls.Writer)   { appendText(w, c.ID) }
 func (c PutSettings) appendTo(w *mls.Writer)   { appendSettings(w, c.Settings) }
 func (c PutHubKey) appendTo(w *mls.Writer)     { c.Key.appendTo(w) }
+
+//	struct {
+//	    HubKey key;
+//	    uint64 stamp;
+//	} AddHubKey;
+func (c AddHubKey) appendTo(w *mls.Writer) {
+	c.Key.appendTo(w)
+	w.Uint64(c.Stamp)
+}
 
 // struct { Shard shards<V>; } PlaceShards;
 func (c PlaceShards) appendTo(w *mls.Writer) {

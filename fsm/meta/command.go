@@ -39,6 +39,7 @@ const (
 	kindUseGossipKey
 	kindRemoveGossipKey
 	kindReseal
+	kindAddHubKey
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes
@@ -88,6 +89,12 @@ type PutSettings struct{ Settings fsm.Settings }
 // PutHubKey adds a key, which from then on is the one to sign with in its scheme. Older ones stay, for the rooms that list them.
 type PutHubKey struct{ Key HubKey }
 
+// AddHubKey is PutHubKey with the time at which the key comes. Every node has to know it: it is of fsm.FormatExclusive.
+type AddHubKey struct {
+	Key   HubKey
+	Stamp uint64
+}
+
 // PutCA gives the cluster the key of its CA. It is given once.
 type PutCA struct{ CA CA }
 
@@ -136,6 +143,9 @@ type RemoveGossipKey struct{ ID string }
 type Reseal struct{ Secrets []Resealed }
 
 // WithStamp implements Stamped.
+func (c AddHubKey) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
+
+// WithStamp implements Stamped.
 func (c PutJoinToken) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
 
 // WithStamp implements Stamped.
@@ -169,6 +179,7 @@ func (PutGossipKey) kind() commandKind       { return kindPutGossipKey }
 func (UseGossipKey) kind() commandKind       { return kindUseGossipKey }
 func (RemoveGossipKey) kind() commandKind    { return kindRemoveGossipKey }
 func (Reseal) kind() commandKind             { return kindReseal }
+func (AddHubKey) kind() commandKind          { return kindAddHubKey }
 
 // Outcome is what apply decided: Done or Refused.
 type Outcome interface{ outcome() }

@@ -65,6 +65,15 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 	if m.hubKeys, m.hubKeyVersions, err = readVersioned(r, keyHubKey, "hub key", readHubKey); err != nil {
 		return nil, err
 	}
+	times, versions, err := readVersioned(r, keyHubKeyTime, "time of a hub key", func(r *mls.Reader) uint64 { return r.Uint64("millis") })
+	if err != nil {
+		return nil, err
+	}
+	for i, version := range m.hubKeyVersions {
+		if at, timed := slices.BinarySearch(versions, version); timed {
+			m.hubKeys[i].AddedMillis = times[at]
+		}
+	}
 	if err := m.readTrust(r); err != nil {
 		return nil, err
 	}

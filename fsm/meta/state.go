@@ -28,6 +28,7 @@ import (
 //	0x8b  node ID       Revocation
 //	0x8c  version(8)    GossipKey, by the map's version that brought it
 //	0x8d  -             the meta group's time
+//	0x8e  version(8)    when a HubKey came, by the map's version that brought it
 type keyKind byte
 
 const (
@@ -46,6 +47,7 @@ const (
 	keyRevocation  keyKind = 0x8b
 	keyGossipKey   keyKind = 0x8c
 	keyClock       keyKind = 0x8d
+	keyHubKeyTime  keyKind = 0x8e
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {
@@ -57,6 +59,10 @@ func shardKey(id fsm.ShardID) []byte {
 }
 
 func peerKey(domain mimi.Provider) []byte { return newKey(keyPeer, []byte(domain.String())...) }
+
+func hubKeyTimeKey(version uint64) []byte {
+	return newKey(keyHubKeyTime, binary.BigEndian.AppendUint64(nil, version)...)
+}
 
 func hubKeyKey(version uint64) []byte {
 	return newKey(keyHubKey, binary.BigEndian.AppendUint64(nil, version)...)

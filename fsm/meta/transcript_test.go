@@ -184,7 +184,11 @@ func show(t *testing.T, store *fsmtest.Store) string {
 		lines = append(lines, fmt.Sprintf("token %s %q %x %v", k.ID, k.Name, k.SecretHash[:4], k.Scopes))
 	}
 	for _, k := range m.HubKeys() {
-		lines = append(lines, fmt.Sprintf("hub key scheme %d %x sealed %q development %v", k.Scheme, k.Public[:4], k.Sealed, k.DevelopmentOnly))
+		text := fmt.Sprintf("hub key scheme %d %x sealed %q development %v", k.Scheme, k.Public[:4], k.Sealed, k.DevelopmentOnly)
+		if k.AddedMillis > 0 {
+			text += fmt.Sprintf(" added %d", k.AddedMillis)
+		}
+		lines = append(lines, text)
 	}
 	if ca, has := m.CA(); has {
 		lines = append(lines, fmt.Sprintf("CA %q sealed %q", ca.Certificate, ca.Sealed))
@@ -249,6 +253,8 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.PutToken{Token: l.token()}
 	case "revoke-token":
 		return meta.RevokeToken{ID: l.word(1)}
+	case "add-hub-key":
+		return meta.AddHubKey{Key: l.hubKey(), Stamp: uint64(l.number("at", 0))}
 	case "put-hub-key":
 		return meta.PutHubKey{Key: l.hubKey()}
 	}

@@ -168,4 +168,5 @@ type HubKey struct {
 	Public          []byte
 	Sealed          []byte // the private half under the operator's key; opened by the node, never here
 	DevelopmentOnly bool   // its private half is published with the test data
+	AddedMillis     uint64 // the meta group's time when it came; 0: not known. It is not of the encoded key
 }

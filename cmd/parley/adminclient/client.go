@@ -150,6 +150,18 @@ func (c *Client) RevokeCertificates(ctx context.Context, node string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/nodes/"+url.PathEscape(node)+"/certificates", nil, nil)
 }
 
+func (c *Client) HubKeys(ctx context.Context) ([]httpapi.HubKeyEntry, error) {
+	var list struct {
+		Keys []httpapi.HubKeyEntry `json:"keys"`
+	}
+	err := c.do(ctx, http.MethodGet, "/v1/hub-keys", nil, &list)
+	return list.Keys, err
+}
+
+func (c *Client) RotateHubKeys(ctx context.Context, r httpapi.HubKeyRotation) error {
+	return c.do(ctx, http.MethodPost, "/v1/hub-keys/rotate", r, nil)
+}
+
 func (c *Client) Keyring(ctx context.Context) (ring httpapi.Keyring, err error) {
 	return ring, c.do(ctx, http.MethodGet, "/v1/keyring", nil, &ring)
 }

@@ -130,6 +130,14 @@ func (l *lobby) RotateKeyring(ctx context.Context) error {
 	return tell(l, func(o *operations) error { return o.RotateKeyring(ctx) })
 }
 
+func (l *lobby) HubKeys(ctx context.Context) ([]httpapi.HubKeyEntry, error) {
+	return ask(l, func(o *operations) ([]httpapi.HubKeyEntry, error) { return o.HubKeys(ctx) })
+}
+
+func (l *lobby) RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error {
+	return tell(l, func(o *operations) error { return o.RotateHubKeys(ctx, scheme) })
+}
+
 func (l *lobby) Reseal(ctx context.Context) (httpapi.ResealReport, error) {
 	return ask(l, func(o *operations) (httpapi.ResealReport, error) { return o.Reseal(ctx) })
 }

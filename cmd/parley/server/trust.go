@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"parley/httpapi"
+	"parley/mls"
 )
 
 func (o *operations) Invite(ctx context.Context, r httpapi.InviteRequest) (httpapi.Invitation, error) {
@@ -73,6 +74,31 @@ func (o *operations) Keyring(ctx context.Context) (httpapi.Keyring, error) {
 
 func (o *operations) RotateKeyring(ctx context.Context) error {
 	return refusal(o.node.RotateGossipKey(ctx))
+}
+
+func (o *operations) HubKeys(context.Context) ([]httpapi.HubKeyEntry, error) {
+	keys := o.node.HubKeys()
+	newest := make(map[mls.SignatureScheme]int)
+	for i, key := range keys {
+		newest[key.Scheme] = i
+	}
+	entries := make([]httpapi.HubKeyEntry, len(keys))
+	for i, key := range keys {
+		entries[i] = httpapi.HubKeyEntry{
+			SignatureScheme: httpapi.SchemeName(key.Scheme), PublicKey: key.Public, Current: newest[key.Scheme] == i, DevelopmentOnly: key.DevelopmentOnly,
+		}
+		if key.AddedMillis > 0 {
+			entries[i].Added = time.UnixMilli(int64(key.AddedMillis)).UTC()
+		}
+	}
+	return entries, nil
+}
+
+func (o *operations) RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error {
+	if scheme == 0 {
+		return refusal(o.node.RotateHubKeys(ctx))
+	}
+	return refusal(o.node.RotateHubKeys(ctx, scheme))
 }
 
 func (o *operations) Reseal(ctx context.Context) (httpapi.ResealReport, error) {

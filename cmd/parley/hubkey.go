@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"parley/httpapi"
+)
+
+func newClusterHubKey() *cobra.Command {
+	command := &cobra.Command{Use: "hubkey", Short: "Show and rotate the keys that the hub signs with in its rooms"}
+	command.AddCommand(newHubKeyList(), newHubKeyRotate())
+	return command
+}
+
+func newHubKeyList() *cobra.Command {
+	var o operation
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the keys, the oldest first, and which of each scheme new rooms get",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			keys, err := o.client().HubKeys(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			return o.print(command.OutOrStdout(), keys, func(w *tabwriter.Writer) {
+				fmt.Fprintln(w, "SCHEME\tKEY\tADDED\tFOR")
+				for _, key := range keys {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", key.SignatureScheme, shortKey(key.PublicKey), addedAt(key.Added), hubKeyUse(key))
+				}
+			})
+		},
+	}
+	return o.flags(command)
+}
+
+// shortKey is the beginning of a public key, by which it is told from others.
+func shortKey(public []byte) string { return hex.EncodeToString(public[:min(8, len(public))]) }
+
+func addedAt(added time.Time) string {
+	if added.IsZero() {
+		return "not recorded"
+	}
+	return added.Format(time.DateTime)
+}
+
+func hubKeyUse(key httpapi.HubKeyEntry) string {
+	use := "rooms that list it"
+	if key.Current {
+		use = "new rooms"
+	}
+	if key.DevelopmentOnly {
+		use += " (development only)"
+	}
+	return use
+}
+
+func newHubKeyRotate() *cobra.Command {
+	var o operation
+	var rotation httpapi.HubKeyRotation
+	command := &cobra.Command{
+		Use:   "rotate",
+		Short: "Make new keys, which new rooms get from then on",
+		Long: "Every scheme gets a new key, or with --scheme that one. The keys before stay, sealed, and sign for the rooms that list them;\n" +
+			"a room changes over when its members put the new key into external_senders. The same command again rotates again.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return coded(o.client().RotateHubKeys(command.Context(), rotation))
+		},
+	}
+	command.Flags().StringVar(&rotation.SignatureScheme, "scheme", "", "Ed25519, Ed448, ECDSA-P256-SHA256, ECDSA-P384-SHA384 or ECDSA-P521-SHA512; none: all")
+	return o.flags(command)
+}
