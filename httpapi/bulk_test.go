@@ -241,6 +241,28 @@ func TestBulkClaimOneByOne(t *testing.T) {
 	}
 }
 
+// A hub passes nothing on that it can see to be forged.
+func TestBulkClaimForged(t *testing.T) {
+	others := &elsewhere{}
+	b := newBulkDesk(t, others)
+	separate, signed := b.separate(ourRoom, alice, cathy), b.signed(ourRoom, alice, cathy)
+	claims := separate.request.(mimi.SeparateClaims)
+	claims.Requests[1].Signature[0] ^= 1
+	claim := signed.request.(mimi.SignedBulkClaim)
+	claim.Signature[0] ^= 1
+	signed.body = claim.Marshal()
+	before := b.hub.entries()
+	for field, forged := range map[string]bulk{"BulkKeyMaterialRequest.requests[1]": separate, "BulkKeyMaterialRequest.claim": signed} {
+		var problem *Problem
+		if _, _, err := b.desk.claimMany(context.Background(), peerDomain, forged, true); !errors.As(err, &problem) || problem.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if len(others.sent) != 0 || b.hub.entries() != before {
+		t.Errorf("%d requests were passed on, %d decided", len(others.sent), b.hub.entries()-before)
+	}
+}
+
 // A provider that is slow holds the rest up no longer than the deadline.
 func TestBulkClaimOfASlowProvider(t *testing.T) {
 	others := &elsewhere{providers: map[mimi.Provider]func(context.Context, Target, []byte, string) (*Reply, error){
