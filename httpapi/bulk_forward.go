@@ -2,11 +2,14 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"sync"
 
 	"parley/mimi"
+	"parley/mls"
 )
 
 // singlesAtOnce bounds how many single claims of one bulk claim are on their way to a provider that takes no other.
@@ -118,7 +121,8 @@ func (d *Desk) claimOneByOne(ctx context.Context, provider mimi.Provider, claims
 }
 
 func (d *Desk) claimOne(ctx context.Context, provider mimi.Provider, request mimi.KeyMaterialRequest, idempotencyKey string) mimi.BulkUserMaterial {
-	reply, err := d.outbound.Post(ctx, provider, KeyMaterialTarget(request.TargetUser), request.Marshal(), idempotencyKey)
+	key := keyOfOne(idempotencyKey, request.TargetUser)
+	reply, err := d.outbound.Post(ctx, provider, KeyMaterialTarget(request.TargetUser), request.Marshal(), key)
 	switch {
 	case err != nil:
 		return notAnswered(err)
@@ -130,6 +134,19 @@ func (d *Desk) claimOne(ctx context.Context, provider mimi.Provider, request mim
 		return mimi.BulkUserMaterial{Status: mimi.BulkFailed}
 	}
 	return partOf(response)
+}
+
+// keyOfOne is the Idempotency-Key of a single claim that is made of a bulk claim: another for each target, since a provider may go by the
+// key alone, and always the same for the same one.
+func keyOfOne(idempotencyKey string, target mimi.UserURI) string {
+	if idempotencyKey == "" {
+		return ""
+	}
+	var w mls.Writer
+	w.Opaque([]byte(idempotencyKey))
+	w.Opaque([]byte(target.String()))
+	hash := sha256.Sum256(w.Bytes())
+	return hex.EncodeToString(hash[:])
 }
 
 // notAnswered is the part of users of whose provider nothing was heard.

@@ -220,8 +220,11 @@ func TestBulkClaimOneByOne(t *testing.T) {
 				return nil, &SendError{To: thirdParty, Err: errNotOffered}
 			}
 			request, err := mimi.ParseKeyMaterialRequest(body)
-			if err != nil || !request.VerifySignature() || target != KeyMaterialTarget(request.TargetUser) || key != "k" {
-				t.Errorf("sent %s with %q: %v", target, key, err)
+			if err != nil || !request.VerifySignature() || target != KeyMaterialTarget(request.TargetUser) {
+				t.Errorf("sent %s: %v", target, err)
+			}
+			if key != keyOfOne("k", request.TargetUser) || key == keyOfOne("k", alice) || key == keyOfOne("l", request.TargetUser) {
+				t.Errorf("sent with the key %q", key)
 			}
 			if request.TargetUser == carl {
 				return &Reply{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"30"}}}, nil
@@ -248,15 +251,20 @@ func TestBulkClaimForged(t *testing.T) {
 	separate, signed := b.separate(ourRoom, alice, cathy), b.signed(ourRoom, alice, cathy)
 	claims := separate.request.(mimi.SeparateClaims)
 	claims.Requests[1].Signature[0] ^= 1
-	claim := signed.request.(mimi.SignedBulkClaim)
-	claim.Signature[0] ^= 1
-	signed.body = claim.Marshal()
+	once := signed.request.(mimi.SignedBulkClaim)
+	once.Signature[0] ^= 1
+	signed.body = once.Marshal()
 	before := b.hub.entries()
 	for field, forged := range map[string]bulk{"BulkKeyMaterialRequest.requests[1]": separate, "BulkKeyMaterialRequest.claim": signed} {
 		var problem *Problem
 		if _, _, err := b.desk.claimMany(context.Background(), peerDomain, forged, true); !errors.As(err, &problem) || problem.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+	var problem *Problem
+	single := claim{target: cathy, request: claims.Requests[1], body: claims.Requests[1].Marshal()}
+	if _, err := b.desk.claim(context.Background(), peerDomain, single); !errors.As(err, &problem) || problem.Status != http.StatusForbidden {
+		t.Errorf("a single claim: %v", err)
 	}
 	if len(others.sent) != 0 || b.hub.entries() != before {
 		t.Errorf("%d requests were passed on, %d decided", len(others.sent), b.hub.entries()-before)
@@ -326,13 +334,17 @@ func TestBulkClaimForAFullRoom(t *testing.T) {
 	if err != nil || part == nil || part.Status != mimi.BulkRoomFull {
 		t.Errorf("%+v, %v", part, err)
 	}
-	var problem *Problem
-	keyPackage := packageOf(t, newDevice(t, alice, "mimi://a.example/d/phone"), nil)
-	response := mimi.KeyMaterialResponse{User: alice, Clients: []mimi.ClientKeyMaterial{
-		{Client: clientURI("mimi://a.example/d/phone"), Material: mimi.ClaimedKeyPackage{KeyPackage: keyPackage}},
-	}}
-	if err := desk.recordRoutes(context.Background(), ourRoom, response); !errors.As(err, &problem) || problem.Status != http.StatusConflict || problem.Detail != "enough" {
-		t.Errorf("a single claim: %v", err)
+	d := openPeerDoor(t, nil)
+	hub, _ := hubOfClaims()
+	d.hub.answer = func(r judge.Request) (fsm.Outcome, error) {
+		if _, routes := r.(*judge.RecordRoutes); routes {
+			return fsm.NotAllowed{Reason: "enough"}, nil
+		}
+		return hub.answer(r)
+	}
+	a := d.post(t, path("keyMaterial", alice), claimBody(t, bob, alice, theirRoom))
+	if p := problemIn(t, a); a.status != http.StatusConflict || p.Field != "roomId" || p.Detail != "enough" {
+		t.Errorf("a single claim: %d %+v", a.status, p)
 	}
 }
 
@@ -432,6 +444,26 @@ func TestBulkClaimThroughTheHub(t *testing.T) {
 	a = d.call(t, http.MethodPost, bulkKeyMaterialPath, "everything", "", claim.Marshal())
 	if got := codesOf(readBulkMaterial(t, a.body)); !slices.Equal(got, []uint8{0x85, 0x85}) {
 		t.Errorf("a hub without the extension: %d %v", a.status, got)
+	}
+	// One that takes no bulk claims is asked one by one, where there is a request for each.
+	request, err := mimi.KeyMaterialRequest{
+		RequestingUser: alice, TargetUser: cathy, Room: theirRoom, Suites: []mls.CipherSuite{1}, Credential: aliceKey.credential(),
+	}.Signed(aliceKey.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.outbound.reply = func(to mimi.Provider, target Target, body []byte, _ string) (*Reply, error) {
+		if target == BulkKeyMaterialTarget() {
+			return nil, &SendError{To: peerDomain, Err: errNotOffered}
+		}
+		if to != peerDomain || !bytes.Equal(body, request.Marshal()) {
+			t.Errorf("sent %s to %s", target, to)
+		}
+		return &Reply{Status: http.StatusOK, Body: mimi.KeyMaterialResponse{Status: mimi.KeyMaterialNoConsent, User: cathy}.Marshal()}, nil
+	}
+	a = d.call(t, http.MethodPost, bulkKeyMaterialPath, "everything", "", mimi.SeparateClaims{Requests: []mimi.KeyMaterialRequest{request}}.Marshal())
+	if got := codesOf(readBulkMaterial(t, a.body)); !slices.Equal(got, []uint8{5}) {
+		t.Errorf("one by one: %d %v", a.status, got)
 	}
 	foreign, err := mimi.SignedBulkClaim{RequestingUser: bob, TargetUsers: []mimi.UserURI{alice}, Credential: mls.BasicCredential{Identity: []byte(bob.String())}}.Signed(aliceKey.key)
 	if err != nil {

@@ -52,6 +52,12 @@ func (c *claimTable) policy(name string, policy fsm.ConsentPolicy) {
 	want[fsm.Done](c.t, c.a.hub, request, err)
 }
 
+func (c *claimTable) depart(name string) {
+	c.t.Helper()
+	request, err := judge.NewDepart(hubDomain, userHere(name), mimi.ClientURI{})
+	want[fsm.Accepted](c.t, c.a.hub, request, err)
+}
+
 const claimsOfTheTable = 16 // KeyPackages of each device that are there to be taken
 
 func newClaimTable(t *testing.T) *claimTable {
@@ -79,6 +85,8 @@ func newClaimTable(t *testing.T) *claimTable {
 	c.consent("choosy", fsm.ConsentEntry{Requester: bob, Room: ourRoom, Consent: fsm.ConsentGranted})
 	c.policy("away", fsm.ConsentNobody)
 	c.policy("choosy", fsm.ConsentAsk)
+	c.stock("gone", claimsOfTheTable, nil, "gone1")
+	c.depart("gone")
 	for _, name := range []string{"some", "none"} {
 		c.claim(bob, userHere(name), nil)
 	}
@@ -172,6 +180,7 @@ func claimRows() []claimRow {
 		{"for another room than the user has agreed to", userHere("choosy"), forRoom(theirRoom), 6, nil},
 		{"for no room where the user has agreed to one", userHere("choosy"), nil, 6, nil},
 		{"for the room that the user has agreed to", userHere("choosy"), forRoom(ourRoom), 0, []string{"choosy1 0"}},
+		{"a user who is deleted", userHere("gone"), nil, 7, nil},
 		{"an unknown user", userHere("nobody"), nil, 4, nil},
 	}
 }

@@ -205,7 +205,7 @@ func TestClientNeverSent(t *testing.T) {
 	c, _ := openClient(t, ca, ClientLimits{}, nil, f.URL)
 	_, err := c.Post(context.Background(), peerDomain, UpdateTarget(theirRoom), []byte("x"), "") // is not in the directory
 	var got *SendError
-	if !errors.As(err, &got) || got.MaybeSent {
+	if !errors.As(err, &got) || got.MaybeSent || !errors.Is(err, errNotOffered) {
 		t.Errorf("an endpoint that is not listed: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -119,7 +120,7 @@ func (d *Desk) claim(ctx context.Context, from mimi.Provider, claim claim) (answ
 	if d.isOurs(claim.target.Provider()) {
 		a, err = d.claimHere(ctx, from, claim)
 	} else {
-		a, err = d.claimThere(ctx, claim)
+		a, err = d.claimThere(ctx, from, claim)
 	}
 	if err != nil || a.status != http.StatusOK {
 		return a, err
@@ -132,7 +133,12 @@ func (d *Desk) claim(ctx context.Context, from mimi.Provider, claim claim) (answ
 		// The fault is the target provider's, not the requester's.
 		return answer{}, badUpstream(claim.target.Provider(), err)
 	}
-	if err := d.recordRoutes(ctx, claim.request.Room, response); err != nil {
+	err = d.recordRoutes(ctx, claim.request.Room, response)
+	var refused *Problem
+	switch {
+	case errors.As(err, &refused):
+		return answer{}, refused
+	case err != nil:
 		// The KeyPackages are claimed. "Nothing was written" would have them thrown away; the same request again gets them.
 		return answer{}, fmt.Errorf("%w: the claim stands, its routes are not recorded: %v", fsm.ErrUnknownOutcome, err)
 	}
@@ -140,12 +146,9 @@ func (d *Desk) claim(ctx context.Context, from mimi.Provider, claim claim) (answ
 }
 
 func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (answer, error) {
-	request, err := judge.NewClaim(from, claim.target, claim.body, claim.idempotencyKey)
+	request, err := d.borneOut(from, claim)
 	if err != nil {
 		return answer{}, err
-	}
-	if reason := request.Refusal(d.config.Settings()); reason != "" {
-		return answer{}, notBorneOut("KeyMaterialRequest", reason)
 	}
 	outcome, err := d.hub.Do(ctx, request)
 	if err != nil {
@@ -163,6 +166,18 @@ func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (
 	default:
 		return answer{}, unexpected("a claim", outcome)
 	}
+}
+
+// borneOut is the claim for the judge, unless its own parts show that it is not its requester's.
+func (d *Desk) borneOut(from mimi.Provider, claim claim) (*judge.Claim, error) {
+	request, err := judge.NewClaim(from, claim.target, claim.body, claim.idempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	if reason := request.Refusal(d.config.Settings()); reason != "" {
+		return nil, notBorneOut("KeyMaterialRequest", reason)
+	}
+	return request, nil
 }
 
 // notBorneOut refuses a claim whose own parts do not show that it is the requester's. Nothing was looked up for it.
@@ -194,8 +209,12 @@ func claimedResponse(claimed fsm.Claimed) (mimi.KeyMaterialResponse, error) {
 	return response, nil
 }
 
-// claimThere passes the request on byte for byte. The target's provider recognises it when it comes twice.
-func (d *Desk) claimThere(ctx context.Context, claim claim) (answer, error) {
+// claimThere passes the request on byte for byte, but none that can be seen to be forged. The target's provider recognises it when it
+// comes twice.
+func (d *Desk) claimThere(ctx context.Context, from mimi.Provider, claim claim) (answer, error) {
+	if _, err := d.borneOut(from, claim); err != nil {
+		return answer{}, err
+	}
 	target := claim.target.Provider()
 	reply, err := d.outbound.Post(ctx, target, KeyMaterialTarget(claim.target), claim.body, claim.idempotencyKey)
 	if err != nil {
