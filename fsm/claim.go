@@ -68,17 +68,25 @@ func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
 	if _, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, c.User) }); !known {
 		return Claimed{User: c.User, Code: mimi.KeyMaterialUserUnknown}
 	}
+	if throttled, yes := t.pairThrottled(c); yes {
+		return throttled
+	}
+	picks := t.picksFor(c)
+	if throttled, yes := t.floorThrottled(c, picks); yes {
+		return throttled
+	}
 	claimed := Claimed{User: c.User}
 	taken := 0
-	for _, client := range t.clientsToClaim(c) {
-		answer := t.claimFromClient(c, client.position, client.record)
-		if answer.Code == mimi.KeyMaterialClientSuccess {
+	for _, p := range picks {
+		if p.code == mimi.KeyMaterialClientSuccess {
 			taken++
+			t.reserve(c, p)
 		}
-		claimed.Clients = append(claimed.Clients, answer)
+		claimed.Clients = append(claimed.Clients, p.answer())
 	}
 	claimed.Code = claimCode(taken, len(claimed.Clients))
 	if taken > 0 {
+		t.countClaim(c)
 		k := replayKeyOf(c.User, c.ReplayKey)
 		until := addUpTo(t.now, t.replayMillis(c))
 		t.set(k, record(replayRecord{until, claimed}.appendTo))
@@ -114,6 +122,38 @@ type positionedClient struct {
 	record   clientRecord
 }
 
+// pick is what a claim is to get of one client.
+type pick struct {
+	positionedClient
+	code   mimi.KeyMaterialClientCode
+	number uint64          // on success
+	facts  KeyPackageFacts // likewise
+}
+
+func (p pick) answer() ClaimedClient {
+	answer := ClaimedClient{Client: p.record.client, Code: p.code}
+	if p.code == mimi.KeyMaterialClientSuccess {
+		answer.Ref, answer.KeyPackage, answer.NotAfter = p.facts.Ref, p.facts.Message, p.facts.NotAfter
+	}
+	return answer
+}
+
+// picksFor finds for each client the KeyPackage that fits best: of the suite that the requester prefers, and among those the first in
+// upload order.
+func (t *tx) picksFor(c ClaimKeyPackages) (picks []pick) {
+	for _, client := range t.clientsToClaim(c) {
+		p := pick{positionedClient: client}
+		p.number, p.facts, p.code = t.choose(c, packagesOf(c.User, client.position))
+		if p.code != mimi.KeyMaterialClientSuccess && t.lastResortFor(c) {
+			if number, facts, code := t.choose(c, lastResortOf(c.User, client.position)); code == mimi.KeyMaterialClientSuccess {
+				p.number, p.facts, p.code = number, facts, code
+			}
+		}
+		picks = append(picks, p)
+	}
+	return picks
+}
+
 func (t *tx) clientsToClaim(c ClaimKeyPackages) (clients []positionedClient) {
 	t.check(visitClients(t.store, c.User, func(position uint32, record clientRecord) (bool, error) {
 		if record.client != c.Exclude {
@@ -124,31 +164,33 @@ func (t *tx) clientsToClaim(c ClaimKeyPackages) (clients []positionedClient) {
 	return clients
 }
 
-// claimFromClient takes the KeyPackage that fits best: of the suite that the requester prefers, and among those the first in
-// upload order.
-func (t *tx) claimFromClient(c ClaimKeyPackages, position uint32, client clientRecord) ClaimedClient {
-	number, p, code := t.choose(c, position)
-	if code != mimi.KeyMaterialClientSuccess {
-		return ClaimedClient{Client: client.client, Code: code}
-	}
-	t.delete(packageKey(c.User, position, number))
-	t.set(refKey(c.User, p.Ref), refRecord{
-		notAfter: p.NotAfter, user: c.User, position: position, number: number,
-		claimed: true, claimedMillis: t.now, provider: c.Provider, requester: c.Requester, room: c.Room,
-	}.record())
-	client.singleUse--
-	t.set(clientKey(c.User, position), record(client.appendTo))
-	return ClaimedClient{Client: client.client, Code: code, Ref: p.Ref, KeyPackage: p.Message, NotAfter: p.NotAfter}
+// lastResortFor reports whether a claim may get KeyPackages of last resort: never over keyMaterial (mimi-protocol-06 §5.2), only for
+// the provider's own users where the settings let it.
+func (t *tx) lastResortFor(c ClaimKeyPackages) bool {
+	return t.format >= FormatExclusive && t.settings.Claims.LastResortForOwn && t.isLocal(c.Provider) && t.isLocal(c.Requester.Provider())
 }
 
-// choose looks through a client's KeyPackages once. Without a usable one the client is exhausted, whatever was asked for.
-func (t *tx) choose(c ClaimKeyPackages, position uint32) (number uint64, best KeyPackageFacts, code mimi.KeyMaterialClientCode) {
+// reserve takes a KeyPackage out of the inventory. One of last resort stays, for it is there to be used more than once.
+func (t *tx) reserve(c ClaimKeyPackages, p pick) {
+	if p.facts.LastResort {
+		return
+	}
+	t.countBelowFloor(c, p.positionedClient)
+	t.delete(packageKey(c.User, p.position, p.number))
+	t.set(refKey(c.User, p.facts.Ref), refRecord{
+		notAfter: p.facts.NotAfter, user: c.User, position: p.position, number: p.number,
+		claimed: true, claimedMillis: t.now, provider: c.Provider, requester: c.Requester, room: c.Room,
+	}.record())
+	t.setSingleUse(c.User, p.position, p.record, p.record.singleUse-1)
+}
+
+// choose looks through a client's KeyPackages of one sort once. Without a usable one the client is exhausted, whatever was asked for.
+func (t *tx) choose(c ClaimKeyPackages, sort stock) (number uint64, best KeyPackageFacts, code mimi.KeyMaterialClientCode) {
 	now := t.nowSeconds()
 	rank := len(c.Suites)
 	code = mimi.KeyMaterialClientExhausted
-	prefix := userKey(keyKeyPackage, c.User).uint32(position)
-	t.check(scanRecords(t.store, prefix, "KeyPackage", readKeyPackage, func(rest []byte, p KeyPackageFacts) (bool, error) {
-		if p.LastResort || now < p.NotBefore || p.NotAfter < now {
+	t.check(scanRecords(t.store, sort.prefix, "KeyPackage", readKeyPackage, func(rest []byte, p KeyPackageFacts) (bool, error) {
+		if p.LastResort != sort.lastResort || now < p.NotBefore || p.NotAfter < now {
 			return true, nil
 		}
 		if code == mimi.KeyMaterialClientExhausted {
@@ -163,7 +205,7 @@ func (t *tx) choose(c ClaimKeyPackages, position uint32) (number uint64, best Ke
 		return rank > 0, nil
 	}))
 	if bugMapOrder && code == mimi.KeyMaterialClientSuccess {
-		number, best = t.chooseByMap(prefix)
+		number, best = t.chooseByMap(sort.prefix)
 	}
 	return number, best, code
 }

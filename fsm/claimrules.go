@@ -36,7 +36,7 @@ func (c ClaimRules) Fault(perClientMax uint32) string {
 		return "the window of claims is longer than 30 days"
 	case c.PerPairMax > claimsPerPairMax:
 		return "more than 1000 claims of a pair in a window"
-	case c.PerPairMax > 0 && c.PerRoomMax > c.PerPairMax:
+	case c.PerRoomMax > c.PerPairMax:
 		return "more claims for a room than of a pair"
 	case c.LowWater > perClientMax || c.Floor > perClientMax:
 		return "the low-water mark or the floor is above what a client may have"

@@ -63,17 +63,10 @@ func (t *tx) consumeKeyPackages(e KeyPackagesConsumed) {
 
 // withdraw takes a KeyPackage out of store; false where it is of last resort, and stays.
 func (t *tx) withdraw(ref refRecord) bool {
-	k := packageKey(ref.user, ref.position, ref.number)
-	p, stored := get(t, func(r Reader) (KeyPackageFacts, bool, error) { return readRecord(r, k, "KeyPackage", readKeyPackage) })
-	c, known := get(t, func(r Reader) (clientRecord, bool, error) { return readClient(r, ref.user, ref.position) })
-	if !stored || !known {
-		panic("fsm: a KeyPackage's reference leads nowhere")
-	}
+	k, p, c := t.stored(ref)
 	if p.LastResort {
 		return false
 	}
-	c.singleUse--
-	t.delete(k)
-	t.set(clientKey(ref.user, ref.position), record(c.appendTo))
+	t.remove(ref, k, p, c)
 	return true
 }

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,9 +100,12 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		c, err := decode("client", value, readClientRecord)
 		v.counted[slot+string(rest)] = [2]uint32{c.singleUse, c.lastResort}
 		return true, err
-	case keyKeyPackage:
+	case keyKeyPackage, keyLastResort:
 		p, err := decode("KeyPackage", value, readKeyPackage)
 		n := v.packages[slot+string(rest[:len(rest)-8])]
+		if keyKind(k[2]) == keyLastResort && !p.LastResort {
+			return false, errors.New("a single-use KeyPackage stands among those of last resort")
+		}
 		if p.LastResort {
 			n[1]++
 		} else {
@@ -124,6 +128,19 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyPieceBytes:
 		n, err := decode("bytes of pieces", value, func(r *mls.Reader) uint64 { return r.Uint64("bytes") })
 		v.pieceBytes[slot] = n
+		return true, err
+	case keyPairClaims:
+		p, err := decode("claims of a pair", value, readPairClaims)
+		sum := uint32(0)
+		for _, room := range p.rooms {
+			sum += room.claims
+		}
+		if err == nil && (sum != p.claims || len(p.rooms) > int(p.claims)) {
+			err = fmt.Errorf("a pair counts %d claims, and %d of %d rooms", p.claims, sum, len(p.rooms))
+		}
+		return true, err
+	case keyFloorClaims:
+		_, err := decode("claims below the floor", value, readFloorClaims)
 		return true, err
 	case keyConsent:
 		v.consents[slot+string(rest[:hashBytes])]++
@@ -235,5 +252,16 @@ func Timed(r Reader) (kinds map[uint8]bool, err error) {
 	if len(kinds) == len(timed) {
 		kinds[0] = true // all of them
 	}
+	return kinds, err
+}
+
+// Kinds counts the records of a state by their kind.
+func Kinds(r Reader) (map[uint8]int, error) {
+	kinds := make(map[uint8]int)
+	lower, upper := wholeRange()
+	err := r.Scan(lower, upper, func(k, _ []byte) (bool, error) {
+		kinds[k[2]]++
+		return true, nil
+	})
 	return kinds, err
 }

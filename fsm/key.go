@@ -44,6 +44,9 @@ import (
 //	0x25  U ‖ replay key          a claim's answer                              claim.go
 //	0x26  U ‖ U [‖ R]             consent to a requester, for any room or one   consent.go
 //	0x27  U                       consent to all others; how many entries       consent.go
+//	0x28  U ‖ D ‖ U               what a provider claims for a requester        claimquota.go
+//	0x29  U ‖ position(4) ‖ D     what a provider gets of a client's last ones  claimquota.go
+//	0x2a  U ‖ position(4) ‖ n(8)  a KeyPackage of last resort                   stock.go
 //	---- of a slot: what goes out and comes in ----
 //	0x30  D                       next sequence and number of waiting items     outbox.go
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
@@ -95,6 +98,9 @@ const (
 	keyReplay         keyKind = 0x25
 	keyConsent        keyKind = 0x26
 	keyConsentHead    keyKind = 0x27
+	keyPairClaims     keyKind = 0x28
+	keyFloorClaims    keyKind = 0x29
+	keyLastResort     keyKind = 0x2a
 	keyOutboxHead     keyKind = 0x30
 	keyOutboxItem     keyKind = 0x31
 	keyFanoutBody     keyKind = 0x32

@@ -18,8 +18,9 @@ type Note interface {
 type NoteKind uint16
 
 const (
-	NoteWelcomeFor    NoteKind = 1
-	NoteRoomDestroyed NoteKind = 2
+	NoteWelcomeFor     NoteKind = 1
+	NoteRoomDestroyed  NoteKind = 2
+	NoteKeyPackagesLow NoteKind = 3
 )
 
 // WelcomeFor says whose KeyPackage a Welcome of the item names, so that it can be handed to the right device.
@@ -52,6 +53,8 @@ func readNote(r *mls.Reader) Note {
 		}
 	case NoteRoomDestroyed:
 		return RoomWasDestroyed{}
+	case NoteKeyPackagesLow:
+		return readKeyPackagesLow(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("note %d is not known to this program", kind))
 		return nil
@@ -76,6 +79,6 @@ func (t *tx) note(room mimi.RoomURI, hub mimi.Provider, notes ...Note) {
 	if t.format < FormatExclusive || len(notes) == 0 {
 		return
 	}
-	body := t.body(outboxBodyName{room, hub, t.settings.Domains[0]})
+	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, t.settings.Domains[0]})
 	body.notes = append(body.notes, notes...)
 }

@@ -12,9 +12,9 @@ import (
 type OutboxItem struct {
 	Slot        SlotID
 	Destination mimi.Provider
-	Sequence    uint64 // per (Slot, Destination), from 1, without gaps
-	Room        mimi.RoomURI
-	Hub         mimi.Provider // the room's hub; the local provider for its own rooms
+	Sequence    uint64        // per (Slot, Destination), from 1, without gaps
+	Room        mimi.RoomURI  // none where the notes are of the provider's own users
+	Hub         mimi.Provider // the room's hub; the local provider for its own rooms and users
 	Millis      uint64        // hub time
 	Body        []byte        // concatenated FanoutMessages (mimi-protocol-06 §5.5), at least one where there are no notes
 	Notes       []Note        // for the local provider alone
@@ -33,7 +33,7 @@ const ItemVersion = 2
 //	} OutboxItem;
 //
 //	struct {
-//	    opaque room<V>;
+//	    opaque room<V>; // empty only with notes
 //	    opaque hub<V>;
 //	    uint64 millis;
 //	    opaque body<V>;
@@ -79,8 +79,12 @@ func (o OutboxItem) appendStored(w *mls.Writer, version uint8) {
 }
 
 func readStoredItem(r *mls.Reader, version uint8) OutboxItem {
+	readRoom := mimi.ReadRoomURI
+	if version >= 2 {
+		readRoom = mimi.ReadOptionalRoomURI
+	}
 	item := OutboxItem{
-		Room:   mimi.ReadRoomURI(r, "room"),
+		Room:   readRoom(r, "room"),
 		Hub:    mimi.ReadProvider(r, "hub"),
 		Millis: r.Uint64("millis"),
 		Body:   r.Opaque("body"),
@@ -148,6 +152,7 @@ type outboxBody struct {
 }
 
 type outboxBodyName struct {
+	slot        SlotID // the room's
 	room        mimi.RoomURI
 	hub         mimi.Provider
 	destination mimi.Provider
@@ -167,7 +172,7 @@ func (t *tx) sendAll(room mimi.RoomURI, destinations []mimi.Provider, message []
 }
 
 func (t *tx) collect(room mimi.RoomURI, hub, destination mimi.Provider, message []byte) {
-	body := t.body(outboxBodyName{room, hub, destination})
+	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, destination})
 	body.bytes = append(body.bytes, message...)
 }
 
@@ -185,7 +190,7 @@ func (t *tx) body(name outboxBodyName) *outboxBody {
 // cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up.
 func (t *tx) cutOutbox() (touched []OutboxRef) {
 	for _, b := range t.bodies {
-		slot := SlotOfRoom(b.room)
+		slot := b.slot
 		p, err := ReadOutboxPosition(t.store, slot, b.destination)
 		t.check(err)
 		item := OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}

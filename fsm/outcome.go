@@ -37,7 +37,10 @@ const (
 )
 
 // Kinds of users' inventories and consent.
-const OutcomeConsentsRead OutcomeKind = 21
+const (
+	OutcomeClaimThrottled OutcomeKind = 20
+	OutcomeConsentsRead   OutcomeKind = 21
+)
 
 // Done answers commands whose result is only that they were applied.
 type Done struct{}

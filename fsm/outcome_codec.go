@@ -75,6 +75,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return SlotFull{}
 	case OutcomeReceived:
 		return Received{Next: r.Uint64("next")}
+	case OutcomeClaimThrottled:
+		return readClaimThrottled(r)
 	case OutcomeConsentsRead:
 		return readConsentsRead(r)
 	case OutcomeRoomAwaits:

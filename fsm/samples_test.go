@@ -168,6 +168,7 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"SlotFull", fsm.SlotFull{}},
 		{"Received", fsm.Received{Next: 8}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
+		{"ClaimThrottled", fsm.ClaimThrottled{UntilMillis: 9, NowMillis: 8, Reason: "later"}},
 		{"ConsentsRead", fsm.ConsentsRead{
 			User: bob, Policy: fsm.ConsentAsCluster, InForce: fsm.ConsentAsk, Count: 2, Continue: []byte("next"),
 			Entries: []fsm.ConsentEntry{{Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7}},

@@ -101,6 +101,14 @@ func slotOf(name string) fsm.SlotID {
 	return fsm.SlotOfRoom(room(name))
 }
 
+// slotNamed is a room's slot, the number, or that of a user behind "user:".
+func slotNamed(name string) fsm.SlotID {
+	if of, yes := strings.CutPrefix(name, "user:"); yes {
+		return slotOfUser(of)
+	}
+	return slotOf(name)
+}
+
 func (s *script) command(text string) fsm.Command {
 	l := parseLine(text)
 	switch l.verb {
@@ -152,7 +160,7 @@ func (s *script) command(text string) fsm.Command {
 			return fsm.KeyPackageRoute{Ref: ref(w), Provider: provider("a.example"), User: user(l.words[1]), NotAfter: l.number("until", 5000)}
 		})}
 	case "ack":
-		return fsm.Acknowledge{At: slotOf(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi)}
+		return fsm.Acknowledge{At: slotNamed(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi)}
 	default:
 		return s.roomCommand(l)
 	}
@@ -198,6 +206,14 @@ func (s *script) settings(l line) fsm.Command {
 	if l.options["quotas"] == "off" {
 		c.Settings.Claims = fsm.ClaimRules{ConsentDefault: c.Settings.Claims.ConsentDefault}
 	}
+	rules := &c.Settings.Claims
+	for option, into := range map[string]*uint32{
+		"low": &rules.LowWater, "pair": &rules.PerPairMax, "per-room": &rules.PerRoomMax, "floor": &rules.Floor, "below-floor": &rules.BelowFloorMax,
+	} {
+		*into = uint32(l.number(option, uint64(*into)))
+	}
+	rules.WindowMillis = l.number("claim-window", rules.WindowMillis)
+	rules.LastResortForOwn = l.options["last-resort"] == "own"
 	c.Settings.KeyPackagesPerClientMax = uint32(l.number("packages", uint64(c.Settings.KeyPackagesPerClientMax)))
 	return c
 }

@@ -157,6 +157,8 @@ func outcomeText(o fsm.Outcome) string {
 			fmt.Fprintf(&out, "\n  %s %s %s until %d", c.Client, c.Code, c.KeyPackage, c.NotAfter)
 		}
 		return out.String()
+	case fsm.ClaimThrottled:
+		return fmt.Sprintf("throttled at %d until %d: %s", o.NowMillis, o.UntilMillis, o.Reason)
 	default:
 		return strings.TrimPrefix(fmt.Sprintf("%T%+v", o, o), "fsm.")
 	}
@@ -180,11 +182,17 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 		check(t, err)
 		fmt.Fprintf(&out, "%v %+v\n", found, p)
 	case "outbox":
-		p, err := fsm.ReadOutboxPosition(r, slotOf(l.words[0]), provider(l.words[1]))
+		p, err := fsm.ReadOutboxPosition(r, slotNamed(l.words[0]), provider(l.words[1]))
 		check(t, err)
 		fmt.Fprintf(&out, "next %d waiting %d\n", p.Next, p.Waiting)
-		check(t, fsm.ReadOutbox(r, slotOf(l.words[0]), provider(l.words[1]), l.number("from", 0), func(item fsm.OutboxItem) (bool, error) {
+		check(t, fsm.ReadOutbox(r, slotNamed(l.words[0]), provider(l.words[1]), l.number("from", 0), func(item fsm.OutboxItem) (bool, error) {
 			fmt.Fprintf(&out, "%d %s of %s at %d\n", item.Sequence, item.Room, item.Hub, item.Millis)
+			for _, n := range item.Notes {
+				fmt.Fprintf(&out, "  %T%+v\n", n, n)
+			}
+			if len(item.Body) == 0 {
+				return true, nil
+			}
 			messages, err := mimi.ParseFanout(item.Body)
 			for _, m := range messages {
 				fmt.Fprintf(&out, "  %s\n", fanoutText(m))

@@ -71,7 +71,7 @@ func (t *tx) storeKeyPackage(user mimi.UserURI, position uint32, c *clientRecord
 	number := c.uploaded
 	c.uploaded++
 	*c.count(p.LastResort)++
-	t.set(packageKey(user, position, number), record(func(w *mls.Writer) { appendKeyPackage(w, p) }))
+	t.set(t.stockFor(user, position, p.LastResort).prefix.uint64(number), record(func(w *mls.Writer) { appendKeyPackage(w, p) }))
 	k := refKey(user, p.Ref)
 	t.set(k, refRecord{notAfter: p.NotAfter, user: user, position: position, number: number}.record())
 	t.expireAt(k, millisAfter(p.NotAfter))
@@ -89,13 +89,6 @@ func (t *tx) expireKeyPackage(target key) {
 	if ref.claimed {
 		return
 	}
-	k := packageKey(ref.user, ref.position, ref.number)
-	p, stored := get(t, func(r Reader) (KeyPackageFacts, bool, error) { return readRecord(r, k, "KeyPackage", readKeyPackage) })
-	c, known := get(t, func(r Reader) (clientRecord, bool, error) { return readClient(r, ref.user, ref.position) })
-	if !stored || !known {
-		panic("fsm: a KeyPackage's reference leads nowhere")
-	}
-	*c.count(p.LastResort)--
-	t.delete(k)
-	t.set(clientKey(ref.user, ref.position), record(c.appendTo))
+	k, p, c := t.stored(ref)
+	t.remove(ref, k, p, c)
 }

@@ -11,16 +11,16 @@ import (
 	"parley/mls"
 )
 
-// inboxItem is what one entry of a hub's log brought for the local provider in one room. Items of a room come in order and are
-// acknowledged whole.
+// inboxItem is what one entry of a hub's log brought for the local provider in one room, or, without a room, what it has to tell of
+// the provider's own users. Items of a room come in order and are acknowledged whole.
 type inboxItem struct {
 	ID             string        `json:"id"` // for acknowledging; "slot-sequence"
-	Room           mimi.RoomURI  `json:"room"`
+	Room           mimi.RoomURI  `json:"room,omitzero"`
 	Hub            mimi.Provider `json:"hub"`
 	Sequence       uint64        `json:"sequence"`       // rises within a room, with gaps
 	AcceptedMillis uint64        `json:"acceptedMillis"` // hub time
 	Events         []inboxEvent  `json:"events,omitempty"`
-	Body           []byte        `json:"body,omitempty"` // concatenated FanoutMessages, where the reader asked for them raw
+	Body           []byte        `json:"body,omitempty"` // concatenated FanoutMessages of a room, where the reader asked for them raw
 
 	// WelcomeFor are the local users and clients whose KeyPackages the Welcomes of the item name.
 	WelcomeFor []welcomeFor `json:"welcomeFor,omitempty"`
@@ -35,17 +35,22 @@ type welcomeFor struct {
 	Client        *mimi.ClientURI `json:"client,omitempty"` // not known where the claim named none
 }
 
-// inboxEvent is one FanoutMessage (mimi-protocol-06 §5.5).
+// inboxEvent is one FanoutMessage (mimi-protocol-06 §5.5) or a notice. Its kind says which fields it has.
 type inboxEvent struct {
-	Kind           string     `json:"kind"` // application, proposal, commit or welcome
+	Kind           string     `json:"kind"` // application, proposal, commit or welcome, in a room; keyPackagesLow
 	AcceptedMillis uint64     `json:"acceptedMillis"`
 	GroupID        []byte     `json:"groupId,omitempty"` // a Welcome tells neither group nor epoch to those outside
 	Epoch          *mls.Epoch `json:"epoch,omitempty"`
-	Message        []byte     `json:"message"`                  // MLSMessage
+	Message        []byte     `json:"message,omitempty"`        // MLSMessage
 	MoreProposals  [][]byte   `json:"moreProposals,omitempty"`  // MLSMessages that belong to a Proposal, or follow a Commit
 	RatchetTree    []byte     `json:"ratchetTree,omitempty"`    // RatchetTreeOption, with a Welcome
 	KeyPackageRefs [][]byte   `json:"keyPackageRefs,omitempty"` // whom a Welcome is for
 	ServerFrank    []byte     `json:"serverFrank,omitempty"`    // Frank, where the hub franked the message
+
+	// Of a notice.
+	User   mimi.UserURI   `json:"user,omitzero"`
+	Client mimi.ClientURI `json:"client,omitzero"`
+	Left   *uint32        `json:"left,omitempty"` // single-use KeyPackages of the client in store
 }
 
 // itemID names an item for its acknowledgement.
@@ -68,14 +73,11 @@ func parseItemID(id string) (slot fsm.SlotID, sequence uint64, err error) {
 // an error is a fault of this node.
 func present(item fsm.OutboxItem, raw bool) (inboxItem, error) {
 	out := inboxItem{ID: itemID(item), Room: item.Room, Hub: item.Hub, Sequence: item.Sequence, AcceptedMillis: item.Millis}
-	if err := out.take(item.Notes); err != nil {
+	if err := out.take(item); err != nil {
 		return inboxItem{}, fmt.Errorf("inbox item %s: %w", out.ID, err)
 	}
-	if raw {
+	if raw || len(item.Body) == 0 {
 		out.Body = item.Body
-		return out, nil
-	}
-	if len(item.Body) == 0 {
 		return out, nil
 	}
 	messages, err := mimi.ParseFanout(item.Body)
@@ -93,8 +95,8 @@ func present(item fsm.OutboxItem, raw bool) (inboxItem, error) {
 }
 
 // take adds what the local provider alone is told.
-func (i *inboxItem) take(notes []fsm.Note) error {
-	for _, note := range notes {
+func (i *inboxItem) take(item fsm.OutboxItem) error {
+	for _, note := range item.Notes {
 		switch n := note.(type) {
 		case fsm.WelcomeFor:
 			named := welcomeFor{KeyPackageRef: []byte(n.Ref), User: n.User}
@@ -104,6 +106,8 @@ func (i *inboxItem) take(notes []fsm.Note) error {
 			i.WelcomeFor = append(i.WelcomeFor, named)
 		case fsm.RoomWasDestroyed:
 			i.RoomDestroyed = true
+		case fsm.KeyPackagesLow:
+			i.Events = append(i.Events, inboxEvent{Kind: "keyPackagesLow", AcceptedMillis: item.Millis, User: n.User, Client: n.Client, Left: &n.Left})
 		default:
 			return fmt.Errorf("note of unknown kind %T", note)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -161,6 +163,8 @@ func (d *Desk) claimHere(ctx context.Context, from mimi.Provider, claim claim) (
 			return answer{}, err
 		}
 		return coded(response), nil
+	case fsm.ClaimThrottled:
+		return answer{}, throttled(o)
 	case fsm.NotAllowed:
 		return coded(mimi.KeyMaterialResponse{Status: mimi.KeyMaterialNoConsent, User: claim.target}), nil
 	default:
@@ -183,6 +187,20 @@ func (d *Desk) borneOut(from mimi.Provider, claim claim) (*judge.Claim, error) {
 // notBorneOut refuses a claim whose own parts do not show that it is the requester's. Nothing was looked up for it.
 func notBorneOut(field, reason string) *Problem {
 	return newProblem(http.StatusForbidden, problemNotBorneOut, field, reason)
+}
+
+// throttled is a claim that comes too soon. It is no answer of the draft's: none of its codes says that there may be KeyPackages later.
+func throttled(o fsm.ClaimThrottled) *Problem {
+	wait := time.Duration(o.UntilMillis-min(o.UntilMillis, o.NowMillis)) * time.Millisecond
+	return newProblem(http.StatusTooManyRequests, problemTooMany, "KeyMaterialRequest.requestingUser", sentence(o.Reason)).after(max(wait, time.Millisecond))
+}
+
+// sentence makes a reason a sentence.
+func sentence(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return strings.ToUpper(reason[:1]) + reason[1:] + "."
 }
 
 func claimedResponse(claimed fsm.Claimed) (mimi.KeyMaterialResponse, error) {
@@ -231,12 +249,16 @@ func badUpstream(provider mimi.Provider, err error) *Problem {
 	return newProblem(http.StatusBadGateway, problemUpstream, "", fmt.Sprintf("The answer of %s cannot be used: %s.", provider, err))
 }
 
-// refusedUpstream: another provider answered with an error. One that asks for patience is passed on as such.
+// refusedUpstream: another provider answered with an error. One that asks for patience is passed on as such, and one that has been
+// asked too often as that.
 func refusedUpstream(provider mimi.Provider, reply *Reply) *Problem {
 	failed := reply.StatusError(provider)
 	status := http.StatusBadGateway
-	if reply.Status == http.StatusTooManyRequests || reply.Status == http.StatusServiceUnavailable {
-		status = http.StatusServiceUnavailable
+	switch reply.Status {
+	case http.StatusTooManyRequests:
+		return newProblem(reply.Status, problemTooMany, "", fmt.Sprintf("%s has been asked too often.", provider)).after(failed.RetryAfter)
+	case http.StatusServiceUnavailable:
+		status = reply.Status
 	}
 	return newProblem(status, problemUpstream, "", fmt.Sprintf("%s answered %d.", provider, reply.Status)).after(failed.RetryAfter)
 }

@@ -12,6 +12,7 @@ import (
 
 	"parley/httpapi/openapi"
 	"parley/mimi"
+	"parley/mls"
 )
 
 type openapiDocument struct {
@@ -92,7 +93,12 @@ func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
 		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}},
 		"Departure": departure{Client: &mimi.ClientURI{}}, "RoomDestroyed": roomDestroyed{},
-		"InboxBatch": inboxBatch{}, "InboxItem": inboxItem{Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true}, "HubKeys": hubKeyList{},
+		"InboxBatch": inboxBatch{}, "HubKeys": hubKeyList{},
+		"InboxItem": inboxItem{Room: ourRoom, Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true},
+		"InboxEvent": inboxEvent{
+			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},
+			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32),
+		},
 		"Consents": consentList{Next: "n"}, "ConsentEntry": consentEntry{Room: ourRoom, SinceMillis: 1}, "ConsentChanges": consentChanges{},
 		"ConsentDecision": consentDecision{}, "ConsentPolicy": consentPolicy{},
 	} {

@@ -348,7 +348,8 @@ func TestPeerKeyMaterialAsHub(t *testing.T) {
 		"another user's answer": {&Reply{Status: 200, Header: http.Header{}, Body: other}, nil, http.StatusBadGateway},
 		"an unreadable answer":  {&Reply{Status: 200, Header: http.Header{}, Body: []byte{1}}, nil, http.StatusBadGateway},
 		"a failure":             {&Reply{Status: 500, Header: http.Header{}}, nil, http.StatusBadGateway},
-		"busy":                  {&Reply{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, nil, http.StatusServiceUnavailable},
+		"busy":                  {&Reply{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, nil, http.StatusTooManyRequests},
+		"down":                  {&Reply{Status: 503, Header: http.Header{"Retry-After": {"7"}}}, nil, http.StatusServiceUnavailable},
 		"unreachable":           {nil, &SendError{To: thirdParty}, http.StatusServiceUnavailable},
 		"cut off":               {nil, &SendError{To: thirdParty, MaybeSent: true}, http.StatusServiceUnavailable},
 	} {
@@ -358,7 +359,7 @@ func TestPeerKeyMaterialAsHub(t *testing.T) {
 		if a.status != test.status || len(d.hub.asked()) != 0 {
 			t.Errorf("%s: got %d %s", name, a.status, a.body)
 		}
-		if name == "busy" && a.header.Get("Retry-After") != "7" {
+		if (name == "busy" || name == "down") && a.header.Get("Retry-After") != "7" {
 			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 		}
 	}

@@ -48,6 +48,10 @@ func (r *inboxReader) turn(ctx context.Context) error {
 	}
 	var ids []string
 	for _, item := range batch.Items {
+		if len(item.Body) == 0 { // what the provider is told of its own users; nothing that anybody sent
+			ids = append(ids, item.ID)
+			continue
+		}
 		if err := r.ledger.receive(r.backend.provider.domain, item.ID, item.Body); err != nil {
 			return err
 		}
