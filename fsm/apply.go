@@ -105,6 +105,8 @@ func (t *tx) apply(c Command) Outcome {
 		return t.setConsents(c)
 	case SetConsentPolicy:
 		return t.setConsentPolicy(c)
+	case DeleteKeyPackages:
+		return t.deleteKeyPackages(c)
 	case RecordDeparture:
 		return t.recordDeparture(c)
 	case SettleDepartures:

@@ -53,8 +53,9 @@ const (
 
 // Kinds of users' inventories and consent.
 const (
-	KindSetConsents      CommandKind = 20
-	KindSetConsentPolicy CommandKind = 21
+	KindSetConsents       CommandKind = 20
+	KindSetConsentPolicy  CommandKind = 21
+	KindDeleteKeyPackages CommandKind = 22
 )
 
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has

@@ -166,6 +166,8 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readSetConsents)
 	case KindSetConsentPolicy:
 		return as(readSetConsentPolicy)
+	case KindDeleteKeyPackages:
+		return as(readDeleteKeyPackages)
 	case KindRecordDeparture:
 		return as(readRecordDeparture)
 	case KindSettleDepartures:

@@ -47,7 +47,7 @@ func FormatOf(c Command) Format {
 		return format
 	case PutPiece, ApplyPieces, DropInternal:
 		return FormatQueues
-	case SetConsents, SetConsentPolicy,
+	case SetConsents, SetConsentPolicy, DeleteKeyPackages,
 		RecordDeparture, SettleDepartures, DestroyRoom, ContinueRoom, ReserveGroup:
 		return FormatExclusive
 	case AcceptCommit:

@@ -18,7 +18,7 @@ func bindable(kind CommandKind) bool {
 	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages,
 		KindRecordDeparture, KindDestroyRoom, KindContinueRoom:
 		return true
-	case KindSetConsents, KindSetConsentPolicy:
+	case KindSetConsents, KindSetConsentPolicy, KindDeleteKeyPackages:
 		return true
 	default:
 		return false

@@ -14,7 +14,7 @@ func TestBind(t *testing.T) {
 		bound, yes := fsm.Bind(s.value, 7).(fsm.Judged)
 		switch s.value.(type) {
 		case fsm.CreateRoom, fsm.SubmitProposals, fsm.TakeLease, fsm.UploadKeyPackages, fsm.ClaimKeyPackages,
-			fsm.SetConsents, fsm.SetConsentPolicy,
+			fsm.SetConsents, fsm.SetConsentPolicy, fsm.DeleteKeyPackages,
 			fsm.RecordDeparture, fsm.DestroyRoom, fsm.ContinueRoom:
 			if !yes || bound.Settings != 7 || bound.Slot() != s.value.Slot() || bound.Lane() != s.value.Lane() {
 				t.Errorf("%s is bound as %+v", s.name, bound)

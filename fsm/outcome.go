@@ -38,8 +38,10 @@ const (
 
 // Kinds of users' inventories and consent.
 const (
-	OutcomeClaimThrottled OutcomeKind = 20
-	OutcomeConsentsRead   OutcomeKind = 21
+	OutcomeClaimThrottled     OutcomeKind = 20
+	OutcomeConsentsRead       OutcomeKind = 21
+	OutcomeKeyPackagesDeleted OutcomeKind = 22
+	OutcomeInventoryRead      OutcomeKind = 23
 )
 
 // Done answers commands whose result is only that they were applied.

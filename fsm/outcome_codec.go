@@ -81,6 +81,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readConsentsRead(r)
 	case OutcomeRoomAwaits:
 		return readRoomAwaits(r)
+	case OutcomeKeyPackagesDeleted:
+		return readKeyPackagesDeleted(r)
+	case OutcomeInventoryRead:
+		return readInventoryRead(r)
 	case OutcomeRoomEnded:
 		return readRoomEnded(r)
 	default:

@@ -80,6 +80,8 @@ func sampleCommands() []named[fsm.Command] {
 		{"SetConsents", fsm.SetConsents{User: bob, Entries: []fsm.ConsentEntry{
 			{Requester: alice, Consent: fsm.ConsentRevoked}, {Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7},
 		}}},
+		{"DeleteKeyPackages", fsm.DeleteKeyPackages{User: bob, Client: client("bob1@b.example"), Refs: []mls.KeyPackageRef{"ref", "ref2"}}},
+		{"DeleteKeyPackages, all", fsm.DeleteKeyPackages{User: bob, Client: client("bob1@b.example"), All: true}},
 		{"SetConsentPolicy", fsm.SetConsentPolicy{User: bob, Policy: fsm.ConsentNobody}},
 		{"RecordDeparture", fsm.RecordDeparture{User: bob, Client: client("bob1@b.example")}},
 		{"RecordDeparture, of a user", fsm.RecordDeparture{User: bob}},
@@ -168,6 +170,10 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"SlotFull", fsm.SlotFull{}},
 		{"Received", fsm.Received{Next: 8}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
+		{"KeyPackagesDeleted", fsm.KeyPackagesDeleted{Deleted: 1, Claimed: []mls.KeyPackageRef{"ref"}, Left: 3}},
+		{"InventoryRead", fsm.InventoryRead{User: bob, Known: true, Clients: []fsm.ClientStock{
+			{Client: client("bob1@b.example"), Reserved: 2, Stocks: []fsm.SuiteStock{{Suite: 1, LastResort: true, Count: 3, Earliest: 4, Latest: 5}}},
+		}}},
 		{"ClaimThrottled", fsm.ClaimThrottled{UntilMillis: 9, NowMillis: 8, Reason: "later"}},
 		{"ConsentsRead", fsm.ConsentsRead{
 			User: bob, Policy: fsm.ConsentAsCluster, InForce: fsm.ConsentAsk, Count: 2, Continue: []byte("next"),

@@ -129,6 +129,10 @@ func (s *script) command(text string) fsm.Command {
 			Suites: mapped(l.list("suites"), code[mls.CipherSuite]), Extensions: mapped(l.list("extensions"), code[mls.ExtensionType]),
 			Exclude: optional(l.options["exclude"], client), ReplayKey: hashOf(l.options["key"]), ReplayMillis: l.number("replay", 60_000),
 		}
+	case "delete":
+		c := fsm.DeleteKeyPackages{User: user(l.words[0]), Client: client(l.words[1]), Refs: mapped(l.words[2:], ref)}
+		c.All = len(c.Refs) == 0
+		return c
 	case "consent":
 		return consents(l)
 	case "policy-of":

@@ -219,6 +219,16 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 		for _, c := range clients {
 			fmt.Fprintf(&out, "%s %d single-use, %d last-resort\n", c.Client, c.SingleUse, c.LastResort)
 		}
+	case "stocks":
+		read, err := fsm.ReadStocks(r, user(l.words[0]))
+		check(t, err)
+		fmt.Fprintf(&out, "%v\n", read.Known)
+		for _, c := range read.Clients {
+			fmt.Fprintf(&out, "%s %d reserved\n", c.Client, c.Reserved)
+			for _, s := range c.Stocks {
+				fmt.Fprintf(&out, "  suite %d last resort %v: %d, expiring from %d to %d\n", s.Suite, s.LastResort, s.Count, s.Earliest, s.Latest)
+			}
+		}
 	case "consents":
 		page, err := fsm.ReadConsents(r, user(l.words[0]), optional(l.options["of"], user), nil, 100)
 		check(t, err)

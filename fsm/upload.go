@@ -44,9 +44,7 @@ func (t *tx) clientOf(name mimi.UserURI, client mimi.ClientURI) (user userRecord
 	if !known {
 		user.user = name
 	}
-	position, found := get(t, func(r Reader) (uint32, bool, error) {
-		return readRecord(r, clientPositionKey(name, client), "client position", func(r *mls.Reader) uint32 { return r.Uint32("position") })
-	})
+	position, found := t.positionOf(name, client)
 	if !found {
 		position = user.clients
 		user.clients++

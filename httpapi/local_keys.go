@@ -27,18 +27,8 @@ type uploadResult struct {
 
 // uploadKeyPackages is POST /v1/users/{user}/clients/{client}/keyPackages.
 func (s *LocalServer) uploadKeyPackages(c echo.Context) error {
-	user, err := mimi.UserURIFromPath(c.Param("user"))
+	user, client, err := s.localClient(c)
 	if err != nil {
-		return err
-	}
-	client, err := mimi.ClientURIFromPath(c.Param("client"))
-	if err != nil {
-		return err
-	}
-	if err := s.checkLocalUser("user", user.Provider()); err != nil {
-		return err
-	}
-	if err := s.checkLocalUser("client", client.Provider()); err != nil {
 		return err
 	}
 	var r uploadRequest
@@ -68,6 +58,20 @@ func (s *LocalServer) uploadKeyPackages(c echo.Context) error {
 	default:
 		return unexpected("an upload", outcome)
 	}
+}
+
+// localClient reads the user and the client of a path, who are local.
+func (s *LocalServer) localClient(c echo.Context) (user mimi.UserURI, client mimi.ClientURI, err error) {
+	if user, err = mimi.UserURIFromPath(c.Param("user")); err != nil {
+		return user, client, err
+	}
+	if client, err = mimi.ClientURIFromPath(c.Param("client")); err != nil {
+		return user, client, err
+	}
+	if err = s.checkLocalUser("user", user.Provider()); err != nil {
+		return user, client, err
+	}
+	return user, client, s.checkLocalUser("client", client.Provider())
 }
 
 // hubKey is an external-sender key for the creators of rooms, who must put it into external_senders.

@@ -99,6 +99,7 @@ func TestOpenAPISchemas(t *testing.T) {
 			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},
 			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32),
 		},
+		"Inventory": inventory{}, "ClientInventory": clientInventory{}, "SuiteStock": suiteStock{}, "Deletion": deletionRequest{}, "DeletionResult": deletionResult{},
 		"Consents": consentList{Next: "n"}, "ConsentEntry": consentEntry{Room: ourRoom, SinceMillis: 1}, "ConsentChanges": consentChanges{},
 		"ConsentDecision": consentDecision{}, "ConsentPolicy": consentPolicy{},
 	} {

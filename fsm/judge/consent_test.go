@@ -5,6 +5,7 @@ import (
 
 	"parley/fsm"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // Consent is kept for local users alone, never for a user towards itself, and a claim goes by it.
@@ -38,6 +39,38 @@ func TestConsentRequests(t *testing.T) {
 	for name, err := range map[string]error{
 		"a policy": errorOf(NewSetConsentPolicy(alice, 9)), "no page": errorOf(NewReadConsents(alice, bob, nil, 0)),
 		"a long cursor": errorOf(NewReadConsents(alice, bob, make([]byte, 65), 1)),
+	} {
+		if err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// An inventory is told and emptied for local users alone.
+func TestInventoryRequests(t *testing.T) {
+	m := openMaker(t)
+	alice, bob := m.client("alice1"), m.client("bob1")
+	want[fsm.NotAllowed](t, m.do(constructed(NewReadInventory(bob.User))))
+	want[fsm.NotAllowed](t, m.do(constructed(NewDeleteKeyPackages(bob.User, bob.URI, nil))))
+	packages := [][]byte{
+		m.keyPackage(m.newKey(), basic(alice.URI.String())).Marshal(), m.keyPackage(m.newKey(), basic(alice.URI.String())).Marshal(),
+	}
+	want[fsm.Uploaded](t, m.do(constructed(NewUpload(alice.User, alice.URI, packages))))
+	k, err := mls.ParseKeyPackage(packages[0])
+	m.ok(err)
+	ref, err := k.Ref()
+	m.ok(err)
+	if got := want[fsm.KeyPackagesDeleted](t, m.do(constructed(NewDeleteKeyPackages(alice.User, alice.URI, []mls.KeyPackageRef{ref})))); got.Deleted != 1 || got.Left != 1 {
+		t.Errorf("deleted %+v", got)
+	}
+	stocks := want[fsm.InventoryRead](t, m.do(constructed(NewReadInventory(alice.User))))
+	if len(stocks.Clients) != 1 || stocks.Clients[0].Client != alice.URI || len(stocks.Clients[0].Stocks) != 1 || stocks.Clients[0].Stocks[0].Count != 1 {
+		t.Errorf("read %+v", stocks)
+	}
+	for name, err := range map[string]error{
+		"a foreign client": errorOf(NewDeleteKeyPackages(alice.User, bob.URI, nil)),
+		"too many":         errorOf(NewDeleteKeyPackages(alice.User, alice.URI, make([]mls.KeyPackageRef, 1001))),
+		"an empty one":     errorOf(NewDeleteKeyPackages(alice.User, alice.URI, []mls.KeyPackageRef{""})),
 	} {
 		if err == nil {
 			t.Errorf("%s was taken", name)

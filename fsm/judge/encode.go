@@ -26,9 +26,11 @@ const (
 
 // Kinds of users' inventories and consent.
 const (
-	kindSetConsents      requestKind = 11
-	kindSetConsentPolicy requestKind = 12
-	kindReadConsents     requestKind = 13
+	kindSetConsents       requestKind = 11
+	kindSetConsentPolicy  requestKind = 12
+	kindReadConsents      requestKind = 13
+	kindDeleteKeyPackages requestKind = 14
+	kindReadInventory     requestKind = 15
 )
 
 const kindClaimInBulk requestKind = 17
@@ -108,6 +110,11 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 	case kindReadConsents:
 		return constructed(NewReadConsents(readURI(r, "user", mimi.ParseUserURI), mimi.ReadOptionalUserURI(r, "requester"),
 			r.Opaque("from"), r.Uint16("max")))
+	case kindDeleteKeyPackages:
+		return constructed(NewDeleteKeyPackages(readURI(r, "user", mimi.ParseUserURI), readURI(r, "client", mimi.ParseClientURI),
+			mls.ReadList(r, "references", func(r *mls.Reader) mls.KeyPackageRef { return mls.KeyPackageRef(r.Opaque("")) })))
+	case kindReadInventory:
+		return constructed(NewReadInventory(readURI(r, "user", mimi.ParseUserURI)))
 	case kindDepart:
 		return readDepart(r)
 	case kindDestroyRoom:
