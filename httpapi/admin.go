@@ -91,11 +91,24 @@ type InitRequest struct {
 	// ConsentDefault says who may claim KeyPackages of a user that has not said otherwise: ask (whom the user has granted it), allow
 	// (everybody whom the user has not revoked it) or provider (users of this provider; others as with ask). Empty means ask.
 	ConsentDefault string `json:"consentDefault,omitempty"`
+	// Claims replaces the limits of claims that it names.
+	Claims *ClaimLimits `json:"claims,omitempty"`
 	// DevelopmentHubKeySeed is the hexadecimal seed of an Ed25519 hub key to use instead of a generated one. It is for
 	// development clusters, whose recorded rooms list that key; the key is marked so for ever.
 	DevelopmentHubKeySeed string `json:"developmentHubKeySeed,omitempty"`
 	// Node is the ID of this node, where it was not given credentials: it makes the cluster's CA then. Empty means n1.
 	Node string `json:"node,omitempty"`
+}
+
+// ClaimLimits keep inventories of KeyPackages from being drained. What is missing stays at its default; 0 switches a rule off.
+type ClaimLimits struct {
+	LowWater         *uint32 `json:"lowWater,omitempty"`         // the backend is told when a client has fewer single-use KeyPackages left; 20
+	WindowSeconds    *uint64 `json:"windowSeconds,omitempty"`    // in which claims are counted; 3600, and 0 counts none
+	PerPair          *uint32 `json:"perPair,omitempty"`          // claims of a provider for one requester of one user; 20
+	PerRoom          *uint32 `json:"perRoom,omitempty"`          // likewise for one room; 5
+	Floor            *uint32 `json:"floor,omitempty"`            // the last KeyPackages of a client, of which other providers get few; 10
+	BelowFloor       *uint32 `json:"belowFloor,omitempty"`       // how many of them one other provider gets in a window; 3
+	LastResortForOwn *bool   `json:"lastResortForOwn,omitempty"` // the provider's own users get one of last resort where nothing else is left; false
 }
 
 // JoinRequest brings this node into a cluster.

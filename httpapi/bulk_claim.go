@@ -116,6 +116,8 @@ func (d *Desk) claimPart(ctx context.Context, request judge.Request) (_ mimi.Bul
 			return undecidedPart(), err
 		}
 		return partOf(response), nil
+	case fsm.ClaimThrottled:
+		return mimi.BulkUserMaterial{Status: mimi.BulkThrottled, RetryAfterSeconds: seconds(waitOf(o))}, nil
 	case fsm.NotAllowed:
 		return mimi.BulkUserMaterial{Status: mimi.BulkUserCode(mimi.KeyMaterialNoConsent)}, nil
 	default:

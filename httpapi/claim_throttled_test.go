@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"parley/fsm"
+	"parley/mimi"
 )
 
 // A claim that comes too soon is 429 with the time that is left by hub time, rounded up, and the reason; no KeyPackage is said to be
@@ -62,5 +63,15 @@ func TestInboxNotices(t *testing.T) {
 				t.Errorf("a notice has %s: %s", absent, a.body)
 			}
 		}
+	}
+}
+
+// In a bulk claim it is the one user's part.
+func TestThrottledPart(t *testing.T) {
+	cluster := &fakeCluster{domains: []mimi.Provider{hubDomain}}
+	desk := NewDesk(answers(fsm.ClaimThrottled{UntilMillis: 61_001, NowMillis: 1000, Reason: "x"}), cluster, cluster, &fakePoster{})
+	part, fault := desk.claimPart(t.Context(), nil)
+	if fault != nil || part.Status != mimi.BulkThrottled || part.RetryAfterSeconds != 61 || part.Clients != nil {
+		t.Errorf("got %+v, %v", part, fault)
 	}
 }

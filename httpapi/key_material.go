@@ -191,8 +191,12 @@ func notBorneOut(field, reason string) *Problem {
 
 // throttled is a claim that comes too soon. It is no answer of the draft's: none of its codes says that there may be KeyPackages later.
 func throttled(o fsm.ClaimThrottled) *Problem {
-	wait := time.Duration(o.UntilMillis-min(o.UntilMillis, o.NowMillis)) * time.Millisecond
-	return newProblem(http.StatusTooManyRequests, problemTooMany, "KeyMaterialRequest.requestingUser", sentence(o.Reason)).after(max(wait, time.Millisecond))
+	return newProblem(http.StatusTooManyRequests, problemTooMany, "KeyMaterialRequest.requestingUser", sentence(o.Reason)).after(waitOf(o))
+}
+
+// waitOf is how long a claim is too soon, never nothing.
+func waitOf(o fsm.ClaimThrottled) time.Duration {
+	return time.Duration(max(o.UntilMillis, o.NowMillis+1)-o.NowMillis) * time.Millisecond
 }
 
 // sentence makes a reason a sentence.

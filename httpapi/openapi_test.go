@@ -106,11 +106,13 @@ func TestOpenAPISchemas(t *testing.T) {
 		checkSchema(t, openapi.Local, schema, value)
 	}
 	for schema, value := range map[string]any{
-		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, ConsentDefault: "ask", DevelopmentHubKeySeed: "00", Node: "n1"},
+		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, ConsentDefault: "ask", Claims: &ClaimLimits{}, DevelopmentHubKeySeed: "00", Node: "n1"},
 		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
-		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{SignatureScheme: "Ed25519"}, "ResealReport": ResealReport{},
-		"Problem": Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
+		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
+		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{SignatureScheme: "Ed25519"},
+		"ClaimLimits": ClaimLimits{new(uint32), new(uint64), new(uint32), new(uint32), new(uint32), new(uint32), new(bool)},
+		"Problem":     Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
 	} {
 		checkSchema(t, openapi.Admin, schema, value)
 	}

@@ -21,6 +21,7 @@ func newClusterInit() *cobra.Command {
 	var o operation
 	var domains []string
 	var request httpapi.InitRequest
+	var limits *claimLimits
 	command := &cobra.Command{
 		Use:   "init --domain DOMAIN",
 		Short: "Begin a cluster with this node, once",
@@ -36,6 +37,7 @@ func newClusterInit() *cobra.Command {
 				}
 				request.Domains = append(request.Domains, domain)
 			}
+			request.Claims = limits.said()
 			identity, err := o.client().Init(command.Context(), request)
 			if err != nil {
 				return coded(err)
@@ -50,6 +52,7 @@ func newClusterInit() *cobra.Command {
 	command.Flags().IntVar(&request.Replicas, "replicas", 3, "replicas of each shard")
 	command.Flags().IntVar(&request.KeyPackageLifetimeMaxDays, "key-package-lifetime-days", 92, "longest lifetime of an uploaded KeyPackage")
 	command.Flags().StringVar(&request.ConsentDefault, "consent", "ask", "who may claim KeyPackages of users that have said nothing: ask (whom they granted it), allow, or provider (this one's users)")
+	limits = claimFlags(command)
 	command.Flags().StringVar(&request.Node, "id", "n1", "this node's ID, for ever; a node with configured credentials has the one in them")
 	return required(o.flags(command), "domain")
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -61,6 +62,7 @@ func (o *operations) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.C
 		}
 		settings.Claims.ConsentDefault = policy
 	}
+	settings.Claims = limited(settings.Claims, r.Claims)
 	options := cluster.InitOptions{Settings: settings, Shards: r.Shards, Replication: r.Replicas}
 	if r.DevelopmentHubKeySeed != "" {
 		seed, err := hex.DecodeString(r.DevelopmentHubKeySeed)
@@ -76,6 +78,30 @@ func (o *operations) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.C
 		return httpapi.ClusterIdentity{}, refusal(err)
 	}
 	return o.identity(), nil
+}
+
+// limited are the rules of claims with what an operator has said.
+func limited(rules fsm.ClaimRules, said *httpapi.ClaimLimits) fsm.ClaimRules {
+	if said == nil {
+		return rules
+	}
+	set := func(rule, to *uint32) {
+		if to != nil {
+			*rule = *to
+		}
+	}
+	set(&rules.LowWater, said.LowWater)
+	set(&rules.PerPairMax, said.PerPair)
+	set(&rules.PerRoomMax, said.PerRoom)
+	set(&rules.Floor, said.Floor)
+	set(&rules.BelowFloorMax, said.BelowFloor)
+	if said.WindowSeconds != nil {
+		rules.WindowMillis = min(*said.WindowSeconds, math.MaxUint64/1000) * 1000
+	}
+	if said.LastResortForOwn != nil {
+		rules.LastResortForOwn = *said.LastResortForOwn
+	}
+	return rules
 }
 
 func (o *operations) identity() httpapi.ClusterIdentity {
