@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,20 +10,23 @@ import (
 )
 
 func newDev() *cobra.Command {
-	var options dev.Options
+	options := dev.Options{Exclusive: dev.ExclusiveDefault()}
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "Start two providers on this machine and play a real conversation",
 		Long: "Starts provider a.example as three nodes and b.example as one, as separate processes on loopback with real TLS\n" +
 			"and disks, plays a conversation that real MLS clients recorded, kills a leader in the middle of it, settles the\n" +
-			"account, and stays up until Ctrl-C. With --once it ends after the account, with 1 if anything was not as expected.",
+			"account, and stays up until Ctrl-C. With --once it ends after the account, with 1 if anything was not as expected.\n\n" +
+			"The scenario failover goes on after that: the leader of the room's shard is killed again and again.\n\n" +
+			"The scenario exclusive starts a.example alone. Simulated clients contend for what can be had once, through all nodes,\n" +
+			"while leaders are killed: Commits race for epochs, KeyPackages are claimed until none is left, joiners want the\n" +
+			"GroupInfo. Everything is asked for twice. Then the nodes are stopped, and the log on each node's disk and everything\n" +
+			"that anybody was told are held to one another: one Commit an epoch and no gap, no KeyPackage in two answers, no two\n" +
+			"leases at a time, every retry answered alike. It ends with 0 if all of it holds, and names the evidence if not.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if !slices.Contains(dev.Scenarios(), options.Scenario) {
-				return &codedError{exitUsage, fmt.Errorf("--scenario: there are %s", strings.Join(dev.Scenarios(), ", "))}
-			}
-			if options.Kills < 1 {
-				return &codedError{exitUsage, fmt.Errorf("--kills: at least 1, not %d", options.Kills)}
+			if err := options.Validate(); err != nil {
+				return &codedError{exitUsage, err}
 			}
 			executable, err := os.Executable()
 			if err != nil {
@@ -38,6 +39,12 @@ func newDev() *cobra.Command {
 	command.Flags().StringVar(&options.Folder, "dir", ".parley", "folder for certificates, configurations and data; emptied at the start")
 	command.Flags().BoolVar(&options.Once, "once", false, "end after the scenario")
 	command.Flags().StringVar(&options.Scenario, "scenario", dev.Scenarios()[0], "what to play: "+strings.Join(dev.Scenarios(), ", "))
-	command.Flags().IntVar(&options.Kills, "kills", dev.KillsDefault, "how often the scenario failover kills a leader after the conversation has done so once")
+	command.Flags().IntVar(&options.Kills, "kills", dev.KillsDefault,
+		"how often a leader is killed: in the scenario failover after the conversation has done so once, and in the scenario exclusive")
+	size := &options.Exclusive
+	command.Flags().IntVar(&size.Epochs, "epochs", size.Epochs, "scenario exclusive: how many epochs each room goes through at least")
+	command.Flags().IntVar(&size.Users, "users", size.Users, "scenario exclusive: of how many users KeyPackages are claimed")
+	command.Flags().IntVar(&size.KeyPackages, "key-packages", size.KeyPackages, "scenario exclusive: how many each of a user's two clients has")
+	command.Flags().DurationVar(&size.AtMost, "at-most", size.AtMost, "scenario exclusive: when the contest is given up if it is not over")
 	return command
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // runDev plays a scenario with real processes, which are this test program acting as parley.
-func runDev(t *testing.T, scenario string) string {
+func runDev(t *testing.T, options dev.Options) string {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
@@ -21,7 +21,8 @@ func runDev(t *testing.T, scenario string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	err = dev.Run(ctx, dev.Options{Folder: t.TempDir() + "/dev", Executable: executable, Scenario: scenario, Kills: dev.KillsDefault, Once: true, Out: &out})
+	options.Folder, options.Executable, options.Once, options.Out = t.TempDir()+"/dev", executable, true, &out
+	err = dev.Run(ctx, options)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -33,7 +34,7 @@ func TestFailoverScenario(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs for about a minute; skipped by -short")
 	}
-	out := runDev(t, "failover")
+	out := runDev(t, dev.Options{Scenario: "failover", Kills: dev.KillsDefault})
 	for _, line := range []string{"Nothing lost, nothing twice, every handshake in order.", "with the digests of before"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("the output lacks %q:\n%s", line, out)
@@ -42,5 +43,20 @@ func TestFailoverScenario(t *testing.T) {
 	if i := strings.Index(out, "a Commit was accepted after a kill"); i >= 0 {
 		line, _, _ := strings.Cut(out[i:], "\n")
 		t.Log(line)
+	}
+}
+
+// Clients contend for epochs, KeyPackages and leases on a real cluster while leaders are killed; the long form is the command's default.
+func TestExclusiveScenario(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs for half a minute; skipped by -short")
+	}
+	out := runDev(t, dev.Options{Scenario: "exclusive", Kills: 2, Exclusive: dev.Exclusive{
+		Rooms: 3, Racers: 12, Joiners: 10, Claimers: 12, Users: 20, KeyPackages: 5, Epochs: 8, AtMost: 3 * time.Minute,
+	}})
+	for _, line := range []string{"Everything that can be had once was had once", "200 KeyPackages in answers"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("the output lacks %q:\n%s", line, out)
+		}
 	}
 }

@@ -11,10 +11,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"parley/mimi"
+	"parley/mls"
 )
 
 // responseBytesMax bounds what is read of an answer.
@@ -46,6 +48,8 @@ type call struct {
 	body         []byte
 	media        string
 	node         *node // the node to ask; nil takes them in turn
+
+	idempotencyKey string // of a claim; may be empty
 }
 
 type reply struct {
@@ -92,6 +96,9 @@ func (b *backend) once(ctx context.Context, n *node, c call) (reply, error) {
 	request.Header.Set("Authorization", "Bearer "+b.provider.token)
 	if c.media != "" {
 		request.Header.Set("Content-Type", c.media)
+	}
+	if c.idempotencyKey != "" {
+		request.Header.Set(mimi.HeaderIdempotencyKey, c.idempotencyKey)
 	}
 	response, err := b.client.Do(request)
 	if err != nil {
@@ -145,15 +152,11 @@ func (b *backend) octets(ctx context.Context, n *node, path string, body []byte)
 	return r, nil
 }
 
-func (b *backend) upload(ctx context.Context, client *recordedClient) (stored int, err error) {
-	var in struct {
-		KeyPackages [][]byte `json:"keyPackages"`
-	}
-	for _, k := range client.KeyPackages {
-		in.KeyPackages = append(in.KeyPackages, k.KeyPackage)
-	}
+// upload returns how many of a client's KeyPackages the provider has taken, now or before.
+func (b *backend) upload(ctx context.Context, user mimi.UserURI, client mimi.ClientURI, keyPackages [][]byte) (stored int, err error) {
+	in := map[string]any{"keyPackages": keyPackages}
 	var out struct{ Stored, Known int }
-	path := "/v1/users/" + mimi.PathSegment(client.User) + "/clients/" + mimi.PathSegment(client.URI) + "/keyPackages"
+	path := "/v1/users/" + mimi.PathSegment(user) + "/clients/" + mimi.PathSegment(client) + "/keyPackages"
 	err = b.json(ctx, http.MethodPost, path, in, &out)
 	return out.Stored + out.Known, err
 }
@@ -162,6 +165,25 @@ func (b *backend) upload(ctx context.Context, client *recordedClient) (stored in
 func (b *backend) grant(ctx context.Context, user, requester mimi.UserURI, room mimi.RoomURI) error {
 	path := "/v1/users/" + mimi.PathSegment(user) + "/consents/" + mimi.PathSegment(requester) + "?room=" + url.QueryEscape(room.String())
 	return b.json(ctx, http.MethodPut, path, map[string]string{"consent": "granted"}, nil)
+}
+
+// hubKey is what the creator of a room of a suite puts into its external_senders.
+func (b *backend) hubKey(ctx context.Context, suite mls.CipherSuite) (mls.ExternalSender, error) {
+	var out struct {
+		Keys []struct {
+			CipherSuites   []mls.CipherSuite `json:"cipherSuites"`
+			ExternalSender []byte            `json:"externalSender"`
+		} `json:"keys"`
+	}
+	if err := b.json(ctx, http.MethodGet, "/v1/hub-keys", nil, &out); err != nil {
+		return mls.ExternalSender{}, err
+	}
+	for _, key := range out.Keys {
+		if slices.Contains(key.CipherSuites, suite) {
+			return mls.Parse("ExternalSender", key.ExternalSender, mls.ReadExternalSender)
+		}
+	}
+	return mls.ExternalSender{}, fmt.Errorf("the hub has no key for suite %d", suite)
 }
 
 func (b *backend) createRoom(ctx context.Context, room mimi.RoomURI, creator mimi.UserURI, groupInfo, tree []byte) error {

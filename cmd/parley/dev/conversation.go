@@ -118,7 +118,7 @@ func (c *conversation) uploadAll(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		stored, err := c.follower.upload(ctx, client)
+		stored, err := c.follower.upload(ctx, client.User, client.URI, client.packages())
 		if err != nil {
 			return nil, err
 		}

@@ -1,5 +1,5 @@
-// Package dev starts providers on this machine, as separate processes with real TCP, TLS and disks, and plays conversations that
-// real MLS clients recorded.
+// Package dev starts providers on this machine, as separate processes with real TCP, TLS and disks, and plays scenarios on them: a
+// conversation that real MLS clients recorded, or a contest of simulated ones.
 package dev
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"parley/cmd/parley/adminclient"
@@ -27,8 +28,9 @@ type Options struct {
 	Folder     string // made with mode 0700; emptied at the start if an earlier run made it
 	Executable string // of parley itself
 	Scenario   string // one of Scenarios
-	Kills      int    // of leaders, in the scenario failover, beyond the conversation's own; at least 1
-	Once       bool   // end after the scenario
+	Kills      int    // of leaders, in the scenario failover beyond the conversation's own, at least 1; and in the scenario exclusive
+	Once       bool   // end after the scenario; exclusive always does
+	Exclusive  Exclusive
 	Out        io.Writer
 }
 
@@ -36,22 +38,38 @@ type Options struct {
 const scenarioFailover = "failover"
 
 // Scenarios are the names that Options.Scenario may have; the first is the default.
-func Scenarios() []string { return []string{"conversation", scenarioFailover} }
+func Scenarios() []string { return []string{"conversation", scenarioFailover, scenarioExclusive} }
+
+// Validate says what of the options is wrong.
+func (o Options) Validate() error {
+	switch {
+	case !slices.Contains(Scenarios(), o.Scenario):
+		return fmt.Errorf("--scenario: there are %s", strings.Join(Scenarios(), ", "))
+	case o.Scenario == scenarioExclusive && o.Kills < 0:
+		return fmt.Errorf("--kills: %d", o.Kills)
+	case o.Scenario == scenarioExclusive:
+		return o.Exclusive.Validate()
+	case o.Kills < 1:
+		return fmt.Errorf("--kills: at least 1, not %d", o.Kills)
+	}
+	return nil
+}
 
 // Run starts the providers, plays the scenario, and stays up until the context ends. The error says what differed from what
 // was expected. When it returns, no process is left.
 func Run(ctx context.Context, o Options) (err error) {
-	if !slices.Contains(Scenarios(), o.Scenario) {
-		return fmt.Errorf("no scenario %q; there are: %v", o.Scenario, Scenarios())
-	}
-	if o.Kills < 1 {
-		return fmt.Errorf("%d kills; at least 1", o.Kills)
+	if err := o.Validate(); err != nil {
+		return err
 	}
 	recording, err := loadRecording()
 	if err != nil {
 		return err
 	}
-	l, err := newLayout(o.Folder, o.Executable, providerSize{"a.example", 3}, providerSize{"b.example", 1})
+	sizes := []providerSize{{"a.example", 3}, {"b.example", 1}}
+	if o.Scenario == scenarioExclusive {
+		sizes = sizes[:1]
+	}
+	l, err := newLayout(o.Folder, o.Executable, sizes...)
 	if err != nil {
 		return err
 	}
@@ -59,6 +77,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.start(ctx); err != nil {
 		return err
+	}
+	if o.Scenario == scenarioExclusive {
+		return r.contend(ctx, o.Exclusive)
 	}
 	if err := r.converse(ctx); err != nil {
 		return err
@@ -91,7 +112,10 @@ func (r *run) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startMax)
 	defer cancel()
 	began := time.Now()
-	fmt.Fprintf(r.out, "Parley: provider a.example as three nodes, provider b.example as one, in %s\n", r.layout.folder)
+	fmt.Fprintf(r.out, "Parley, in %s:\n", r.layout.folder)
+	for _, p := range r.layout.providers {
+		fmt.Fprintf(r.out, "  provider %s, nodes %d\n", p.domain, len(p.nodes))
+	}
 	r.show.heading("Starting")
 	for _, p := range r.layout.providers {
 		for _, n := range p.nodes {
@@ -110,7 +134,7 @@ func (r *run) start(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p.domain, err)
 		}
 	}
-	r.show.done(time.Since(began), "four nodes, two clusters, mutual TLS between them")
+	r.show.done(time.Since(began), "every cluster is formed, and the providers know each other")
 	return nil
 }
 
@@ -211,6 +235,41 @@ func (r *run) converse(ctx context.Context) error {
 		return err
 	}
 	return r.report(ctx, c, readers)
+}
+
+// contend holds the contest, and judges it by what everybody was told and by what lies on the disks of the nodes, which are stopped then.
+func (r *run) contend(ctx context.Context, size Exclusive) error {
+	hub, err := newBackend(r.hub(), r.layout.caPEM)
+	if err != nil {
+		return err
+	}
+	nodes := &operator{r.hub()}
+	c, err := newContest(ctx, size, r.kills, hub, nodes, r.show)
+	if err != nil {
+		return err
+	}
+	if err := c.run(ctx); err != nil {
+		return err
+	}
+	r.show.heading("Settling the account")
+	began := time.Now()
+	settling, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	shards, err := nodes.compare(settling)
+	if err != nil {
+		return err
+	}
+	r.show.done(time.Since(began), fmt.Sprintf("%d shards, equal digests at equal indices", len(shards)))
+	if err := nodes.stopAll(); err != nil {
+		return err
+	}
+	began = time.Now()
+	log, err := readChronicle(r.hub().nodes, shards)
+	if err != nil {
+		return fmt.Errorf("read what lies on the disks: %w", err)
+	}
+	r.show.done(time.Since(began), "the nodes are stopped; the log on each disk is read, compared and applied anew")
+	return judgeContest(c.answers, log, c.arenas).print(r.out)
 }
 
 // stop ends every process, gently where it can.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"parley/fsm"
 	"parley/mimi"
 )
 
@@ -50,7 +51,7 @@ func (c *conversation) killAndCommit(ctx context.Context, step recordedStep) err
 
 // kill ends the process that leads the room's shard.
 func (c *conversation) kill(ctx context.Context) error {
-	killed, err := c.hubNodes.killLeader(ctx, c.room())
+	killed, _, err := c.hubNodes.killLeader(ctx, fsm.SlotOfRoom(c.room()))
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"parley/cmd/parley/adminclient"
 	"parley/fsm"
 	"parley/httpapi"
-	"parley/mimi"
 )
 
 // operator does to a provider's nodes what an operator can, and what fate can. Not safe for concurrent use.
@@ -38,14 +37,13 @@ func (o *operator) status(ctx context.Context) (httpapi.ClusterStatus, error) {
 	return httpapi.ClusterStatus{}, errors.Join(append(failed, errors.New("no node tells the cluster's status"))...)
 }
 
-// leaderOf finds the living node that leads the shard of a room.
-func (o *operator) leaderOf(ctx context.Context, room mimi.RoomURI) (leader *node, shard fsm.ShardID, err error) {
-	err = until(ctx, "find the leader of the room's shard", func(ctx context.Context) error {
+// leaderOf finds the living node that leads the shard of a slot.
+func (o *operator) leaderOf(ctx context.Context, slot fsm.SlotID) (leader *node, shard fsm.ShardID, err error) {
+	err = until(ctx, "find the leader of the slot's shard", func(ctx context.Context) error {
 		status, err := o.status(ctx)
 		if err != nil {
 			return err
 		}
-		slot := fsm.SlotOfRoom(room)
 		for _, s := range status.Shards {
 			if s.FirstSlot > slot || s.LastSlot < slot {
 				continue
@@ -64,13 +62,13 @@ func (o *operator) leaderOf(ctx context.Context, room mimi.RoomURI) (leader *nod
 	return leader, shard, err
 }
 
-// killLeader ends the leader's process with SIGKILL.
-func (o *operator) killLeader(ctx context.Context, room mimi.RoomURI) (*node, error) {
-	leader, _, err := o.leaderOf(ctx, room)
+// killLeader ends the process of the leader of a slot's shard with SIGKILL.
+func (o *operator) killLeader(ctx context.Context, slot fsm.SlotID) (*node, fsm.ShardID, error) {
+	leader, shard, err := o.leaderOf(ctx, slot)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return leader, leader.process.kill()
+	return leader, shard, leader.process.kill()
 }
 
 // stopAll ends all processes of the provider side by side, gently where it can.
@@ -122,12 +120,21 @@ func (o *operator) ready(ctx context.Context) error {
 // digests waits until all replicas of every shard stand at the same index with the same digest, and returns
 // the digest of its content by shard.
 func (o *operator) digests(ctx context.Context) (map[fsm.ShardID]string, error) {
+	compared, err := o.compare(ctx)
+	found := make(map[fsm.ShardID]string)
+	for _, shard := range compared {
+		found[shard.Shard] = shard.Replicas[0].Content
+	}
+	return found, err
+}
+
+// compare waits until all replicas of every shard stand at the same index with the same digest, and returns what it saw.
+func (o *operator) compare(ctx context.Context) (all []httpapi.ShardDigests, err error) {
 	status, err := o.status(ctx)
 	if err != nil {
 		return nil, err
 	}
 	asked := adminclient.New(o.alive()[0].adminURL())
-	found := make(map[fsm.ShardID]string)
 	for _, shard := range status.Shards {
 		err := until(ctx, fmt.Sprintf("compare the replicas of shard %d", shard.ID), func(ctx context.Context) error {
 			digests, err := asked.Digests(ctx, shard.ID)
@@ -135,7 +142,7 @@ func (o *operator) digests(ctx context.Context) (map[fsm.ShardID]string, error) 
 				err = fmt.Errorf("they differ: %+v", digests.Replicas)
 			}
 			if err == nil {
-				found[shard.ID] = digests.Replicas[0].Content
+				all = append(all, digests)
 			}
 			return err
 		})
@@ -143,5 +150,5 @@ func (o *operator) digests(ctx context.Context) (map[fsm.ShardID]string, error) 
 			return nil, err
 		}
 	}
-	return found, nil
+	return all, nil
 }

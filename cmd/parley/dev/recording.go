@@ -130,6 +130,14 @@ func (c *recordedClient) signingKey() (*mls.SigningKey, error) {
 	return mls.NewSigningKey(mls.Ed25519, c.SignatureKey.Seed)
 }
 
+// packages are the client's KeyPackages, in the order of their upload.
+func (c *recordedClient) packages() (list [][]byte) {
+	for _, k := range c.KeyPackages {
+		list = append(list, k.KeyPackage)
+	}
+	return list
+}
+
 // bundle is the body of an update request for a Commit or a Proposal.
 func (s recordedStep) bundle() ([]byte, error) {
 	if s.Kind == kindProposal {

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"parley/fsm"
 	"parley/mimi"
 )
 
@@ -76,7 +77,7 @@ func (r *run) report(ctx context.Context, c *conversation, rs *readers) error {
 	if err != nil {
 		return err
 	}
-	leader, shard, err := c.hubNodes.leaderOf(ctx, c.room())
+	leader, shard, err := c.hubNodes.leaderOf(ctx, fsm.SlotOfRoom(c.room()))
 	if err != nil {
 		return err
 	}

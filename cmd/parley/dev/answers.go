@@ -1,0 +1,165 @@
+package dev
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// answers is all that the contenders were told. Safe for concurrent use.
+type answers struct {
+	mu      sync.Mutex
+	commits []commitAnswer
+	claims  []claimAnswer
+	lent    []leaseAnswer
+	refused int // requests for a GroupInfo that another had
+	again   int // retries that were compared
+	broken  map[promise][]string
+}
+
+func newAnswers() *answers { return &answers{broken: make(map[promise][]string)} }
+
+// commitAnswer says who took an epoch: the Commit that was asked for, where it was accepted, or the one that the loser was told of.
+type commitAnswer struct {
+	room     mimi.RoomURI
+	epoch    mls.Epoch
+	hash     [32]byte // of the Commit that was asked for
+	winner   [32]byte
+	accepted bool
+	millis   uint64 // when it was accepted
+	node     *node
+}
+
+// String is what a retry must come to as well. The epoch that a loser is told rises, so it is no part of it.
+func (c commitAnswer) String() string {
+	if c.accepted {
+		return fmt.Sprintf("accepted at %d", c.millis)
+	}
+	return fmt.Sprintf("wrongEpoch, %x has it", c.winner)
+}
+
+// readCommitAnswer reads what an attempt came to. Anything but acceptance or the loser's answer ends the contest: every attempt is valid.
+func readCommitAnswer(room mimi.RoomURI, wanted attempt, r reply) (commitAnswer, error) {
+	told := commitAnswer{room: room, epoch: wanted.epoch, hash: wanted.hash, node: r.node}
+	if r.status != http.StatusOK {
+		return told, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
+	}
+	response, err := mimi.ParseUpdateRoomResponse(r.body)
+	if err != nil {
+		return told, err
+	}
+	switch result := response.Result.(type) {
+	case mimi.UpdateSuccess:
+		told.winner, told.accepted, told.millis = wanted.hash, true, result.AcceptedMillis
+		return told, nil
+	case mimi.UpdateWrongEpoch:
+		name := r.header.Get(mimi.HeaderEpochWinner)
+		raw, err := hex.DecodeString(name)
+		if err != nil || len(raw) != len(told.winner) {
+			return told, fmt.Errorf("%s says wrongEpoch, the room is in epoch %d, and names the winner %q", r.node.ID, result.Current, name)
+		}
+		told.winner = [32]byte(raw)
+		return told, nil
+	default:
+		return told, fmt.Errorf("%s answered %s: %s", r.node.ID, response.Result.Code(), response.Description)
+	}
+}
+
+// claimAnswer is what a claim was given.
+type claimAnswer struct {
+	key      string     // the claim's name: a retry has the same
+	packages [][32]byte // hashes of the KeyPackages
+	body     []byte
+	node     *node
+}
+
+func readClaimAnswer(key string, r reply) (claimAnswer, error) {
+	told := claimAnswer{key: key, body: r.body, node: r.node}
+	if r.status != http.StatusOK {
+		return told, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
+	}
+	response, err := mimi.ParseKeyMaterialResponse(r.body)
+	if err != nil {
+		return told, err
+	}
+	if len(response.Clients) != clientsPerUser {
+		return told, fmt.Errorf("%s answered %s with %d clients", r.node.ID, response.Status, len(response.Clients))
+	}
+	for _, client := range response.Clients {
+		if one, yes := client.Material.(mimi.ClaimedKeyPackage); yes {
+			told.packages = append(told.packages, sha256.Sum256(one.KeyPackage.Marshal()))
+		}
+	}
+	return told, nil
+}
+
+// leaseAnswer is a GroupInfo that a joiner was lent: at some moment between sent and received it had the lease.
+type leaseAnswer struct {
+	room           mimi.RoomURI
+	epoch          mls.Epoch
+	holder         string
+	lent           [32]byte // see lentHash
+	sent, received time.Time
+	node           *node
+}
+
+func (a *answers) committed(told commitAnswer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.commits = append(a.commits, told)
+}
+
+func (a *answers) claimed(told claimAnswer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.claims = append(a.claims, told)
+}
+
+func (a *answers) leased(told leaseAnswer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lent = append(a.lent, told)
+}
+
+func (a *answers) refusedLease() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused++
+}
+
+// compare holds a retry to the first answer.
+func (a *answers) compare(what, first, again string, firstNode, againNode *node) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.again++
+	if first != again {
+		a.broken[promiseRetry] = append(a.broken[promiseRetry],
+			fmt.Sprintf("%s: %s said %.200q, and %s then %.200q", what, firstNode.ID, first, againNode.ID, again))
+	}
+}
+
+// broke notes evidence that a promise was broken.
+func (a *answers) broke(p promise, format string, arguments ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.broken[p] = append(a.broken[p], fmt.Sprintf(format, arguments...))
+}
+
+func (a *answers) leases() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.lent)
+}
+
+func (a *answers) retries() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.again
+}

@@ -1,0 +1,188 @@
+package dev
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"parley/mimi"
+	"parley/mls"
+	"parley/mls/mlstest"
+)
+
+// arena is a room whose members all want its next epoch. They are simulated: real in all that a hub can check, with their signature
+// keys and without a group secret. Safe for concurrent use.
+type arena struct {
+	room    mimi.RoomURI
+	members []mimi.UserURI // by leaf
+	joiners []mimi.UserURI // participants without a client in the group
+
+	mu      sync.Mutex
+	group   *mlstest.Group // the newest epoch that anybody here knows of
+	wanted  map[[32]byte]*mlstest.Step
+	lent    map[mls.Epoch][32]byte // what is lent of each epoch, see lentHash
+	changed chan struct{}          // closed when the epoch is over
+}
+
+// arenaSuite is the suite of everything that the scenario makes.
+const arenaSuite mls.CipherSuite = 1
+
+// arenaRole is the role of every participant.
+const arenaRole = 1
+
+// newArena makes a group of so many members that lists the hub among its external senders, for a room with so many participants more.
+func newArena(number, members, joiners int, hub mls.ExternalSender) (*arena, error) {
+	name := fmt.Sprintf("arena%d", number)
+	a := &arena{
+		wanted: make(map[[32]byte]*mlstest.Step), lent: make(map[mls.Epoch][32]byte), changed: make(chan struct{}),
+		members: usersNamed(name+"-member", members), joiners: usersNamed(name+"-joiner", joiners),
+	}
+	var err error
+	if a.room, err = mimi.ParseRoomURI("mimi://a.example/r/" + name); err != nil {
+		return nil, err
+	}
+	lifetime := lifetimeAround(time.Now())
+	a.group, err = mlstest.New(mlstest.Config{
+		Suite: arenaSuite, Seed: uint64(number), Members: members, Parents: true, GroupID: mls.GroupID(name),
+		Extensions: a.extensions(hub),
+		Leaf: func(leaf *mls.LeafNode) {
+			leaf.Credential = a.credential(leaf.Credential)
+			if _, yes := leaf.Source.(mls.Lifetime); yes {
+				leaf.Source = lifetime
+			}
+		},
+	})
+	if err == nil {
+		a.lent[0] = lentHash(a.group.GroupInfo(), a.group.Tree())
+	}
+	return a, err
+}
+
+// usersNamed are so many users of the hub.
+func usersNamed(prefix string, n int) (users []mimi.UserURI) {
+	for i := range n {
+		uri, err := mimi.ParseUserURI(fmt.Sprintf("mimi://a.example/u/%s%d", prefix, i))
+		if err != nil {
+			panic(err) // the names are this program's
+		}
+		users = append(users, uri)
+	}
+	return users
+}
+
+func lifetimeAround(now time.Time) mls.Lifetime {
+	return mls.Lifetime{NotBefore: uint64(now.Add(-time.Hour).Unix()), NotAfter: uint64(now.Add(60 * 24 * time.Hour).Unix())}
+}
+
+// credential names the user of a member, whom the simulation calls by its leaf.
+func (a *arena) credential(simulated mls.Credential) mls.Credential {
+	identity := string(simulated.(mls.BasicCredential).Identity) // the simulation makes no others
+	var leaf int
+	if _, err := fmt.Sscan(identity[strings.LastIndexByte(identity, '/')+1:], &leaf); err != nil || leaf >= len(a.members) {
+		return simulated
+	}
+	return mls.BasicCredential{Identity: []byte(a.members[leaf].String())}
+}
+
+func (a *arena) extensions(hub mls.ExternalSender) mls.Extensions {
+	var list mimi.ParticipantListData
+	for _, user := range append(append([]mimi.UserURI{}, a.members...), a.joiners...) {
+		list.Participants = append(list.Participants, mimi.UserRolePair{User: user, Role: arenaRole})
+	}
+	roles := mimi.RoleData{Roles: []mimi.Role{{
+		Index: arenaRole, Name: "contender", Description: "wants every epoch",
+		Capabilities: []mimi.Capability{
+			mimi.CanAddOwnClient, mimi.CanRemoveOwnClient, mimi.CanSendMessage, mimi.CanReceiveMessage,
+			mimi.CanSendMLSUpdateProposal, mimi.CanSendMLSExternalCommit,
+		},
+	}}}
+	dictionary := mls.AppDataDictionary{}.
+		With(mimi.ComponentParticipantList, list.Marshal()).
+		With(mimi.ComponentRoles, roles.Marshal())
+	required := mls.RequiredCapabilities{
+		Extensions: []mls.ExtensionType{mls.ExtensionAppDataDictionary}, Proposals: []mls.ProposalType{mls.ProposalAppDataUpdate},
+		Credentials: []mls.CredentialType{mls.CredentialBasic},
+	}
+	return mls.Extensions{
+		{Type: mls.ExtensionRequiredCapabilities, Data: required.Marshal()},
+		{Type: mls.ExtensionExternalSenders, Data: mls.ExternalSenders{hub}.Marshal()},
+		{Type: mls.ExtensionAppDataDictionary, Data: dictionary.Marshal()},
+	}
+}
+
+// attempt is a Commit that a member wants in an epoch.
+type attempt struct {
+	epoch  mls.Epoch
+	hash   [32]byte
+	bundle []byte
+}
+
+// want makes a Commit of the newest epoch that nobody else makes.
+func (a *arena) want(leaf mls.LeafIndex) (attempt, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	step, err := a.group.Commit(mlstest.Plan{Committer: leaf, Path: true})
+	if err != nil {
+		return attempt{}, err
+	}
+	commit := mls.MLSMessage{Body: step.Message}
+	bundle := mimi.CommitBundle{
+		Commit: commit, GroupInfo: mimi.FullGroupInfo{GroupInfo: step.GroupInfo}, Tree: mimi.FullTree{Encoded: step.After.Tree()},
+	}
+	wanted := attempt{epoch: a.group.Epoch(), hash: sha256.Sum256(commit.Marshal()), bundle: bundle.Marshal()}
+	a.wanted[wanted.hash] = step
+	return wanted, nil
+}
+
+// won takes the Commit that won an epoch into the room; false where nobody here has made it.
+func (a *arena) won(epoch mls.Epoch, hash [32]byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if epoch != a.group.Epoch() {
+		return true // it is known already
+	}
+	step, known := a.wanted[hash]
+	if !known {
+		return false
+	}
+	a.group = step.After
+	a.lent[a.group.Epoch()] = lentHash(step.GroupInfo, a.group.Tree())
+	clear(a.wanted)
+	close(a.changed)
+	a.changed = make(chan struct{})
+	return true
+}
+
+// beyond is closed when the room has left an epoch.
+func (a *arena) beyond(epoch mls.Epoch) <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.group.Epoch() > epoch {
+		over := make(chan struct{})
+		close(over)
+		return over
+	}
+	return a.changed
+}
+
+func (a *arena) epoch() mls.Epoch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.group.Epoch()
+}
+
+// lentOf is what its committer made of an epoch.
+func (a *arena) lentOf(epoch mls.Epoch) (hash [32]byte, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	hash, known = a.lent[epoch]
+	return hash, known
+}
+
+// lentHash is what tells one epoch's GroupInfo and tree from another's.
+func lentHash(info mls.GroupInfo, tree []byte) [32]byte {
+	return sha256.Sum256(bytes.Join([][]byte{info.Marshal(), tree}, nil))
+}
