@@ -266,7 +266,7 @@ func (v *verdict) judgeTurns(told []leaseAnswer) {
 	slices.SortFunc(told, func(a, b leaseAnswer) int { return a.received.Compare(b.received) })
 	for i, first := range told {
 		if slices.ContainsFunc(told[:i], func(l leaseAnswer) bool {
-			return l.holder == first.holder && first.sent.Sub(l.sent) < leaseLeast+leaseSlack
+			return l.holder == first.holder && first.sent.Sub(l.received) < leaseLeast+leaseSlack
 		}) {
 			continue // of a lease that may have begun earlier
 		}

@@ -93,10 +93,12 @@ func (c *contested) given(key string, packages ...string) {
 	c.answers.claimed(told)
 }
 
-func (c *contested) lent(to string, epoch mls.Epoch, at time.Duration) {
+func (c *contested) lent(to string, epoch mls.Epoch, at time.Duration) { c.lentSlowly(to, epoch, at, 20*time.Millisecond) }
+
+func (c *contested) lentSlowly(to string, epoch mls.Epoch, at, took time.Duration) {
 	c.answers.leased(leaseAnswer{
 		room: c.arena.room, epoch: epoch, holder: usersNamed(to, 1)[0].String(), lent: [32]byte{10 + byte(epoch)},
-		sent: begun.Add(at), received: begun.Add(at + 20*time.Millisecond), node: &node{ID: "n1"},
+		sent: begun.Add(at), received: begun.Add(at + took), node: &node{ID: "n1"},
 	})
 }
 
@@ -168,14 +170,16 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A retry of a lease, or an answer that was on its way while the lease ended, proves nothing.
+// A retry of a lease, or an answer that was on its way while the lease began or ended, proves nothing.
 func TestTurnsAreNotInvented(t *testing.T) {
 	c := newContested(t)
 	c.answers.lent = nil
-	c.lent("anna", 2, 4*time.Second)
-	c.lent("anna", 2, 13900*time.Millisecond) // a retry, at the end of the lease
-	c.lent("bert", 2, 14010*time.Millisecond)
-	c.lent("anna", 2, 24100*time.Millisecond)
+	c.lentSlowly("anna", 2, 0, 12*time.Second) // the lease may have begun at any moment of that
+	c.lent("anna", 2, 12200*time.Millisecond)  // a retry
+	c.lent("bert", 2, 16*time.Second)
+	c.lent("anna", 2, 27*time.Second)
+	c.lent("anna", 2, 36900*time.Millisecond) // a retry, at the end of the lease
+	c.lent("bert", 2, 37010*time.Millisecond)
 	if v := judgeContest(c.answers, c.log, []*arena{c.arena}); len(v.broken[promiseLease]) > 0 {
 		t.Errorf("%q", v.broken[promiseLease])
 	}
