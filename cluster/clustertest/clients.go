@@ -324,9 +324,13 @@ func (c *client) claim() {
 	var key [32]byte
 	c.fill(key[:])
 	command := fsm.ClaimKeyPackages{
-		User: owner, Requester: people[0], Provider: peer, Suites: []mls.CipherSuite{1}, ReplayKey: key, ReplayMillis: 60_000,
+		User: owner, Requester: people[0], Provider: peer, Suites: []mls.CipherSuite{1}, ReplayKey: key,
+		ReplayMillis: 24 * 60 * 60 * 1000, // longer than anybody asks again
 	}
-	claimed, ok := c.decide(command).(fsm.Claimed)
+	called := c.history.clock.Add(1)
+	outcome := c.decide(command)
+	c.history.claimedFrom(c.number, owner, key, called, outcome)
+	claimed, ok := outcome.(fsm.Claimed)
 	if !ok {
 		return
 	}
@@ -356,7 +360,8 @@ func (c *client) upload(owner mimi.UserURI) {
 			Ref: mls.KeyPackageRef(ref), Suite: 1, NotBefore: now - 86400*3, NotAfter: now + 86400*60, Message: append([]byte("KeyPackage "), ref...),
 		})
 	}
-	c.decide(upload)
+	called := c.history.clock.Add(1)
+	c.history.uploadedTo(c.number, owner, upload, called, c.decide(upload))
 }
 
 // lease asks for a room's GroupInfo.
@@ -366,15 +371,18 @@ func (c *client) lease() {
 		return
 	}
 	who := people[c.random.IntN(len(people))]
-	device := fmt.Sprintf("device %d", c.random.IntN(2))
-	millis := uint64(5000 + c.random.IntN(5)*5000)
-	command := fsm.TakeLease{Room: s.room.URI, Requester: who, Client: device, DurationMillis: millis}
-	g, ok := c.decide(command).(fsm.LeaseGranted)
+	number := c.random.IntN(2)
+	device := fmt.Sprintf("device %d", number)
+	w := wish{holder: who.String() + " " + device, duration: uint64(5000 + 10_000*number)}
+	command := fsm.TakeLease{Room: s.room.URI, Requester: who, Client: device, DurationMillis: w.duration}
+	called := c.history.clock.Add(1)
+	outcome := c.decide(command)
+	c.history.lent(c.number, s.room.URI, w, called, outcome)
+	g, ok := outcome.(fsm.LeaseGranted)
 	if !ok {
 		return
 	}
-	// A holder that asks again may get a lease that it asked for with another duration: only its end is known for certain then.
-	mine := granted{to: who.String() + " " + device, epoch: g.Epoch, from: g.UntilMillis - 5000, until: g.UntilMillis}
+	mine := granted{to: w.holder, epoch: g.Epoch, from: g.UntilMillis - w.duration, until: g.UntilMillis}
 	if other, overlaps := c.history.lease(s.room.URI, g.Token, mine); overlaps {
 		c.world.violated("%s: lease %d for %+v beside %+v", s.room.URI, g.Token, mine, other)
 	}

@@ -1,8 +1,10 @@
 package clustertest
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,8 +19,11 @@ import (
 type history struct {
 	clock atomic.Int64 // orders calls and answers; virtual time stands still between two of them
 
-	mu       sync.Mutex
-	commits  map[mimi.RoomURI][]porcupine.Operation
+	mu          sync.Mutex
+	commits     map[mimi.RoomURI][]porcupine.Operation
+	inventories map[mimi.UserURI][]porcupine.Operation
+	lendings    map[mimi.RoomURI][]porcupine.Operation
+
 	accepted map[mimi.RoomURI]map[[32]byte]bool // messages and Commits that a client was told are accepted
 	denied   map[[32]byte]string                // Commits of which it was said that nothing was written, for good
 	claims   map[string][32]byte                // KeyPackageRef → the claim that it was given to
@@ -35,7 +40,8 @@ type granted struct {
 
 func newHistory() *history {
 	return &history{
-		commits: make(map[mimi.RoomURI][]porcupine.Operation), accepted: make(map[mimi.RoomURI]map[[32]byte]bool),
+		commits: make(map[mimi.RoomURI][]porcupine.Operation), inventories: make(map[mimi.UserURI][]porcupine.Operation),
+		lendings: make(map[mimi.RoomURI][]porcupine.Operation), accepted: make(map[mimi.RoomURI]map[[32]byte]bool),
 		denied: make(map[[32]byte]string), claims: make(map[string][32]byte),
 		leases: make(map[mimi.RoomURI]map[uint64]granted), told: make(map[string]int),
 	}
@@ -150,14 +156,20 @@ var register = porcupine.Model{
 	},
 }
 
-// linearizable checks the Commits of each room. A room has a few dozen epochs, so this takes no time.
-func (h *history) linearizable() (wrong []mimi.RoomURI) {
+// linearizable checks all histories, and says of each that fits no order what that breaks.
+func (h *history) linearizable() (wrong []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for room, operations := range h.commits {
-		if !porcupine.CheckOperations(register, operations) {
-			wrong = append(wrong, room)
-		}
+	rooms := func(a, b mimi.RoomURI) int { return strings.Compare(a.String(), b.String()) }
+	for _, room := range misfits(register, h.commits, rooms) {
+		wrong = append(wrong, fmt.Sprintf("%s: its Commits and their answers fit no order in which one Commit takes each epoch", room))
+	}
+	users := func(a, b mimi.UserURI) int { return strings.Compare(a.String(), b.String()) }
+	for _, user := range misfits(inventory, h.inventories, users) {
+		wrong = append(wrong, fmt.Sprintf("%s: uploads, claims and their answers fit no order in which each claim takes the first KeyPackage", user))
+	}
+	for _, room := range misfits(lending, h.lendings, rooms) {
+		wrong = append(wrong, fmt.Sprintf("%s: its leases fit no order in which one holder has it at a time", room))
 	}
 	return wrong
 }

@@ -152,8 +152,8 @@ func (w *World) standing() string {
 }
 
 func (w *World) report(c *crowd, receivers []*receiver) Report {
-	for _, room := range c.history.linearizable() {
-		w.violated("%s: its Commits and their answers fit no order in which one Commit takes each epoch", room)
+	for _, wrong := range c.history.linearizable() {
+		w.violated("%s", wrong)
 	}
 	r := Report{Faults: w.faults, Answers: c.history.told, Entries: w.entries.size(), Rooms: len(c.history.commits)}
 	for _, one := range receivers {
