@@ -10,6 +10,8 @@ const (
 	bugAckEarly        = false // an outcome is told before it is committed
 	bugRestoreCheckOff = false // a replica starts whatever its stores say
 	bugFollowerApply   = false // an outcome comes from what a follower would have applied
+	bugClaimUnlogged   = false // a claim is answered from a replica, and nothing of it is in the log
+	bugLeaseClock      = false // whether a lease is over is judged by the clock of the node that leads; see fsm
 )
 
 // seededAnswer answers nothing.

@@ -2,7 +2,11 @@
 
 package cluster
 
-import "parley/fsm"
+import (
+	"context"
+
+	"parley/fsm"
+)
 
 // The mistakes, off until SeedBug.
 var (
@@ -10,6 +14,8 @@ var (
 	bugAckEarly        bool // an outcome is told before it is committed
 	bugRestoreCheckOff bool // a replica starts whatever its stores say
 	bugFollowerApply   bool // an outcome comes from what a follower would have applied
+	bugClaimUnlogged   bool // a claim is answered from a replica, and nothing of it is in the log
+	bugLeaseClock      bool // whether a lease is over is judged by the clock of the node that leads; see fsm
 )
 
 // SeedBug switches a mistake on or off by its name, and reports whether it is one of this package's. It must be called while no
@@ -20,6 +26,8 @@ func SeedBug(name string, on bool) bool {
 		"ack-early":         &bugAckEarly,
 		"restore-check-off": &bugRestoreCheckOff,
 		"follower-apply":    &bugFollowerApply,
+		"claim-unlogged":    &bugClaimUnlogged,
+		"lease-local-clock": &bugLeaseClock,
 	}[name]
 	if known {
 		*bug = on
@@ -29,7 +37,12 @@ func SeedBug(name string, on bool) bool {
 
 // seededAnswer makes the mistakes that concern who decides.
 func (n *Node) seededAnswer(r *replica, command fsm.Command) (answer, bool) {
+	if judged, yes := command.(fsm.Judged); yes {
+		command = judged.Command
+	}
 	_, fence := command.(fsm.Fence)
+	_, claim := command.(fsm.ClaimKeyPackages)
+	lease, leasing := command.(fsm.TakeLease)
 	switch {
 	case bugVerifyLeader && fence && r.leads():
 		if r.raft.VerifyLeader().Error() != nil {
@@ -43,6 +56,12 @@ func (n *Node) seededAnswer(r *replica, command fsm.Command) (answer, bool) {
 		return r.speculate(command), true
 	case bugFollowerApply && !r.leads():
 		return r.speculate(command), true
+	case bugClaimUnlogged && claim:
+		return r.speculate(command), true
+	case bugLeaseClock && leasing && r.leads():
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		return r.decide(ctx, fsm.ByLocalClock(lease, uint64(r.node.config.Clock.Wall().UnixMilli()))), true
 	default:
 		return answer{}, false
 	}
