@@ -72,30 +72,39 @@ func readCommitAnswer(room mimi.RoomURI, wanted attempt, r reply) (commitAnswer,
 	}
 }
 
-// claimAnswer is what a claim was given.
+// claimAnswer is what a claim was given of one user.
 type claimAnswer struct {
-	key      string     // the claim's name: a retry has the same
-	packages [][32]byte // hashes of the KeyPackages
-	body     []byte
-	node     *node
+	key       string     // the claim's name: a retry has the same
+	packages  [][32]byte // hashes of the KeyPackages
+	throttled bool       // the requester has had its share for a while
+	body      []byte     // the user's part
+	node      *node
 }
 
-func readClaimAnswer(key string, r reply) (claimAnswer, error) {
-	told := claimAnswer{key: key, body: r.body, node: r.node}
+// readClaimAnswers reads a bulk claim's answer, a part for each user. The error says what is no answer, or which part is not decided yet;
+// those before that part are returned all the same.
+func readClaimAnswers(key string, users []mimi.UserURI, r reply) (told []claimAnswer, err error) {
 	if r.status != http.StatusOK {
-		return told, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
+		return nil, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
 	}
-	response, err := mimi.ParseKeyMaterialResponse(r.body)
+	response, err := mimi.ParseBulkKeyMaterialResponse(r.body)
 	if err != nil {
-		return told, err
+		return nil, err
 	}
-	if len(response.Clients) != clientsPerUser {
-		return told, fmt.Errorf("%s answered %s with %d clients", r.node.ID, response.Status, len(response.Clients))
+	if len(response.Users) != len(users) {
+		return nil, fmt.Errorf("%s answered for %d of %d users", r.node.ID, len(response.Users), len(users))
 	}
-	for _, client := range response.Clients {
-		if one, yes := client.Material.(mimi.ClaimedKeyPackage); yes {
-			told.packages = append(told.packages, sha256.Sum256(one.KeyPackage.Marshal()))
+	for i, part := range response.Users {
+		one := claimAnswer{key: key + " " + shortName(users[i]), body: part.Marshal(), node: r.node, throttled: part.Status == mimi.BulkThrottled}
+		if part.User != users[i] || !one.throttled && len(part.Clients) != clientsPerUser {
+			return told, fmt.Errorf("%s answered %s for %s, with %d clients", r.node.ID, part.Status, part.User, len(part.Clients))
 		}
+		for _, client := range part.Clients {
+			if given, yes := client.Material.(mimi.ClaimedKeyPackage); yes {
+				one.packages = append(one.packages, sha256.Sum256(given.KeyPackage.Marshal()))
+			}
+		}
+		told = append(told, one)
 	}
 	return told, nil
 }

@@ -167,6 +167,12 @@ func (b *backend) grant(ctx context.Context, user, requester mimi.UserURI, room 
 	return b.json(ctx, http.MethodPut, path, map[string]string{"consent": "granted"}, nil)
 }
 
+// allowClaims lets everybody claim from a user.
+func (b *backend) allowClaims(ctx context.Context, user mimi.UserURI) error {
+	path := "/v1/users/" + mimi.PathSegment(user) + "/consents"
+	return b.json(ctx, http.MethodPut, path, map[string]string{"policy": "allow"}, nil)
+}
+
 // hubKey is what the creator of a room of a suite puts into its external_senders.
 func (b *backend) hubKey(ctx context.Context, suite mls.CipherSuite) (mls.ExternalSender, error) {
 	var out struct {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -77,8 +76,7 @@ func (c *ClaimBench) name(users, clients int) error {
 
 // consent lets everybody claim from a target.
 func (c *ClaimBench) consent(ctx context.Context, i int) error {
-	path := "/v1/users/" + mimi.PathSegment(c.targets[i]) + "/consents"
-	return c.backend.json(ctx, http.MethodPut, path, map[string]string{"policy": "allow"}, nil)
+	return c.backend.allowClaims(ctx, c.targets[i])
 }
 
 // Close stops the provider's processes.
@@ -112,15 +110,11 @@ func (c *ClaimBench) upload(ctx context.Context, user mimi.UserURI, client mimi.
 		}
 		packages = append(packages, k.Marshal())
 	}
-	path := "/v1/users/" + mimi.PathSegment(user) + "/clients/" + mimi.PathSegment(client) + "/keyPackages"
-	var out struct{ Stored, Known int }
-	if err := c.backend.json(ctx, http.MethodPost, path, map[string]any{"keyPackages": packages}, &out); err != nil {
-		return err
+	stored, err := c.backend.upload(ctx, user, client, packages)
+	if err == nil && stored != count {
+		err = fmt.Errorf("%s: of %d KeyPackages %d were stored", client, count, stored)
 	}
-	if out.Stored+out.Known != count {
-		return fmt.Errorf("%s: of %d KeyPackages %d were stored", client, count, out.Stored+out.Known)
-	}
-	return nil
+	return err
 }
 
 // packageForClaims is one whose private keys nobody has.

@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	randv2 "math/rand/v2"
-	"net/http"
 	"sync"
-	"time"
 
 	"parley/mimi"
 	"parley/mls"
@@ -20,6 +18,7 @@ type stock struct {
 
 	mu     sync.Mutex
 	claims int          // KeyPackages that were handed out
+	asked  int          // that may be handed out to claims that are under way
 	gate   int          // claimers wait once so many are out; the rest is for after the next kill
 	empty  map[int]bool // users of whom nothing is left
 }
@@ -76,6 +75,9 @@ func (s *stock) upload(ctx context.Context, hub *backend) error {
 func (u stockedUser) upload(ctx context.Context, hub *backend) error {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
+	if err := hub.allowClaims(ctx, u.user); err != nil {
+		return err
+	}
 	for _, client := range u.clients {
 		key, err := mls.GenerateSigningKey(mls.Ed25519, rand.Reader)
 		if err != nil {
@@ -83,7 +85,7 @@ func (u stockedUser) upload(ctx context.Context, hub *backend) error {
 		}
 		var made [][]byte
 		for range u.each {
-			k, err := newKeyPackage(client, key)
+			k, err := packageForClaims(client, key)
 			if err != nil {
 				return err
 			}
@@ -98,25 +100,6 @@ func (u stockedUser) upload(ctx context.Context, hub *backend) error {
 		}
 	}
 	return nil
-}
-
-// newKeyPackage makes one whose private halves nobody has.
-func newKeyPackage(client mimi.ClientURI, key *mls.SigningKey) (mls.KeyPackage, error) {
-	random := make([]byte, 64)
-	rand.Read(random) // never fails
-	k := mls.KeyPackage{Suite: arenaSuite, InitKey: random[:32], Leaf: mls.LeafNode{
-		EncryptionKey: random[32:], SignatureKey: key.Public(),
-		Credential: mls.BasicCredential{Identity: []byte(client.String())},
-		Capabilities: mls.Capabilities{
-			Versions: []mls.Version{mls.MLS10}, Suites: []mls.CipherSuite{arenaSuite}, Credentials: []mls.CredentialType{mls.CredentialBasic},
-			Extensions: []mls.ExtensionType{mls.ExtensionAppDataDictionary}, Proposals: []mls.ProposalType{mls.ProposalAppDataUpdate},
-		},
-		Source: lifetimeAround(time.Now()),
-	}}
-	if err := k.Leaf.Sign(key, mls.LeafPlace{}); err != nil {
-		return k, err
-	}
-	return k, k.Sign(key)
 }
 
 // share is a part of all KeyPackages, counted in claims of one for each client.
@@ -144,100 +127,37 @@ func (s *stock) drained() bool {
 
 func (s *stock) any() stockedUser { return s.users[randv2.IntN(len(s.users))] }
 
-// next is a user of whom something may be left; wait where claims must not go on yet, none where nothing is left.
-func (s *stock) next() (user int, wait, none bool) {
+// next are users of whom something may be left, at most so many; none where claims must not go on yet, or nothing is left at all. What
+// they may give counts as out until gave or refused.
+func (s *stock) next(most int) (users []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.empty) == len(s.users) {
-		return 0, false, true
-	}
-	if s.claims >= s.gate && s.gate < s.total {
-		return 0, true, false
-	}
-	for i := randv2.IntN(len(s.users)); ; i = (i + 1) % len(s.users) {
+	for _, i := range randv2.Perm(len(s.users)) {
+		if len(users) == most || s.gate < s.total && s.claims+s.asked >= s.gate {
+			break
+		}
 		if !s.empty[i] {
-			return i, false, false
+			users = append(users, i)
+			s.asked += clientsPerUser
 		}
 	}
+	return users
 }
 
 // gave notes what a claim of a user came to; nothing: the user has no more.
 func (s *stock) gave(user, packages int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked -= clientsPerUser
 	s.claims += packages
 	if packages == 0 {
 		s.empty[user] = true
 	}
 }
 
-// claimer claims KeyPackages until there are none.
-type claimer struct {
-	*contest
-	user  mimi.UserURI
-	key   *mls.SigningKey
-	count int
-}
-
-func (c *claimer) run(ctx context.Context) (err error) {
-	if c.key, err = mls.GenerateSigningKey(mls.Ed25519, rand.Reader); err != nil {
-		return err
-	}
-	for !c.over(ctx) {
-		user, wait, none := c.stock.next()
-		if none {
-			return nil
-		}
-		if wait {
-			c.pause(ctx, 10*time.Millisecond)
-			continue
-		}
-		if err := c.turn(ctx, user); err != nil {
-			return fmt.Errorf("a claim of %s: %w", c.user, err)
-		}
-	}
-	return nil
-}
-
-// turn claims one user's KeyPackages, and asks another node for the same claim again.
-func (c *claimer) turn(ctx context.Context, user int) error {
-	c.count++
-	key := fmt.Sprintf("%s %d", shortName(c.user), c.count)
-	first, err := c.claim(ctx, nil, user, key)
-	if err != nil {
-		return err
-	}
-	c.stock.gave(user, len(first.packages))
-	if len(first.packages) == 0 {
-		return nil // what took nothing is decided anew
-	}
-	again, err := c.claim(ctx, c.otherThan(first.node), user, key)
-	if err != nil {
-		return err
-	}
-	c.answers.compare(fmt.Sprintf("the claim %q", key), string(first.body), string(again.body), first.node, again.node)
-	return nil
-}
-
-// claim asks for one KeyPackage of each client of a user, and notes the answer.
-func (c *claimer) claim(ctx context.Context, at *node, user int, key string) (claimAnswer, error) {
-	request, err := mimi.KeyMaterialRequest{
-		RequestingUser: c.user, TargetUser: c.stock.users[user].user, Suites: []mls.CipherSuite{arenaSuite},
-		Credential: mls.BasicCredential{Identity: []byte(c.user.String())},
-	}.Signed(c.key)
-	if err != nil {
-		return claimAnswer{}, err
-	}
-	reply, err := c.ask(ctx, call{
-		method: http.MethodPost, path: "/v1/keyMaterial/" + mimi.PathSegment(request.TargetUser), body: request.Marshal(), media: mediaOctets,
-		node: at, idempotencyKey: key,
-	})
-	if err != nil {
-		return claimAnswer{}, err
-	}
-	told, err := readClaimAnswer(key, reply)
-	if err == nil {
-		c.answers.claimed(told)
-	}
-	return told, err
+// refused notes that a claim was not decided on, for its requester has had its share.
+func (s *stock) refused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked -= clientsPerUser
 }

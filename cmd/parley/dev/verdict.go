@@ -153,9 +153,13 @@ func (v *verdict) judgeClaims(told []claimAnswer, log []decision) {
 		}
 	}
 	holder := make(map[[32]byte]claimAnswer)
-	claims := make(map[string]bool)
+	claims := make(map[string]claimAnswer)
 	for _, c := range told {
-		claims[c.key] = true
+		if before, there := claims[c.key]; there && len(before.packages) > 0 && !slices.Equal(before.packages, c.packages) {
+			v.broke(promiseKeyPackage, "the claim %q got %d KeyPackages from %s and other ones, %d, from %s",
+				c.key, len(before.packages), before.node.ID, len(c.packages), c.node.ID)
+		}
+		claims[c.key] = c
 		for _, hash := range c.packages {
 			if before, there := holder[hash]; there && before.key != c.key {
 				v.broke(promiseKeyPackage, "KeyPackage %x is in an answer of %s to the claim %q and in one of %s to %q",

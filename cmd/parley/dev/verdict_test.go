@@ -93,7 +93,9 @@ func (c *contested) given(key string, packages ...string) {
 	c.answers.claimed(told)
 }
 
-func (c *contested) lent(to string, epoch mls.Epoch, at time.Duration) { c.lentSlowly(to, epoch, at, 20*time.Millisecond) }
+func (c *contested) lent(to string, epoch mls.Epoch, at time.Duration) {
+	c.lentSlowly(to, epoch, at, 20*time.Millisecond)
+}
 
 func (c *contested) lentSlowly(to string, epoch mls.Epoch, at, took time.Duration) {
 	c.answers.leased(leaseAnswer{
@@ -127,6 +129,11 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 			func(c *contested) { c.given("three", "c") }, promiseKeyPackage, `to the claim "two"`},
 		"a KeyPackage was never claimed": {
 			func(c *contested) { c.given("three", "d") }, promiseKeyPackage, "no claim in the log has it"},
+		"a claim got others than before": {
+			func(c *contested) {
+				c.claim(2, "d")
+				c.given("two", "d")
+			}, promiseKeyPackage, "other ones"},
 		"the log gives a KeyPackage twice": {
 			func(c *contested) { c.claim(3, "c") }, promiseKeyPackage, "to two claims"},
 		"two leases at a time": {
