@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"parley/fsm"
@@ -91,10 +93,25 @@ func (h *house) with(id mls.ComponentID, data interface{ Marshal() []byte }) *ho
 	return h
 }
 
+var (
+	foundationOnce sync.Once
+	foundationMade *maker
+)
+
+// foundation is what openMaker opens, made once.
+func foundation(t testing.TB) *maker {
+	t.Helper()
+	foundationOnce.Do(func() { foundationMade = openMaker(t) })
+	hub := *foundationMade.hub
+	hub.t, hub.store = t, hub.store.Clone()
+	hub.recording.Clients = slices.Clone(hub.recording.Clients)
+	return &maker{hub: &hub, entropy: rand.NewChaCha8([32]byte{2})}
+}
+
 // open is a maker in the house.
 func (h *house) open(t testing.TB) *maker {
 	t.Helper()
-	m := openMaker(t)
+	m := foundation(t)
 	for _, name := range h.clients {
 		m.settle(name)
 	}
@@ -150,7 +167,7 @@ func (h *house) tree(m *maker) *mls.RatchetTree {
 		m.packageOf(name).Leaf.AppendTo(&w)
 		nodes[2*i] = w.Bytes()
 	}
-	tree, err := mls.NewRatchetTree(trimmed(nodes))
+	tree, err := mls.NewRatchetTree(nodes)
 	m.ok(err)
 	return tree
 }
@@ -167,14 +184,6 @@ func (m *maker) packageOf(name string) mls.KeyPackage {
 		m.packages[name] = k
 	}
 	return k
-}
-
-func trimmed(nodes [][]byte) [][]byte {
-	last := len(nodes)
-	for last > 0 && nodes[last-1] == nil {
-		last--
-	}
-	return slices.Clone(nodes[:last])
 }
 
 func (h *house) info(m *maker) mls.GroupInfo {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"parley/fsm"
+	"parley/fsm/judge/policy"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -32,6 +32,7 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 		return nil, err
 	}
 	invalid := fsm.InvalidProposal{}
+	contents, refs := make([]mls.FramedContent, len(pending)), make([]mls.ProposalRef, len(pending))
 	selfRemoves := 0
 	for i, message := range bundle.Proposals {
 		err := u.checkProposal(replica, state, first, publicOf(message))
@@ -40,14 +41,8 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 				err = deny("the bundle has two SelfRemoves of one member (mls-extensions SelfRemove)")
 			}
 		}
-		reason, refused := reasonOf(err)
-		switch {
-		case refused && len(invalid.Refs) == 0:
-			invalid.Reason = reason
-			fallthrough
-		case refused:
-			invalid.Refs = append(invalid.Refs, pending[i].Ref)
-		case err != nil:
+		contents[i], refs[i] = publicOf(message).Content, pending[i].Ref
+		if err := note(&invalid, refs[i], err); err != nil {
 			return nil, err
 		}
 	}
@@ -57,6 +52,12 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 	user, err := u.proposer(replica, state, first)
 	if err != nil {
 		return nil, err
+	}
+	if err := newEnforcement(replica, state).proposals(contents, refs, &invalid); err != nil {
+		return nil, err
+	}
+	if len(invalid.Refs) > 0 {
+		return nil, &denied{invalid}
 	}
 	return Propose{fsm.SubmitProposals{
 		Room: u.room, GroupID: state.GroupID, Epoch: state.Epoch, Sender: user, Proposals: pending, BundleHash: sha256.Sum256(u.body),
@@ -190,12 +191,22 @@ func (u *Update) proposer(replica fsm.Reader, state *roomState, content mls.Fram
 	case mls.MemberSender:
 		return u.participant(replica, state, state.group.Tree().Leaf(sender.Leaf).Credential)
 	case mls.NewMemberProposal:
-		return u.participant(replica, state, content.Body.(mls.Add).KeyPackage.Leaf.Credential)
+		return u.newcomer(replica, state, content.Body.(mls.Add).KeyPackage.Leaf.Credential)
 	case mls.ExternalSenderIndex:
 		return mimi.UserURI{}, u.checkExternalSender(state, sender)
 	default:
 		return mimi.UserURI{}, deny("this sender cannot propose")
 	}
+}
+
+// newcomer finds the user who proposes its own client from outside: a participant, or who might join by itself.
+func (u *Update) newcomer(replica fsm.Reader, state *roomState, credential mls.Credential) (mimi.UserURI, error) {
+	user, err := u.speaker(replica, state, credential)
+	if err == nil && !state.policy.Participates(user) {
+		_, err = state.policy.StrangerActor(joinerOf(user, credential))
+		err = ruled(err)
+	}
+	return user, err
 }
 
 // checkExternalSender lets a provider propose under its own entry only, and only while it has a participant: its entry is to be
@@ -205,7 +216,7 @@ func (u *Update) checkExternalSender(state *roomState, index mls.ExternalSenderI
 	if err != nil {
 		return fmt.Errorf("stored external_senders: %v", err)
 	}
-	owner := externalSender(senders[index])
+	owner := policy.SenderProvider(senders[index])
 	isOwner := func(p fsm.Participant) bool { return sameProvider(state.settings, owner, p.User.Provider()) }
 	switch {
 	case !sameProvider(state.settings, u.from, owner):
@@ -214,18 +225,4 @@ func (u *Update) checkExternalSender(state *roomState, index mls.ExternalSenderI
 		return deny("the external sender has no participant in the room")
 	}
 	return nil
-}
-
-// externalSender is the provider that an entry names by a basic credential, mimi:// and its domain; none otherwise.
-func externalSender(entry mls.ExternalSender) mimi.Provider {
-	basic, ok := entry.Credential.(mls.BasicCredential)
-	domain, named := strings.CutPrefix(string(basic.Identity), "mimi://")
-	if !ok || !named {
-		return mimi.Provider{}
-	}
-	provider, err := mimi.ParseProvider(domain)
-	if err != nil {
-		return mimi.Provider{}
-	}
-	return provider
 }

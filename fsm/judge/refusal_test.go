@@ -214,7 +214,7 @@ func TestWhoMayPropose(t *testing.T) {
 }
 
 func TestExternalSenderOfAProvider(t *testing.T) {
-	m := openMaker(t)
+	m := newHouse().allow(roleAdmin, mimi.CanChangeMlsOperationalPolicies).open(t)
 	key, stranger := m.newKey(), m.newKey()
 	context := m.state().group.Context()
 	senders, err := m.state().group.ExternalSenders()

@@ -92,6 +92,9 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkPolicy(replica, clients); err != nil {
+		return nil, err
+	}
 	command := fsm.CreateRoom{
 		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
 		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),

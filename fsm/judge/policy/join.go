@@ -53,6 +53,29 @@ func (p *Policy) Rights(j Joiner) ([]Right, error) {
 	if p.operational != nil && !p.operational.ExternalCommits {
 		return nil, refuse("the room's operational policy allows no external Commits")
 	}
+	rights, err := p.rights(j)
+	if err != nil || !p.uses(mimi.CanSendMLSExternalCommit) {
+		return rights, err
+	}
+	rights = slices.DeleteFunc(rights, func(r Right) bool { return !p.role(r.holder()).Can(mimi.CanSendMLSExternalCommit) })
+	if len(rights) == 0 {
+		return nil, refuse("this takes %s, which no role has by which %s might join", mimi.CanSendMLSExternalCommit, j.User)
+	}
+	return rights, nil
+}
+
+// holder is the role whose capabilities the right rests on.
+func (r Right) holder() uint32 {
+	switch r.Source {
+	case OwnClient, Preauthorized:
+		return r.Roles[0]
+	default:
+		return mimi.RoleNone
+	}
+}
+
+// rights are Rights where only who it is counts.
+func (p *Policy) rights(j Joiner) ([]Right, error) {
 	if p.Participates(j.User) {
 		return p.ownClient(j.User)
 	}

@@ -22,6 +22,7 @@ type Policy struct {
 	base        mimi.BaseRoomPolicy
 	operational *mimi.OperationalParameters // nil where the room has none
 	dictionary  mls.AppDataDictionary
+	extensions  mls.Extensions // the dictionary among them
 }
 
 // Read reads the policy of an epoch. Its participant list has to be there and whole; the error is then a *mls.MalformedError or a
@@ -64,7 +65,7 @@ func ReadParticipants(context mls.GroupContext) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{list: list.Participants, base: mimi.BaseRoomPolicy{MultiDevice: true}, dictionary: dictionary}, nil
+	return &Policy{list: list.Participants, base: mimi.BaseRoomPolicy{MultiDevice: true}, dictionary: dictionary, extensions: context.Extensions}, nil
 }
 
 func component[T any](dictionary mls.AppDataDictionary, id mls.ComponentID, parse func([]byte) (T, error)) (v T, present bool) {
