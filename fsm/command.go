@@ -112,6 +112,7 @@ type CreateRoom struct {
 	Facts       RoomFacts
 	Clients     []ClientOfUser // whose client each leaf of the creator's is; apply records them (ReadClientUser)
 	RequestHash [32]byte       // SHA-256 of the request; the same again gets the original answer
+	Rules       RoomRules      // from layout 2 on
 }
 
 // ClientOfUser maps a client to its user at a room. RecordKeyPackageRefs records the same for the clients of its routes. A mapping
@@ -155,6 +156,8 @@ type AcceptCommit struct {
 	Renewed []PendingProposal
 	// ReInit is the encoded ReInit by which the Commit ends the group; empty where it does not.
 	ReInit []byte
+	// Ruling is what the Commit does to members and policy.
+	Ruling Ruling
 }
 
 // WelcomeDelivery is the Welcome for one destination with the tree that its new members need.
@@ -172,6 +175,7 @@ type SubmitProposals struct {
 	Sender     mimi.UserURI // none for an external sender
 	Proposals  []PendingProposal
 	BundleHash [32]byte
+	Leaves     []Leave // of those of Proposals that restrict somebody at once; from layout 2 on
 }
 
 // PendingProposal is a Proposal that waits for a Commit.

@@ -28,6 +28,9 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	if refusal := t.refuseDeparted(head, c.Sender); refusal != nil {
 		return refusal
 	}
+	if refusal := t.checkLeaving(c); refusal != nil {
+		return refusal
+	}
 	if reason := t.lifetimeFault(c); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
@@ -38,6 +41,11 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	if !ok {
 		return NotAllowed{Reason: "a Welcome cannot be read"}
 	}
+	for _, m := range c.Ruling.Clients {
+		if !t.mapClient(c.Room, m.Client, m.User) {
+			return NotAllowed{Reason: tooManyClients}
+		}
+	}
 	head.floor = t.endEpoch(head, c)
 	if len(c.ReInit) > 0 {
 		t.endGroup(&head, c.ReInit)
@@ -45,6 +53,9 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	c.Renewed = t.renew(&head, c)
 	t.setFacts(head, c.Facts)
 	t.noteDeparting(head)
+	if c.Ruling.Made {
+		t.setRoomRules(c.Room, c.Ruling.Rules)
+	}
 	t.sendCommit(c)
 	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
@@ -97,7 +108,12 @@ func (t *tx) endEpoch(head roomHead, c AcceptCommit) (floor mls.Epoch) {
 	next := head.epoch + 1
 	t.forgetEpochs(keyWinner, head, since(next, winnersKept))
 	t.forgetEpochs(keyFate, head, since(next, winnersKept))
-	floor = max(head.floor, since(next, uint64(t.settings.EpochWindow)))
+	t.endLeaves(head.room)
+	rules := c.Ruling.Rules
+	if !c.Ruling.Made {
+		rules = t.roomRules(head.room)
+	}
+	floor = max(head.floor, since(next, t.epochWindow(rules)))
 	t.forgetEpochs(keyMessage, head, floor)
 	return floor
 }

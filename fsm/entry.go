@@ -18,6 +18,8 @@ func lastVersion(kind CommandKind) uint8 {
 		return settingsVersion
 	case KindAcceptCommit:
 		return acceptCommitVersion
+	case KindCreateRoom, KindSubmitProposals, KindContinueRoom:
+		return 2
 	default:
 		return 1
 	}
@@ -133,11 +135,11 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	case KindSweep:
 		return as(readSweep)
 	case KindCreateRoom:
-		return as(readCreateRoom)
+		return as(func(r *mls.Reader) CreateRoom { return readCreateRoom(r, version) })
 	case KindAcceptCommit:
 		return as(func(r *mls.Reader) AcceptCommit { return readAcceptCommit(r, version) })
 	case KindSubmitProposals:
-		return as(readSubmitProposals)
+		return as(func(r *mls.Reader) SubmitProposals { return readSubmitProposals(r, version) })
 	case KindSubmitMessage:
 		return as(readSubmitMessage)
 	case KindTakeLease:
@@ -175,7 +177,7 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	case KindDestroyRoom:
 		return as(readDestroyRoom)
 	case KindContinueRoom:
-		return as(readContinueRoom)
+		return as(func(r *mls.Reader) ContinueRoom { return readContinueRoom(r, version) })
 	case KindReserveGroup:
 		return as(readReserveGroup)
 	default:

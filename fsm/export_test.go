@@ -161,7 +161,8 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
-		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom:
+		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom,
+		keyRoomRules, keyLeavingClient, keyLeavingUser:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)

@@ -50,8 +50,8 @@ func FormatOf(c Command) Format {
 	case SetConsents, SetConsentPolicy, DeleteKeyPackages,
 		RecordDeparture, SettleDepartures, DestroyRoom, ContinueRoom, ReserveGroup:
 		return FormatExclusive
-	case AcceptCommit:
-		if c.version() > 1 {
+	case CreateRoom, AcceptCommit, SubmitProposals:
+		if versionOf(c) > 1 {
 			return FormatExclusive
 		}
 		return FormatFirst

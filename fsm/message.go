@@ -75,7 +75,8 @@ func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
 	if c.GroupID != head.groupID {
 		return NotAllowed{Reason: "the message is of another group"}
 	}
-	oldest := max(head.floor, since(head.epoch, uint64(t.settings.EpochWindow)))
+	rules := t.roomRules(c.Room)
+	oldest := max(head.floor, since(head.epoch, t.epochWindow(rules)))
 	switch {
 	case c.Epoch > head.epoch:
 		return NotAllowed{Reason: "the message is of a future epoch"}
@@ -87,6 +88,9 @@ func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
 		return NotAllowed{Reason: "the sender is not a participant"}
 	case c.Epoch < joined:
 		return NotAllowed{Reason: "the sender was not a participant in the message's epoch"}
+	}
+	if reason := t.silenced(c.Room, c.Sender, rules); reason != "" {
+		return NotAllowed{Reason: reason}
 	}
 	return t.refuseDeparted(head, c.Sender)
 }

@@ -14,24 +14,54 @@ func readParticipants(r *mls.Reader) []Participant {
 //	struct {
 //	    opaque user<V>;
 //	    uint64 since; // the epoch of the Commit's outcome that added the user, or of the room's creation
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint32 role; // as in the list; from FormatExclusive on
+//	    };
 //	} Membership;
 type membership struct {
-	user  mimi.UserURI
-	since mls.Epoch
+	user    mimi.UserURI
+	since   mls.Epoch
+	role    uint32
+	hasRole bool // false in the first layout
 }
 
-func (m membership) appendTo(w *mls.Writer) {
-	m.user.AppendTo(w)
-	w.Uint64(uint64(m.since))
+// membershipVersion is the last layout of a membership.
+const membershipVersion = 2
+
+func (m membership) encoded() []byte {
+	version := uint8(recordVersion)
+	if m.hasRole {
+		version = 2
+	}
+	return encode(version, func(w *mls.Writer) {
+		m.user.AppendTo(w)
+		w.Uint64(uint64(m.since))
+		if m.hasRole {
+			w.Uint32(m.role)
+		}
+	})
 }
 
-func readMembership(r *mls.Reader) membership {
-	return membership{user: mimi.ReadUserURI(r, "user"), since: mls.Epoch(r.Uint64("since"))}
+func readMembership(r *mls.Reader, version uint8) membership {
+	m := membership{user: mimi.ReadUserURI(r, "user"), since: mls.Epoch(r.Uint64("since"))}
+	if version >= 2 {
+		m.role, m.hasRole = r.Uint32("role"), true
+	}
+	return m
+}
+
+func readMember(r Reader, room mimi.RoomURI, user mimi.UserURI) (membership, bool, error) {
+	return readRecordUpTo(r, memberKey(room, user), "membership", membershipVersion, readMembership)
+}
+
+func (t *tx) membership(room mimi.RoomURI, user mimi.UserURI) (membership, bool) {
+	return get(t, func(r Reader) (membership, bool, error) { return readMember(r, room, user) })
 }
 
 // ReadParticipantSince returns the epoch since which a user has been a participant; false where it is none now.
 func ReadParticipantSince(r Reader, room mimi.RoomURI, user mimi.UserURI) (mls.Epoch, bool, error) {
-	m, found, err := readRecord(r, memberKey(room, user), "membership", readMembership)
+	m, found, err := readMember(r, room, user)
 	return m.since, found, err
 }
 
@@ -49,13 +79,19 @@ func (t *tx) participants(room mimi.RoomURI) []Participant {
 	return list
 }
 
+// setMembership writes a membership in the layout of the shard's format.
+func (t *tx) setMembership(room mimi.RoomURI, m membership) {
+	m.hasRole = t.format >= FormatExclusive
+	t.set(memberKey(room, m.user), m.encoded())
+}
+
 // setParticipants replaces the list. Who stays keeps the epoch of joining; who leaves is forgotten, so that one who comes back
 // may send only to the epochs since then.
 func (t *tx) setParticipants(room mimi.RoomURI, epoch mls.Epoch, before, list []Participant) {
 	k := roomKey(keyParticipants, room)
-	was := make(map[mimi.UserURI]bool, len(before))
+	was := make(map[mimi.UserURI]uint32, len(before))
 	for _, p := range before {
-		was[p.User] = true
+		was[p.User] = p.Role
 	}
 	is := make(map[mimi.UserURI]bool, len(list))
 	for _, p := range list {
@@ -63,8 +99,12 @@ func (t *tx) setParticipants(room mimi.RoomURI, epoch mls.Epoch, before, list []
 			continue
 		}
 		is[p.User] = true
-		if !was[p.User] {
-			t.set(memberKey(room, p.User), record(membership{p.User, epoch}.appendTo))
+		if role, stays := was[p.User]; !stays {
+			t.setMembership(room, membership{user: p.User, since: epoch, role: p.Role})
+		} else if role != p.Role {
+			m, _ := t.membership(room, p.User)
+			m.role = p.Role
+			t.setMembership(room, m)
 		}
 	}
 	for _, p := range before {

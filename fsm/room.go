@@ -235,6 +235,7 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 		}
 	}
 	t.setFacts(head, c.Facts)
+	t.setRoomRules(c.Room, c.Rules)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
 }
 

@@ -70,6 +70,10 @@ func readTreeChange(r *mls.Reader) TreeChange {
 //	    RoomFacts facts;
 //	    ClientOfUser clients<V>; // opaque client<V>, opaque user<V>
 //	    opaque request_hash[32];
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: RoomRules rules;
+//	    };
 //	} CreateRoom;
 func (c CreateRoom) appendTo(w *mls.Writer) {
 	c.Room.AppendTo(w)
@@ -77,25 +81,45 @@ func (c CreateRoom) appendTo(w *mls.Writer) {
 	appendText(w, c.GroupID)
 	w.Uint16(uint16(c.Suite))
 	c.Facts.appendTo(w)
-	appendList(w, c.Clients, func(w *mls.Writer, m ClientOfUser) {
-		m.Client.AppendTo(w)
-		m.User.AppendTo(w)
-	})
+	appendList(w, c.Clients, appendClientOfUser)
 	w.Fixed(c.RequestHash[:])
+	if c.version() >= 2 {
+		c.Rules.appendTo(w)
+	}
 }
 
-func readCreateRoom(r *mls.Reader) CreateRoom {
-	return CreateRoom{
+// version is the second where the room has rules.
+func (c CreateRoom) version() uint8 {
+	if c.Rules.isZero() {
+		return 1
+	}
+	return 2
+}
+
+func appendClientOfUser(w *mls.Writer, m ClientOfUser) {
+	m.Client.AppendTo(w)
+	m.User.AppendTo(w)
+}
+
+func readClientOfUser(r *mls.Reader) ClientOfUser {
+	return ClientOfUser{Client: mimi.ReadClientURI(r, "client"), User: mimi.ReadUserURI(r, "user")}
+}
+
+func readCreateRoom(r *mls.Reader, version uint8) CreateRoom {
+	c := CreateRoom{
 		Room:    mimi.ReadRoomURI(r, "room"),
 		Creator: mimi.ReadUserURI(r, "creator"),
 		GroupID: readText[mls.GroupID](r, "group_id"),
 		Suite:   mls.CipherSuite(r.Uint16("suite")),
 		Facts:   mls.ReadIn(r, "facts", readRoomFacts),
-		Clients: readList(r, "clients", func(r *mls.Reader) ClientOfUser {
-			return ClientOfUser{Client: mimi.ReadClientURI(r, "client"), User: mimi.ReadUserURI(r, "user")}
-		}),
+		Clients: readList(r, "clients", readClientOfUser),
+
 		RequestHash: readHash(r, "request_hash"),
 	}
+	if version >= 2 {
+		c.Rules = mls.ReadIn(r, "rules", readRoomRules)
+	}
+	return c
 }
 
 //	struct {
@@ -143,6 +167,7 @@ func readReadSet(r *mls.Reader) ReadSet {
 //	            uint64 departures; // of the read set
 //	            PendingProposal renewed<V>;
 //	            opaque re_init<V>;
+//	            optional<Ruling> ruling;
 //	    };
 //	} AcceptCommit;
 func (c AcceptCommit) appendTo(w *mls.Writer) {
@@ -160,6 +185,7 @@ func (c AcceptCommit) appendTo(w *mls.Writer) {
 		w.Uint64(c.Reads.Departures)
 		appendList(w, c.Renewed, appendPending)
 		w.Opaque(c.ReInit)
+		appendOptionalRuling(w, c.Ruling)
 	}
 }
 
@@ -168,7 +194,7 @@ const acceptCommitVersion = 2
 
 // version is the layout that the command needs.
 func (c AcceptCommit) version() uint8 {
-	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 {
+	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 || c.Ruling.Made {
 		return 2
 	}
 	return 1
@@ -191,6 +217,7 @@ func readAcceptCommit(r *mls.Reader, version uint8) AcceptCommit {
 		c.Reads.Departures = r.Uint64("departures")
 		c.Renewed = readList(r, "renewed", readPending)
 		c.ReInit = r.Opaque("re_init")
+		c.Ruling = readOptionalRuling(r, "ruling")
 	}
 	return c
 }
@@ -221,6 +248,10 @@ func readWelcome(r *mls.Reader) WelcomeDelivery {
 //	    opaque sender<V>; // empty: an external sender
 //	    PendingProposal proposals<V>;
 //	    opaque bundle_hash[32];
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: Leave leaves<V>;
+//	    };
 //	} SubmitProposals;
 func (c SubmitProposals) appendTo(w *mls.Writer) {
 	c.Room.AppendTo(w)
@@ -229,10 +260,21 @@ func (c SubmitProposals) appendTo(w *mls.Writer) {
 	c.Sender.AppendTo(w)
 	appendList(w, c.Proposals, appendPending)
 	w.Fixed(c.BundleHash[:])
+	if c.version() >= 2 {
+		appendList(w, c.Leaves, func(w *mls.Writer, l Leave) { l.appendTo(w) })
+	}
 }
 
-func readSubmitProposals(r *mls.Reader) SubmitProposals {
-	return SubmitProposals{
+// version is the second where somebody leaves by the Proposals.
+func (c SubmitProposals) version() uint8 {
+	if len(c.Leaves) > 0 {
+		return 2
+	}
+	return 1
+}
+
+func readSubmitProposals(r *mls.Reader, version uint8) SubmitProposals {
+	c := SubmitProposals{
 		Room:       mimi.ReadRoomURI(r, "room"),
 		GroupID:    readText[mls.GroupID](r, "group_id"),
 		Epoch:      mls.Epoch(r.Uint64("epoch")),
@@ -240,6 +282,10 @@ func readSubmitProposals(r *mls.Reader) SubmitProposals {
 		Proposals:  readList(r, "proposals", readPending),
 		BundleHash: readHash(r, "bundle_hash"),
 	}
+	if version >= 2 {
+		c.Leaves = readList(r, "leaves", readLeave)
+	}
+	return c
 }
 
 //	struct {

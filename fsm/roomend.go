@@ -215,6 +215,7 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	head.firstEpoch, head.floor, head.proposals = first, first, 0
 	t.deletePrefix(roomKey(keyTreeNode, room))
 	t.setFactsAnew(head, c.Create.Facts)
+	t.setRoomRules(room, c.Create.Rules)
 	return Accepted{Millis: t.now, Epoch: first}
 }
 
@@ -251,15 +252,21 @@ func readDestroyRoom(r *mls.Reader) DestroyRoom {
 
 //	struct {
 //	    opaque ended<V>;
-//	    CreateRoom create;
+//	    CreateRoom create; // of the command's layout
 //	} ContinueRoom;
 func (c ContinueRoom) appendTo(w *mls.Writer) {
 	appendText(w, c.Ended)
 	c.Create.appendTo(w)
 }
 
-func readContinueRoom(r *mls.Reader) ContinueRoom {
-	return ContinueRoom{Ended: readText[mls.GroupID](r, "ended"), Create: mls.ReadIn(r, "create", readCreateRoom)}
+// version is that of the CreateRoom in it.
+func (c ContinueRoom) version() uint8 { return c.Create.version() }
+
+func readContinueRoom(r *mls.Reader, version uint8) ContinueRoom {
+	return ContinueRoom{
+		Ended:  readText[mls.GroupID](r, "ended"),
+		Create: mls.ReadIn(r, "create", func(r *mls.Reader) CreateRoom { return readCreateRoom(r, version) }),
+	}
 }
 
 //	struct {

@@ -107,7 +107,20 @@ func sampleCommands() []named[fsm.Command] {
 			fsm.Departed{Room: club, Who: fsm.Departing{User: bob, Client: client("bob1@b.example")}, Millis: 5},
 			fsm.Departed{Room: club, Who: fsm.Departing{User: bob}, Millis: 6},
 		}}},
+		{"CreateRoom, with rules", fsm.CreateRoom{Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(), Rules: sampleRules()}},
+		{"AcceptCommit, with a ruling", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, Ruling: fsm.Ruling{
+			Made: true, Member: true, Committer: 4, Removals: []fsm.Removal{{Leaf: 2}, {Leaf: 3, Self: true}},
+			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, Rules: sampleRules(),
+		}}},
+		{"SubmitProposals, with leaves", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Leaves: []fsm.Leave{
+			{Ref: "p1", Client: true, Leaf: 3, Self: true, Due: true}, {Ref: "p2", User: bob, Due: true}, {Ref: "p1", User: bob, Silent: true},
+		}}},
 	}
+}
+
+func sampleRules() fsm.RoomRules {
+	tolerance := uint8(3)
+	return fsm.RoomRules{Silent: []uint32{1, 4}, EpochTolerance: &tolerance}
 }
 
 // firstSettings are such as a cluster of the first format has, secondSettings such as raise a shard.

@@ -51,9 +51,11 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 	if command.Sender, err = u.committer(replica, state, staged); err != nil {
 		return nil, err
 	}
-	if err := enforceCommit(replica, state, staged, command.Sender); err != nil {
+	after, err := enforceCommit(replica, state, staged, command.Sender)
+	if err != nil {
 		return nil, err
 	}
+	command.Ruling = rulingOf(state, staged, after, command.Sender)
 	command.Facts = factsOf(staged.After, info, treeChanges(staged.ChangedNodes()), command.Facts.Participants, state.settings)
 	if command.Renewed, err = renewed(replica, state, staged, command.Facts.Participants); err != nil {
 		return nil, err

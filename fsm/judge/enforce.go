@@ -78,21 +78,32 @@ func (e *enforcement) act(proposal mls.Proposal) (policy.Act, error) {
 	return act, err
 }
 
-// proposals holds a bundle to the policy, and returns who sent it. Which of them are refused, and why, goes into invalid.
-func (e *enforcement) proposals(bundle []mls.FramedContent, refs []mls.ProposalRef, invalid *fsm.InvalidProposal) error {
+// proposals holds a bundle to the policy, and returns who leaves by it. Which of them are refused, and why, goes into invalid.
+func (e *enforcement) proposals(bundle []mls.FramedContent, refs []mls.ProposalRef, invalid *fsm.InvalidProposal) ([]fsm.Leave, error) {
 	actor, err := e.actor(bundle[0].Sender, bundle[0].Body.(mls.Proposal))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := e.state.policy.CheckFraming(mls.WirePublicMessage); err != nil {
-		return ruled(err)
+		return nil, ruled(err)
 	}
+	var leaves []fsm.Leave
 	for i, content := range bundle {
-		if err := note(invalid, refs[i], e.proposal(actor, content)); err != nil {
-			return err
+		err := e.proposal(actor, content)
+		if err == nil {
+			leaves, err = e.leaves(actor, content, refs[i], leaves)
+		}
+		if err := note(invalid, refs[i], err); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if e.state.format < fsm.FormatExclusive {
+		return nil, nil
+	}
+	if leaves, err = e.silenced(leaves); err != nil || len(leaves) == 0 || actor.Hub {
+		return leaves, err
+	}
+	return leaves, e.minima(leaves)
 }
 
 // note adds a Proposal that is refused, with the reason of the first. Any other error is the caller's.
@@ -114,7 +125,11 @@ func (e *enforcement) proposal(actor policy.Actor, content mls.FramedContent) er
 	if err != nil {
 		return err
 	}
-	if err := e.state.policy.CheckSender(actor, content.Sender, act); err != nil {
+	leaving, err := e.leaving(actor, content.Sender)
+	if err != nil {
+		return err
+	}
+	if err := e.state.policy.CheckSender(actor, content.Sender, act, leaving); err != nil {
 		return ruled(err)
 	}
 	if err := e.ownRole(content.Sender, actor, act.Proposal); err != nil {
@@ -142,13 +157,13 @@ func (e *enforcement) added(proposal mls.Proposal) error {
 	return nil
 }
 
-// enforceCommit holds a staged Commit to the room's policy.
-func enforceCommit(replica fsm.Reader, state *roomState, staged *mls.Staged, committer mimi.UserURI) error {
+// enforceCommit holds a staged Commit to the room's policy, and returns that of the epoch which it begins.
+func enforceCommit(replica fsm.Reader, state *roomState, staged *mls.Staged, committer mimi.UserURI) (*policy.Policy, error) {
 	after, err := policyOf(replica, staged.After.Context())
 	if err != nil {
-		return objection(err)
+		return nil, objection(err)
 	}
-	return newEnforcement(replica, state).commit(staged, committer, after)
+	return after, newEnforcement(replica, state).commit(staged, committer, after)
 }
 
 // commit holds a staged Commit to the policy: each Proposal for its sender, and then what they come to together. The policy is that of
@@ -158,12 +173,20 @@ func (e *enforcement) commit(staged *mls.Staged, committer mimi.UserURI, after *
 	if err := before.CheckFraming(mls.WirePublicMessage); err != nil {
 		return ruled(err)
 	}
-	if !staged.External {
-		if err := before.CheckCommitter(before.UserActor(committer)); err != nil {
+	leaving, err := e.leavingUser(committer)
+	if err == nil && !leaving && !staged.External {
+		_, leaving, err = fsm.ReadLeavingClient(e.replica, e.state.URI, staged.Committer)
+	}
+	if err != nil {
+		return err
+	}
+	if err := before.CheckCommitter(before.UserActor(committer), leaving); err != nil {
+		return ruled(err)
+	}
+	if staged.External {
+		if err := before.CheckLeaf(*staged.CommitterLeaf); err != nil {
 			return ruled(err)
 		}
-	} else if err := before.CheckLeaf(*staged.CommitterLeaf); err != nil {
-		return ruled(err)
 	}
 	change := policy.Change{Clients: policy.Counts{Before: staged.Before.Tree().MemberCount(), After: staged.After.Tree().MemberCount()}}
 	for _, c := range staged.Proposals {

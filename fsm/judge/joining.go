@@ -58,7 +58,12 @@ func joinerOf(user mimi.UserURI, credential mls.Credential) policy.Joiner {
 // client of its own, and anybody else adds itself to the participant list.
 func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, error) {
 	credential := staged.CommitterLeaf.Credential
-	user, err := u.speaker(replica, state, credential)
+	user, introduced, err := introducedUser(replica, state, staged)
+	if err == nil && !introduced {
+		user, err = u.speaker(replica, state, credential)
+	} else if err == nil && !sameProvider(state.settings, u.from, user.Provider()) {
+		err = deny("the sender is not a user of the provider that sent the request")
+	}
 	switch {
 	case err != nil:
 		return user, err
@@ -68,6 +73,18 @@ func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged
 	}
 	_, err = state.policy.CheckJoin(joinerOf(user, credential), updatesBy(staged))
 	return user, ruled(err)
+}
+
+// introducedUser is whose client joins where the room does not know it and the Commit says it: a client of the provider's that sends
+// the Commit, which adds one user of the same provider. A provider vouches for its own users.
+func introducedUser(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, bool, error) {
+	client := clientOf(staged.CommitterLeaf.Credential)
+	added := policy.AddedUsers(updatesBy(staged))
+	if client.IsZero() || len(added) != 1 || added[0].Provider() != client.Provider() {
+		return mimi.UserURI{}, false, nil
+	}
+	_, known, err := fsm.ReadClientUser(replica, state.URI, client)
+	return added[0], !known && err == nil, err
 }
 
 // updatesBy are the AppDataUpdates that stand in a Commit itself, and so are its committer's.

@@ -53,7 +53,8 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 	if err != nil {
 		return nil, err
 	}
-	if err := newEnforcement(replica, state).proposals(contents, refs, &invalid); err != nil {
+	leaves, err := newEnforcement(replica, state).proposals(contents, refs, &invalid)
+	if err != nil {
 		return nil, err
 	}
 	if len(invalid.Refs) > 0 {
@@ -61,6 +62,7 @@ func (u *Update) judgeProposals(replica fsm.Reader, bundle mimi.ProposalBundle) 
 	}
 	return Propose{fsm.SubmitProposals{
 		Room: u.room, GroupID: state.GroupID, Epoch: state.Epoch, Sender: user, Proposals: pending, BundleHash: sha256.Sum256(u.body),
+		Leaves: leaves,
 	}}, nil
 }
 

@@ -92,12 +92,14 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkPolicy(replica, clients); err != nil {
+	rules, err := c.checkPolicy(replica, clients)
+	if err != nil {
 		return nil, err
 	}
 	command := fsm.CreateRoom{
 		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
 		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),
+		Rules: rules,
 	}
 	before, err := c.successorOf(replica)
 	if err != nil {

@@ -16,6 +16,7 @@ type roomState struct {
 	fsm.Room
 	group    *mls.PublicGroup
 	policy   *policy.Policy
+	format   fsm.Format
 	settings fsm.Settings
 	version  uint64 // of the settings
 	now      uint64 // seconds since 1970, hub time as the replica knows it
@@ -40,6 +41,9 @@ func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 	}
 	s.now = millis / 1000
 	if s.group, err = readGroup(replica, room); err != nil {
+		return nil, err
+	}
+	if s.format, err = fsm.ReadFormat(replica); err != nil {
 		return nil, err
 	}
 	s.policy, err = readPolicy(replica, s.group.Context())

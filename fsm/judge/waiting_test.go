@@ -60,7 +60,7 @@ func TestEphemeralProposals(t *testing.T) {
 
 // TestSafeAADOfMessages sends application messages into a room whose GroupContext demands a SafeAAD.
 func TestSafeAADOfMessages(t *testing.T) {
-	m := newHouse().allow(roleAdmin, mimi.CanChangeMlsOperationalPolicies).open(t)
+	m := newHouse().allow(roleAdmin, mimi.CanChangeMlsOperationalPolicies, mimi.CanSendMessage).open(t)
 	user, room := m.client("alice1").User, m.recording.Room.URI
 	submit := func(epoch mls.Epoch, data []byte) fsm.Outcome {
 		message := &mls.PrivateMessage{GroupID: m.state().GroupID, Epoch: epoch, ContentType: mls.ContentApplication,

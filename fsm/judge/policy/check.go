@@ -42,20 +42,25 @@ func (p *Policy) check(a Actor, act Act, after *Policy) error {
 	}
 }
 
-// CheckCommitter says whether a member may commit at all (mimi-protocol-06 §5.3). The error is a *Refusal.
-func (p *Policy) CheckCommitter(a Actor) error {
-	if p.Banned(a.User) {
+// CheckCommitter says whether somebody may commit at all (mimi-protocol-06 §5.3). Leaving tells that it is on its way out. The error is
+// a *Refusal.
+func (p *Policy) CheckCommitter(a Actor, leaving bool) error {
+	switch {
+	case p.Banned(a.User):
 		return refuse("%s is banned", a.User)
+	case leaving:
+		return refuse("the committer is leaving, or banned, by a Proposal that waits")
+	default:
+		return nil
 	}
-	return nil
 }
 
-// CheckSender says whether somebody may send this kind of Proposal at all: who is banned may take its own clients out and nothing else
-// (mimi-protocol-06 §5.3), and a room may take none from outside (room-policy-03 §7.1). The hub's Removes are always taken, since
+// CheckSender says whether somebody may send this kind of Proposal at all: who is banned or leaving may take its own clients out and
+// nothing else (mimi-protocol-06 §5.3), and a room may take none from outside (room-policy-03 §7.1). The hub's Removes are always taken, since
 // nobody else could make them for a user who is gone. The error is a *Refusal.
-func (p *Policy) CheckSender(a Actor, sender mls.Sender, act Act) error {
-	if !a.external() && p.Banned(a.User) && !p.takesOut(a, act) {
-		return refuse("%s is banned, and may only remove its own clients", a.User)
+func (p *Policy) CheckSender(a Actor, sender mls.Sender, act Act, leaving bool) error {
+	if !a.external() && (leaving || p.Banned(a.User)) && !a.takesOut(act) {
+		return refuse("%s is banned or leaving, and may only remove its own clients", a.User)
 	}
 	if _, member := sender.(mls.MemberSender); member {
 		return nil
@@ -70,7 +75,7 @@ func (p *Policy) CheckSender(a Actor, sender mls.Sender, act Act) error {
 }
 
 // takesOut reports whether a Proposal takes one of the actor's own clients out of the group.
-func (p *Policy) takesOut(a Actor, act Act) bool {
+func (a Actor) takesOut(act Act) bool {
 	switch act.Proposal.(type) {
 	case mls.SelfRemove:
 		return true
