@@ -10,7 +10,7 @@ import (
 // them, such as frank_aad, cannot be updated. Their errors are *mls.MalformedError or *mls.InvalidError, and they leave their
 // arguments alone. The map is the caller's; the appliers are pure and may run concurrently.
 func ComponentAppliers() map[mls.ComponentID]mls.ComponentApplier {
-	appliers := map[mls.ComponentID]mls.ComponentApplier{
+	return map[mls.ComponentID]mls.ComponentApplier{
 		ComponentParticipantList:      applyParticipantList,
 		ComponentJoinLinks:            applyJoinLinks,
 		ComponentRoles:                replaceWith(ComponentRoles, checkedBy(ParseRoleData)),
@@ -19,14 +19,15 @@ func ComponentAppliers() map[mls.ComponentID]mls.ComponentApplier {
 		ComponentPreauthorization:     replaceWith(ComponentPreauthorization, checkedBy(ParsePreAuthData)),
 		ComponentBaseRoomPolicy:       replaceWith(ComponentBaseRoomPolicy, checkedBy(ParseBaseRoomPolicy)),
 		ComponentFrankingAgent:        replaceWith(ComponentFrankingAgent, checkedBy(parseFrankingAgent)),
+		ComponentStatusNotification:   replaceWith(ComponentStatusNotification, checkedBy(ParseStatusNotificationPolicy)),
+		ComponentJoinLinkPolicy:       replaceWith(ComponentJoinLinkPolicy, checkedBy(ParseJoinLinkPolicy)),
+		ComponentLinkPreviewPolicy:    replaceWith(ComponentLinkPreviewPolicy, checkedBy(ParseLinkPreviewPolicy)),
+		ComponentAssetPolicy:          replaceWith(ComponentAssetPolicy, checkedBy(ParseAssetPolicy)),
+		ComponentLoggingPolicy:        replaceWith(ComponentLoggingPolicy, checkedBy(ParseLoggingPolicy)),
+		ComponentChatHistoryPolicy:    replaceWith(ComponentChatHistoryPolicy, checkedBy(ParseHistoryPolicy)),
+		ComponentBotPolicy:            replaceWith(ComponentBotPolicy, checkedBy(ParseBotPolicy)),
+		ComponentMessageExpiration:    replaceWith(ComponentMessageExpiration, checkedBy(ParseMessageExpiration)),
 	}
-	// Their content is not enforced, so it is carried as it is.
-	for id := ComponentMLSOperationalPolicy; id <= ComponentMessageExpiration; id++ {
-		if _, known := appliers[id]; !known {
-			appliers[id] = replaceWith(id, func([]byte) error { return nil })
-		}
-	}
-	return appliers
 }
 
 // parseFrankingAgent reads FrankingAgentData, which has the form of an ExternalSender (mimi-protocol-06 §5.4.1).

@@ -81,6 +81,17 @@ var codecs = []codec{
 		MaxUsers: pointer(uint32(4)), PseudonymsAllowed: true, Persistent: true, Discoverable: true, Components: []mls.ComponentID{0x25, 0x26},
 	}),
 	codecOf("OperationalParameters", ParseOperationalParameters, OperationalParameters{}, sampleOperational()),
+	codecOf("StatusNotificationPolicy", ParseStatusNotificationPolicy, StatusNotificationPolicy{}, StatusNotificationPolicy{Required, Forbidden}),
+	codecOf("JoinLinkPolicy", ParseJoinLinkPolicy, JoinLinkPolicy{}, JoinLinkPolicy{true, "https://a.example/join", true, 60}),
+	codecOf("LinkPreviewPolicy", ParseLinkPreviewPolicy, LinkPreviewPolicy{ProxyUse: Forbidden},
+		LinkPreviewPolicy{Send: Required, Automatic: Forbidden, Proxies: []string{"https://a.example/preview"}}),
+	codecOf("AssetPolicy", ParseAssetPolicy, AssetPolicy{}, sampleAssets()),
+	codecOf("LoggingPolicy", ParseLoggingPolicy, LoggingPolicy{}, LoggingPolicy{Logging: Forbidden},
+		LoggingPolicy{Required, []string{"mimi://a.example/d/logger"}, "https://a.example/log.json", "https://a.example/log"}),
+	codecOf("HistoryPolicy", ParseHistoryPolicy, HistoryPolicy{}, HistoryPolicy{Sharing: Forbidden}, HistoryPolicy{Required, []uint32{2, 3}, true, 600}),
+	codecOf("BotPolicy", ParseBotPolicy, BotPolicy{}, BotPolicy{[]Bot{{Name: "helper", Local: true}, {Name: "poker", Role: 5, TargetsMessages: true, PerUserContent: true}}}),
+	codecOf("MessageExpiration", ParseMessageExpiration, MessageExpiration{}, MessageExpiration{Expiring: Forbidden},
+		MessageExpiration{Required, 5, 50, pointer(uint32(9))}),
 	codecOf("JoinLinks", ParseJoinLinks, JoinLinks{[]byte("a"), {}}),
 	codecOf("JoinLinksUpdate", ParseJoinLinksUpdate, JoinLinksUpdate{Removed: []uint32{1}, Added: JoinLinks{[]byte("b")}}),
 }
@@ -209,22 +220,33 @@ func FuzzHandshakeBundle(f *testing.F) {
 	// The Welcome's MLSMessage header is taken and not given back.
 	fuzzIdentity(f, "HandshakeBundle", func(in, out []byte) bool { return len(in) == len(out)+len(welcomeHeader) })
 }
-func FuzzGroupInfoOption(f *testing.F)       { fuzzIdentity(f, "GroupInfoOption", nil) }
-func FuzzRatchetTreeOption(f *testing.F)     { fuzzIdentity(f, "RatchetTreeOption", nil) }
-func FuzzUpdateRoomResponse(f *testing.F)    { fuzzIdentity(f, "UpdateRoomResponse", nil) }
-func FuzzSubmitMessageRequest(f *testing.F)  { fuzzIdentity(f, "SubmitMessageRequest", nil) }
-func FuzzSubmitMessageResponse(f *testing.F) { fuzzIdentity(f, "SubmitMessageResponse", nil) }
-func FuzzFrank(f *testing.F)                 { fuzzIdentity(f, "Frank", nil) }
-func FuzzFanoutMessage(f *testing.F)         { fuzzIdentity(f, "FanoutMessage", nil) }
-func FuzzGroupInfoRequest(f *testing.F)      { fuzzIdentity(f, "GroupInfoRequest", nil) }
-func FuzzGroupInfoResponse(f *testing.F)     { fuzzIdentity(f, "GroupInfoResponse", nil) }
-func FuzzGroupInfoRatchetTree(f *testing.F)  { fuzzIdentity(f, "GroupInfoRatchetTree", nil) }
-func FuzzParticipantListData(f *testing.F)   { fuzzIdentity(f, "ParticipantListData", nil) }
-func FuzzParticipantListUpdate(f *testing.F) { fuzzIdentity(f, "ParticipantListUpdate", nil) }
-func FuzzRoleData(f *testing.F)              { fuzzIdentity(f, "RoleData", nil) }
-func FuzzRoomMetaData(f *testing.F)          { fuzzIdentity(f, "RoomMetaData", nil) }
-func FuzzJoinLinks(f *testing.F)             { fuzzIdentity(f, "JoinLinks", nil) }
-func FuzzJoinLinksUpdate(f *testing.F)       { fuzzIdentity(f, "JoinLinksUpdate", nil) }
+func FuzzGroupInfoOption(f *testing.F)          { fuzzIdentity(f, "GroupInfoOption", nil) }
+func FuzzRatchetTreeOption(f *testing.F)        { fuzzIdentity(f, "RatchetTreeOption", nil) }
+func FuzzUpdateRoomResponse(f *testing.F)       { fuzzIdentity(f, "UpdateRoomResponse", nil) }
+func FuzzSubmitMessageRequest(f *testing.F)     { fuzzIdentity(f, "SubmitMessageRequest", nil) }
+func FuzzSubmitMessageResponse(f *testing.F)    { fuzzIdentity(f, "SubmitMessageResponse", nil) }
+func FuzzPreAuthData(f *testing.F)              { fuzzIdentity(f, "PreAuthData", nil) }
+func FuzzBaseRoomPolicy(f *testing.F)           { fuzzIdentity(f, "BaseRoomPolicy", nil) }
+func FuzzOperationalParameters(f *testing.F)    { fuzzIdentity(f, "OperationalParameters", nil) }
+func FuzzAssetPolicy(f *testing.F)              { fuzzIdentity(f, "AssetPolicy", nil) }
+func FuzzLinkPreviewPolicy(f *testing.F)        { fuzzIdentity(f, "LinkPreviewPolicy", nil) }
+func FuzzLoggingPolicy(f *testing.F)            { fuzzIdentity(f, "LoggingPolicy", nil) }
+func FuzzHistoryPolicy(f *testing.F)            { fuzzIdentity(f, "HistoryPolicy", nil) }
+func FuzzBotPolicy(f *testing.F)                { fuzzIdentity(f, "BotPolicy", nil) }
+func FuzzMessageExpiration(f *testing.F)        { fuzzIdentity(f, "MessageExpiration", nil) }
+func FuzzJoinLinkPolicy(f *testing.F)           { fuzzIdentity(f, "JoinLinkPolicy", nil) }
+func FuzzStatusNotificationPolicy(f *testing.F) { fuzzIdentity(f, "StatusNotificationPolicy", nil) }
+func FuzzFrank(f *testing.F)                    { fuzzIdentity(f, "Frank", nil) }
+func FuzzFanoutMessage(f *testing.F)            { fuzzIdentity(f, "FanoutMessage", nil) }
+func FuzzGroupInfoRequest(f *testing.F)         { fuzzIdentity(f, "GroupInfoRequest", nil) }
+func FuzzGroupInfoResponse(f *testing.F)        { fuzzIdentity(f, "GroupInfoResponse", nil) }
+func FuzzGroupInfoRatchetTree(f *testing.F)     { fuzzIdentity(f, "GroupInfoRatchetTree", nil) }
+func FuzzParticipantListData(f *testing.F)      { fuzzIdentity(f, "ParticipantListData", nil) }
+func FuzzParticipantListUpdate(f *testing.F)    { fuzzIdentity(f, "ParticipantListUpdate", nil) }
+func FuzzRoleData(f *testing.F)                 { fuzzIdentity(f, "RoleData", nil) }
+func FuzzRoomMetaData(f *testing.F)             { fuzzIdentity(f, "RoomMetaData", nil) }
+func FuzzJoinLinks(f *testing.F)                { fuzzIdentity(f, "JoinLinks", nil) }
+func FuzzJoinLinksUpdate(f *testing.F)          { fuzzIdentity(f, "JoinLinksUpdate", nil) }
 
 // FuzzNotify reads whole notify bodies.
 func FuzzNotify(f *testing.F) {

@@ -24,3 +24,12 @@ func sampleOperational() OperationalParameters {
 		KeyPackageLifetimeMax: 7_776_000, KeyPairsMax: 10,
 	}
 }
+
+func sampleAssets() AssetPolicy {
+	png := ContentMediaType{Type: "image/png"}
+	return AssetPolicy{
+		Upload: UploadHub, UploadDomains: []ProviderAssetUploadDomains{{Provider: "a.example", Destinations: []string{"up.a.example"}}},
+		Downloads:     DownloadPrivacy{Allowed: []DownloadPrivacyType{DownloadHubProxy}, Forbidden: []DownloadPrivacyType{DownloadDirect}, Default: DownloadOHTTP},
+		ImageBytesMax: 1 << 20, AttachmentBytesMax: 1 << 30, Forbidden: []ContentMediaType{{Type: "text/html"}}, Permitted: []*ContentMediaType{&png, nil},
+	}
+}
