@@ -30,6 +30,7 @@ type house struct {
 	list       []mimi.UserRolePair
 	clients    []string // whose leaves are in the group; the first is the creator's
 	components map[mls.ComponentID][]byte
+	loose      bool // the group does not require app_data_update, so that GroupContextExtensions may change the dictionary
 }
 
 func newHouse() *house {
@@ -112,19 +113,32 @@ func foundation(t testing.TB) *maker {
 func (h *house) open(t testing.TB) *maker {
 	t.Helper()
 	m := foundation(t)
+	want[fsm.Accepted](t, h.found(m))
+	m.recording.Room.URI = houseURI
+	return m
+}
+
+// houseURI is every house's.
+var houseURI = func() mimi.RoomURI {
+	room, err := mimi.ParseRoomURI("mimi://a.example/r/house")
+	if err != nil {
+		panic(err)
+	}
+	return room
+}()
+
+// found has the hub create the house.
+func (h *house) found(m *maker) fsm.Outcome {
+	m.t.Helper()
 	for _, name := range h.clients {
 		m.settle(name)
 	}
 	for _, name := range []string{"dave1", "erin1", "mallory1"} {
 		m.settle(name)
 	}
-	room, err := mimi.ParseRoomURI("mimi://a.example/r/house")
-	m.ok(err)
-	m.claimFor(room)
-	r, err := NewCreateRoom(room, user(nameOfUser(h.clients[0])), h.info(m).Marshal(), h.tree(m).Marshal())
-	want[fsm.Accepted](t, m.do(constructed(r, err)))
-	m.recording.Room.URI = room
-	return m
+	m.claimFor(houseURI)
+	r, err := NewCreateRoom(houseURI, user(nameOfUser(h.clients[0])), h.info(m).Marshal(), h.tree(m).Marshal())
+	return m.do(constructed(r, err))
 }
 
 func nameOfUser(client string) string { return strings.TrimRight(client, "0123456789") }
@@ -210,7 +224,11 @@ func (h *house) extensions(m *maker) mls.Extensions {
 	for _, id := range slices.Sorted(maps.Keys(h.components)) {
 		dictionary = dictionary.With(id, h.components[id])
 	}
-	return m.state().group.Context().Extensions.With(mls.ExtensionAppDataDictionary, dictionary.Marshal())
+	extensions := m.state().group.Context().Extensions.With(mls.ExtensionAppDataDictionary, dictionary.Marshal())
+	if h.loose {
+		extensions = extensions.With(mls.ExtensionRequiredCapabilities, mls.RequiredCapabilities{}.Marshal())
+	}
+	return extensions
 }
 
 // listed adds a user to the participant list.

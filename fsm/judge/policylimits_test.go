@@ -214,10 +214,25 @@ func extensionRules() []rule {
 		list = append(list, mls.ExternalSender{SignatureKey: m.newKey().Public(), Credential: basic(identity)})
 		return e.With(mls.ExtensionExternalSenders, list.Marshal())
 	}
+	loose := func(allowed bool) *house {
+		h := newHouse().granted(allowed, roleAdmin, mimi.CanChangeMlsOperationalPolicies)
+		h.loose = true
+		return h
+	}
+	dictionary := func(id mls.ComponentID, data []byte) func(*maker) mimi.HandshakeBundle {
+		return replaced(func(m *maker, e mls.Extensions) mls.Extensions {
+			d, err := e.Dictionary()
+			m.ok(err)
+			return e.With(mls.ExtensionAppDataDictionary, d.With(id, data).Marshal())
+		})
+	}
 	operational := func(allowed bool) *house {
 		return newHouse().granted(allowed, roleAdmin, mimi.CanChangeMlsOperationalPolicies)
 	}
 	return []rule{
+		{name: "safe_aad", house: loose, bundle: dictionary(mls.ComponentSafeAAD, mls.ComponentsList{}.Marshal()), because: "canChangeMlsOperationalPolicies"},
+		{name: "roles by extensions", house: func(bool) *house { return loose(true) }, bundle: dictionary(mls.ComponentSafeAAD, mls.ComponentsList{}.Marshal()),
+			refused: dictionary(mimi.ComponentRoles, mimi.RoleData{}.Marshal()), because: "by an AppDataUpdate only"},
 		{name: "required_capabilities", house: operational, because: "canChangeMlsOperationalPolicies", bundle: replaced(func(_ *maker, e mls.Extensions) mls.Extensions {
 			return e.With(mls.ExtensionRequiredCapabilities, mls.RequiredCapabilities{Proposals: []mls.ProposalType{mls.ProposalAppDataUpdate}}.Marshal())
 		})},
