@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"parley/fsm"
+	"parley/fsm/judge/policy"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -45,14 +46,17 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 			Enforcement: state.version, Proposals: staged.References(), Departures: state.Departures,
 		},
 	}
-	if command.Facts.Participants, err = u.checkPolicy(replica, state, staged); err != nil {
+	after, err := state.policy.Next(staged.After.Context())
+	if err != nil {
+		return nil, objection(err)
+	}
+	if command.Facts.Participants, err = u.checkPolicy(replica, state, staged, after); err != nil {
 		return nil, err
 	}
 	if command.Sender, err = u.committer(replica, state, staged); err != nil {
 		return nil, err
 	}
-	after, err := enforceCommit(replica, state, staged, command.Sender)
-	if err != nil {
+	if err := newEnforcement(replica, state).commit(staged, command.Sender, after); err != nil {
 		return nil, err
 	}
 	command.Ruling = rulingOf(state, staged, after, command.Sender)
@@ -74,14 +78,11 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 }
 
 // checkPolicy holds a staged Commit to the rules of a MIMI room, and returns the participants of the epoch that it begins.
-func (u *Update) checkPolicy(replica fsm.Reader, state *roomState, staged *mls.Staged) ([]fsm.Participant, error) {
+func (u *Update) checkPolicy(replica fsm.Reader, state *roomState, staged *mls.Staged, after *policy.Policy) ([]fsm.Participant, error) {
 	if err := u.checkList(replica, state, staged); err != nil {
 		return nil, err
 	}
-	participants, err := participantsOf(staged.After.Context())
-	if err != nil {
-		return nil, err
-	}
+	participants := participantsIn(after)
 	if err := checkHubListed(staged.After.Context().Extensions, state.settings); err != nil {
 		return nil, err
 	}

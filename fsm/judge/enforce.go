@@ -157,15 +157,6 @@ func (e *enforcement) added(proposal mls.Proposal) error {
 	return nil
 }
 
-// enforceCommit holds a staged Commit to the room's policy, and returns that of the epoch which it begins.
-func enforceCommit(replica fsm.Reader, state *roomState, staged *mls.Staged, committer mimi.UserURI) (*policy.Policy, error) {
-	after, err := policyOf(replica, staged.After.Context())
-	if err != nil {
-		return nil, objection(err)
-	}
-	return after, newEnforcement(replica, state).commit(staged, committer, after)
-}
-
 // commit holds a staged Commit to the policy: each Proposal for its sender, and then what they come to together. The policy is that of
 // the epoch which the Commit ends; its own changes count from the next on.
 func (e *enforcement) commit(staged *mls.Staged, committer mimi.UserURI, after *policy.Policy) error {

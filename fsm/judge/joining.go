@@ -10,27 +10,22 @@ import (
 	"parley/mls"
 )
 
-// readPolicy is a room's policy in its present epoch.
-func readPolicy(replica fsm.Reader, context mls.GroupContext) (*policy.Policy, error) {
-	p, err := policyOf(replica, context)
+// policyOf is a room's policy in its present epoch. In a shard of an older format only the participant list is looked at, as the
+// programs do that may still run beside this one.
+func (s *roomState) policyOf(context mls.GroupContext) (*policy.Policy, error) {
+	list := make([]mimi.UserRolePair, len(s.Participants))
+	for i, p := range s.Participants {
+		list[i] = mimi.UserRolePair{User: p.User, Role: p.Role}
+	}
+	read := policy.Stored
+	if s.format < fsm.FormatExclusive {
+		read = policy.StoredParticipants
+	}
+	p, err := read(context, list)
 	if err != nil {
 		return nil, fmt.Errorf("the stored GroupContext: %v", err)
 	}
 	return p, nil
-}
-
-// policyOf reads the policy in a GroupContext. In a shard of an older format only the participant list is looked at, as the programs
-// do that may still run beside this one.
-func policyOf(replica fsm.Reader, context mls.GroupContext) (*policy.Policy, error) {
-	format, err := fsm.ReadFormat(replica)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading the format: %v", err)
-	case format < fsm.FormatExclusive:
-		return policy.ReadParticipants(context)
-	default:
-		return policy.Read(context)
-	}
 }
 
 // ruled makes a refusal of what a room's policy says no to; what it cannot read of a request is refused as anything unreadable is.

@@ -153,6 +153,14 @@ func capabilityRules() []rule {
 			},
 			because: "canDeleteJoinCode",
 		},
+		{
+			name: "join links go altogether",
+			house: func(allowed bool) *house {
+				return newHouse().allow(roleAdmin, mimi.CanDeleteJoinCode).granted(allowed, roleAdmin, mimi.CanChangeOtherPolicyAttribute).with(mimi.ComponentJoinLinks, mimi.JoinLinks{[]byte("link")})
+			},
+			bundle:  byAlice(mls.AppDataUpdate{Component: mimi.ComponentJoinLinks, Operation: mls.ComponentRemove{}}),
+			because: "canChangeOtherPolicyAttribute",
+		},
 	}
 }
 

@@ -239,6 +239,11 @@ func extensionRules() []rule {
 		{name: "external_senders, a provider without participants", house: operational, because: "no participant", bundle: replaced(func(m *maker, e mls.Extensions) mls.Extensions {
 			return sender(m, e, "mimi://c.example")
 		})},
+		{name: "external_senders, none of a provider with participants", house: operational, because: "provider has participants", bundle: replaced(func(m *maker, e mls.Extensions) mls.Extensions {
+			list, err := m.state().group.ExternalSenders()
+			m.ok(err)
+			return e.With(mls.ExtensionExternalSenders, append(mls.ExternalSenders{{SignatureKey: list[0].SignatureKey, Credential: basic("mimi://b.example")}}, list[1:]...).Marshal())
+		})},
 		{name: "external_senders, a provider with participants", house: free, because: "no participant",
 			bundle:  replaced(func(m *maker, e mls.Extensions) mls.Extensions { return sender(m, e, "mimi://b.example") }),
 			refused: replaced(func(m *maker, e mls.Extensions) mls.Extensions { return sender(m, e, "mimi://c.example") })},

@@ -46,7 +46,7 @@ func readState(replica fsm.Reader, uri mimi.RoomURI) (*roomState, error) {
 	if s.format, err = fsm.ReadFormat(replica); err != nil {
 		return nil, err
 	}
-	s.policy, err = readPolicy(replica, s.group.Context())
+	s.policy, err = s.policyOf(s.group.Context())
 	return s, err
 }
 
@@ -85,26 +85,19 @@ func readTree(replica fsm.Reader, room mimi.RoomURI) (*mls.RatchetTree, error) {
 
 // participantsOf reads and checks the participant list of a GroupContext (mimi-protocol-06 §7.5).
 func participantsOf(context mls.GroupContext) ([]fsm.Participant, error) {
-	dictionary, err := context.Extensions.Dictionary()
+	p, err := policy.ReadParticipants(context)
 	if err != nil {
 		return nil, objection(err)
 	}
-	data, present := dictionary.Get(mimi.ComponentParticipantList)
-	if !present {
-		return nil, deny("the GroupContext has no participant_list")
+	return participantsIn(p), nil
+}
+
+func participantsIn(p *policy.Policy) []fsm.Participant {
+	participants := make([]fsm.Participant, len(p.Participants()))
+	for i, entry := range p.Participants() {
+		participants[i] = fsm.Participant{User: entry.User, Role: entry.Role}
 	}
-	list, err := mimi.ParseParticipantListData(data)
-	if err == nil {
-		err = list.Validate()
-	}
-	if err != nil {
-		return nil, objection(err)
-	}
-	participants := make([]fsm.Participant, len(list.Participants))
-	for i, p := range list.Participants {
-		participants[i] = fsm.Participant{User: p.User, Role: p.Role}
-	}
-	return participants, nil
+	return participants
 }
 
 // destinationOf is where a provider's share goes. The domains of the local provider are one destination, the first of them.

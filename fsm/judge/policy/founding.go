@@ -33,8 +33,11 @@ func CheckNew(context mls.GroupContext, clients map[mimi.UserURI]int) error {
 	for _, n := range clients {
 		members += n
 	}
-	if err := p.checkSound(members); err != nil {
+	if err := p.checkSound(); err != nil {
 		return err
+	}
+	if most := p.base.MaxClients; most != nil && members > int(*most) {
+		return refuse("the room may have %d clients, and would have %d", *most, members)
 	}
 	nobody := &Policy{base: p.base, roles: p.roles, hasRoles: p.hasRoles}
 	all := &census{before: map[mimi.UserURI]int{}, after: clients}

@@ -33,8 +33,13 @@ func (p *Policy) CheckOutcome(after *Policy, c Change) error {
 	if p.hasRoles && !after.hasRoles {
 		return refuse("the roles_list cannot be removed")
 	}
-	if err := after.checkSound(c.Clients.After); err != nil {
-		return err
+	if most := after.base.MaxClients; most != nil && c.Clients.After > int(*most) {
+		return refuse("the room may have %d clients, and would have %d", *most, c.Clients.After)
+	}
+	if !after.unchanged {
+		if err := after.checkSound(); err != nil {
+			return err
+		}
 	}
 	census := &census{count: c.Census}
 	if err := p.checkDevices(after, c, census); err != nil {
@@ -43,8 +48,10 @@ func (p *Policy) CheckOutcome(after *Policy, c Change) error {
 	if !p.hasRoles {
 		return nil
 	}
-	if err := p.checkBans(after, census); err != nil {
-		return err
+	if !after.unchanged {
+		if err := p.checkBans(after, census); err != nil {
+			return err
+		}
 	}
 	return p.checkBounds(after, c, census)
 }
@@ -73,7 +80,7 @@ func (p *Policy) checkTogether(proposals []mls.Proposal) error {
 }
 
 // checkSound holds the policy of an epoch to itself: whoever has a role has one that is defined, and the base policy is kept.
-func (p *Policy) checkSound(clients int) error {
+func (p *Policy) checkSound() error {
 	users := 0
 	for _, entry := range p.list {
 		if p.hasRoles && !p.defined(entry.Role) {
@@ -89,11 +96,8 @@ func (p *Policy) checkSound(clients int) error {
 		}
 	}
 	base := p.base
-	switch {
-	case base.MaxUsers != nil && users > int(*base.MaxUsers):
+	if base.MaxUsers != nil && users > int(*base.MaxUsers) {
 		return refuse("the room may have %d participants, and would have %d", *base.MaxUsers, users)
-	case base.MaxClients != nil && clients > int(*base.MaxClients):
-		return refuse("the room may have %d clients, and would have %d", *base.MaxClients, clients)
 	}
 	for _, role := range p.roles {
 		if base.FixedMembership && role.Index != mimi.RoleNone && !role.Banned() && role.Can(mimi.CanAddParticipant) {
@@ -138,14 +142,19 @@ func (p *Policy) checkBans(after *Policy, census *census) error {
 // checkBounds holds a Commit to how many may have each role, and be active in it (room-policy-03 §3). What no Commit has changed for
 // the worse is nobody's fault: a room may well begin without a holder of a role that is to have one.
 func (p *Policy) checkBounds(after *Policy, c Change, census *census) error {
-	moved := p.moved(after)
+	var moved []uint32
+	if !after.unchanged {
+		moved = p.moved(after)
+	}
 	for _, role := range after.roles {
 		if role.Index == mimi.RoleNone {
 			continue
 		}
-		n := Counts{p.holders(role.Index), after.holders(role.Index)}
-		if err := checkBound(role, "participants", role.Participants, n, p.among(c.Left, role.Index)); err != nil {
-			return err
+		if (role.Participants.Max != nil || role.Participants.Min > 0) && !after.unchanged {
+			n := Counts{p.holders(role.Index), after.holders(role.Index)}
+			if err := checkBound(role, "participants", role.Participants, n, p.among(c.Left, role.Index)); err != nil {
+				return err
+			}
 		}
 		bounded := role.Active.Max != nil || role.Active.Min > 0
 		touched := p.among(c.Touched, role.Index)+after.among(c.Touched, role.Index) > 0
@@ -155,7 +164,7 @@ func (p *Policy) checkBounds(after *Policy, c Change, census *census) error {
 		if err := census.take(); err != nil {
 			return err
 		}
-		n = Counts{p.active(role.Index, census.before), after.active(role.Index, census.after)}
+		n := Counts{p.active(role.Index, census.before), after.active(role.Index, census.after)}
 		if err := checkBound(role, "active participants", role.Active, n, p.among(c.Inactive, role.Index)); err != nil {
 			return err
 		}

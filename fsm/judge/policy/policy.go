@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -23,6 +24,9 @@ type Policy struct {
 	operational *mimi.OperationalParameters // nil where the room has none
 	dictionary  mls.AppDataDictionary
 	extensions  mls.Extensions // the dictionary among them
+
+	participantsOnly bool // nothing but the list was looked at
+	unchanged        bool // by Next: the policy is that of the epoch before
 }
 
 // Read reads the policy of an epoch. Its participant list has to be there and whole; the error is then a *mls.MalformedError or a
@@ -33,6 +37,58 @@ func Read(context mls.GroupContext) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.readComponents()
+	return p, nil
+}
+
+// Stored is Read for an epoch whose participant list has been read before: it is taken from there, since a long one costs time. The
+// error is a *mls.MalformedError.
+func Stored(context mls.GroupContext, list []mimi.UserRolePair) (*Policy, error) {
+	p, err := StoredParticipants(context, list)
+	if err == nil {
+		p.readComponents()
+	}
+	return p, err
+}
+
+// StoredParticipants is ReadParticipants as Stored is Read.
+func StoredParticipants(context mls.GroupContext, list []mimi.UserRolePair) (*Policy, error) {
+	dictionary, err := context.Extensions.Dictionary()
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{list: list, base: mimi.BaseRoomPolicy{MultiDevice: true}, participantsOnly: true, dictionary: dictionary, extensions: context.Extensions}, nil
+}
+
+// Next reads the policy of the epoch after. Where the room's policy has not changed it is not read again. Errors are Read's.
+func (p *Policy) Next(context mls.GroupContext) (*Policy, error) {
+	dictionary, err := context.Extensions.Dictionary()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range policyComponents {
+		before, had := p.dictionary.Get(id)
+		after, has := dictionary.Get(id)
+		switch {
+		case had == has && bytes.Equal(before, after):
+		case p.participantsOnly:
+			return ReadParticipants(context)
+		default:
+			return Read(context)
+		}
+	}
+	next := *p
+	next.dictionary, next.extensions, next.unchanged = dictionary, context.Extensions, true
+	return &next, nil
+}
+
+// policyComponents are those that a Policy is read from.
+var policyComponents = []mls.ComponentID{
+	mimi.ComponentParticipantList, mimi.ComponentRoles, mimi.ComponentPreauthorization, mimi.ComponentBaseRoomPolicy, mimi.ComponentMLSOperationalPolicy,
+}
+
+func (p *Policy) readComponents() {
+	p.participantsOnly = false
 	if roles, present := component(p.dictionary, mimi.ComponentRoles, mimi.ParseRoleData); present {
 		p.roles, p.hasRoles = roles.Roles, true
 	}
@@ -45,7 +101,6 @@ func Read(context mls.GroupContext) (*Policy, error) {
 	if operational, present := component(p.dictionary, mimi.ComponentMLSOperationalPolicy, mimi.ParseOperationalParameters); present {
 		p.operational = &operational
 	}
-	return p, nil
 }
 
 // ReadParticipants reads the participant list alone, as the policy of a room in which nothing else is enforced.
@@ -65,7 +120,7 @@ func ReadParticipants(context mls.GroupContext) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{list: list.Participants, base: mimi.BaseRoomPolicy{MultiDevice: true}, dictionary: dictionary, extensions: context.Extensions}, nil
+	return StoredParticipants(context, list.Participants)
 }
 
 func component[T any](dictionary mls.AppDataDictionary, id mls.ComponentID, parse func([]byte) (T, error)) (v T, present bool) {

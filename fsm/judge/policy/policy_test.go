@@ -130,6 +130,25 @@ func TestFixedMembersTakeTheirClientsOut(t *testing.T) {
 	}
 }
 
+func TestParticipantListStays(t *testing.T) {
+	all := []mimi.Capability{mimi.CanAddParticipant, mimi.CanRemoveParticipant, mimi.CanChangeOtherPolicyAttribute}
+	p := read(t, []mimi.Capability{mimi.CanUseJoinCode}, nil, all, mimi.BaseRoomPolicy{})
+	removal := mls.AppDataUpdate{Component: mimi.ComponentParticipantList, Operation: mls.ComponentRemove{}}
+	refuses(t, p.CheckProposal(p.UserActor(user("alice")), Act{Proposal: removal}), "cannot be removed")
+	_, err := p.CheckJoin(Joiner{User: user("erin"), Credential: credential("erin"), Code: index(2)}, []mls.AppDataUpdate{removal})
+	refuses(t, err, "cannot be removed")
+}
+
+// Who is no participant and has no right to join cannot have its client added by a Proposal of its own.
+func TestStrangersClient(t *testing.T) {
+	p := read(t, nil, nil, nil, mimi.BaseRoomPolicy{})
+	erin := user("erin")
+	refuses(t, p.CheckProposal(p.UserActor(erin), Act{Proposal: mls.Add{}, Subject: erin}), "not a participant")
+	if _, err := p.StrangerActor(Joiner{User: erin, Credential: credential("erin")}); err == nil {
+		t.Error("a stranger may propose to join")
+	}
+}
+
 // What an earlier program took as it came counts as absent, so that the room is not stuck; the participant list has to be there.
 func TestUnreadableComponents(t *testing.T) {
 	list := mimi.ParticipantListData{Participants: []mimi.UserRolePair{{User: user("alice"), Role: 3}}}
