@@ -55,6 +55,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	t.noteDeparting(head)
 	if c.Ruling.Made {
 		t.setRoomRules(c.Room, c.Ruling.Rules)
+		t.noteLeaves(c.Room, c.Ruling.Leaves, c.Renewed)
 	}
 	t.sendCommit(c)
 	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)

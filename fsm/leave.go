@@ -116,16 +116,16 @@ func (t *tx) leavingClient(room mimi.RoomURI, leaf mls.LeafIndex) (LeaveRecord, 
 
 // noteLeaves records who is on the way out by fresh Proposals. The first of several stands, but for a SelfRemove, which no Remove may
 // forestall, and for one that says more: that is due, or stops more than messages.
-func (t *tx) noteLeaves(c SubmitProposals, fresh []PendingProposal) {
-	for _, l := range c.Leaves {
+func (t *tx) noteLeaves(room mimi.RoomURI, leaves []Leave, fresh []PendingProposal) {
+	for _, l := range leaves {
 		if !slices.ContainsFunc(fresh, func(p PendingProposal) bool { return p.Ref == l.Ref }) {
 			continue
 		}
-		k := leavingUserKey(c.Room, l.User)
-		before, known := t.leavingUser(c.Room, l.User)
+		k := leavingUserKey(room, l.User)
+		before, known := t.leavingUser(room, l.User)
 		if l.Client {
-			k = leavingClientKey(c.Room, l.Leaf)
-			before, known = t.leavingClient(c.Room, l.Leaf)
+			k = leavingClientKey(room, l.Leaf)
+			before, known = t.leavingClient(room, l.Leaf)
 		}
 		if !known || l.Self && !before.Self || l.Due && !before.Due || before.Silent && !l.Silent {
 			t.set(k, record(LeaveRecord{l, t.now}.appendTo))

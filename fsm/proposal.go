@@ -124,7 +124,7 @@ func (t *tx) submitProposals(c SubmitProposals) Outcome {
 		return NotAllowed{Reason: "too many Proposals wait for a Commit"}
 	}
 	t.setHead(head)
-	t.noteLeaves(c, fresh)
+	t.noteLeaves(c.Room, c.Leaves, fresh)
 	t.sendAll(c.Room, head.destinations, t.fanoutProposals(c.Proposals))
 	return Accepted{Millis: t.now, Epoch: c.Epoch}
 }

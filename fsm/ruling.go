@@ -11,6 +11,7 @@ type Ruling struct {
 	Committer mls.LeafIndex  // the member's leaf
 	Removals  []Removal      // the leaves that are taken out
 	Clients   []ClientOfUser // the client that joins, where its provider says in the Commit whose it is
+	Leaves    []Leave        // of those of Renewed that restrict somebody at once
 	Rules     RoomRules      // of the epoch that it begins
 }
 
@@ -31,6 +32,7 @@ type RoomRules struct {
 //	    uint32 committer;
 //	    Removal removals<V>;     // uint32 leaf, uint8 self
 //	    ClientOfUser clients<V>; // opaque client<V>, opaque user<V>
+//	    Leave leaves<V>;
 //	    RoomRules rules;
 //	} Ruling;
 func (v Ruling) appendTo(w *mls.Writer) {
@@ -41,6 +43,7 @@ func (v Ruling) appendTo(w *mls.Writer) {
 		w.Bool(m.Self)
 	})
 	appendList(w, v.Clients, appendClientOfUser)
+	appendList(w, v.Leaves, func(w *mls.Writer, l Leave) { l.appendTo(w) })
 	v.Rules.appendTo(w)
 }
 
@@ -53,6 +56,7 @@ func readRuling(r *mls.Reader) Ruling {
 			return Removal{Leaf: mls.LeafIndex(r.Uint32("leaf")), Self: r.Bool("self")}
 		}),
 		Clients: readList(r, "clients", readClientOfUser),
+		Leaves:  readList(r, "leaves", readLeave),
 		Rules:   mls.ReadIn(r, "rules", readRoomRules),
 	}
 }

@@ -110,7 +110,8 @@ func sampleCommands() []named[fsm.Command] {
 		{"CreateRoom, with rules", fsm.CreateRoom{Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(), Rules: sampleRules()}},
 		{"AcceptCommit, with a ruling", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, Ruling: fsm.Ruling{
 			Made: true, Member: true, Committer: 4, Removals: []fsm.Removal{{Leaf: 2}, {Leaf: 3, Self: true}},
-			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, Rules: sampleRules(),
+			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, Leaves: []fsm.Leave{{Ref: "p1", Client: true, Leaf: 5, Due: true}},
+			Rules: sampleRules(),
 		}}},
 		{"SubmitProposals, with leaves", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Leaves: []fsm.Leave{
 			{Ref: "p1", Client: true, Leaf: 3, Self: true, Due: true}, {Ref: "p2", User: bob, Due: true}, {Ref: "p1", User: bob, Silent: true},

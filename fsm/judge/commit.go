@@ -61,7 +61,7 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 	}
 	command.Ruling = rulingOf(state, staged, after, command.Sender)
 	command.Facts = factsOf(staged.After, info, treeChanges(staged.ChangedNodes()), command.Facts.Participants, state.settings)
-	if command.Renewed, err = renewed(replica, state, staged, command.Facts.Participants); err != nil {
+	if command.Renewed, command.Ruling.Leaves, err = renewed(replica, state, staged, command.Facts.Participants); err != nil {
 		return nil, err
 	}
 	if staged.ReInit != nil {

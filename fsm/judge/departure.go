@@ -86,7 +86,9 @@ func Departures(replica fsm.Reader, uri mimi.RoomURI) ([]fsm.Command, error) {
 	for bundle := range slices.Chunk(proposals, departuresPerBundle) {
 		commands = append(commands, fsm.Bind(fsm.SubmitProposals{
 			Room: uri, GroupID: state.GroupID, Epoch: state.Epoch, Proposals: bundle, BundleHash: bundleHash(bundle),
+			Leaves: hubLeaves(bundle, due, state.Participants),
 		}, state.version))
+		due = due[len(bundle):]
 	}
 	return commands, nil
 }
@@ -101,19 +103,35 @@ func bundleHash(bundle []fsm.PendingProposal) [32]byte {
 
 // renewed makes, for the epoch that an external Commit begins, the hub's Proposals for those who have to leave: the ones that waited
 // are void with the epoch before (mimi-protocol-06 §5.5). Where this node cannot sign, the room's leader makes them by themselves.
-func renewed(replica fsm.Reader, state *roomState, staged *mls.Staged, participants []fsm.Participant) ([]fsm.PendingProposal, error) {
+func renewed(replica fsm.Reader, state *roomState, staged *mls.Staged, participants []fsm.Participant) ([]fsm.PendingProposal, []fsm.Leave, error) {
 	if !staged.External || state.Departing == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	due, _, err := departing(replica, state.URI, staged.After, participants)
 	if err != nil || len(due) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	proposals, err := proposeAll(replica, staged.After, due)
 	if errors.Is(err, ErrNoVoice) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	return proposals[:min(len(proposals), departuresPerBundle)], err
+	proposals = proposals[:min(len(proposals), departuresPerBundle)]
+	return proposals, hubLeaves(proposals, due, participants), err
+}
+
+// hubLeaves is who leaves by Proposals of the hub, each made of what is due in the same place.
+func hubLeaves(proposals []fsm.PendingProposal, due []mls.Proposal, participants []fsm.Participant) (leaves []fsm.Leave) {
+	for i, made := range proposals {
+		switch p := due[i].(type) {
+		case mls.Remove:
+			leaves = append(leaves, fsm.Leave{Ref: made.Ref, Client: true, Leaf: p.Removed, Due: true})
+		case mls.AppDataUpdate:
+			for _, place := range removedPlaces(p) {
+				leaves = append(leaves, fsm.Leave{Ref: made.Ref, User: participants[place].User, Due: true})
+			}
+		}
+	}
+	return leaves
 }
 
 func proposeAll(replica fsm.Reader, group *mls.PublicGroup, due []mls.Proposal) ([]fsm.PendingProposal, error) {

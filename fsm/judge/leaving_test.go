@@ -261,3 +261,30 @@ func TestIntroducedClient(t *testing.T) {
 	m.refused("b.example", m.join(m.newKey(), basic("mimi://b.example/d/frank1"), inline(listed("frank", roleMember))), "no user")
 	m.refused("a.example", m.join(m.newKey(), basic("mimi://a.example/d/carol1"), inline(listed("frank", roleMember))), "canAddParticipant")
 }
+
+// Whom the hub has to remove is due as well, also when an external Commit has renewed the hub's Proposals.
+func TestTheHubsRemovalsAreDue(t *testing.T) {
+	late := func(m *maker) {
+		m.t.Helper()
+		settings, _, err := fsm.ReadSettings(m.store)
+		m.ok(err)
+		m.now += settings.LeaveGraceMillis
+		m.apply(fsm.Fence{})
+		m.frozen = true
+		m.refused("a.example", m.commit("alice1", false, inline(m.rename())), "left longer ago")
+		m.accepted("a.example", m.commit("alice1", true, m.pendingRefs(), m.leaf("bob2")))
+	}
+	m := openMaker(t)
+	m.depart("bob2")
+	m.usher()
+	late(m)
+
+	m = openMaker(t)
+	m.depart("bob2")
+	m.usher()
+	m.accepted("a.example", m.join(m.newKey(), basic(m.client("alice1").URI.String()), nil))
+	if len(m.pending()) != 1 {
+		t.Fatalf("%d Proposals wait", len(m.pending()))
+	}
+	late(m)
+}

@@ -98,9 +98,14 @@ func TestDestroyRoom(t *testing.T) {
 	}
 }
 
+// ending is a house whose admin may send a ReInit, and which members may rename.
+func ending() *house {
+	return newHouse().allow(roleAdmin, mimi.CanSendMLSReinitProposal).allow(roleMember, mimi.CanChangeRoomName)
+}
+
 // A ReInit ends the group. The room waits, and goes on with the group that was announced, and no other.
 func TestReInit(t *testing.T) {
-	m := openMaker(t)
+	m := ending().open(t)
 	last := m.commit("alice1", false, inline(m.reInit()))
 	asked, err := m.groupInfoRequest("bob3", "b.example")
 	m.accepted("a.example", last)
@@ -134,10 +139,10 @@ func TestReInit(t *testing.T) {
 	if again := want[fsm.Accepted](t, m.do(r, nil)); again != created || created.Epoch != 0 {
 		t.Errorf("created as %+v, again %+v", created, again)
 	}
-	if described := want[fsm.RoomDescribed](t, m.do(constructed(NewDescribeRoom(m.recording.Room.URI)))); described.GroupID != "next group" || len(described.Participants) != 2 {
+	if described := want[fsm.RoomDescribed](t, m.do(constructed(NewDescribeRoom(m.recording.Room.URI)))); described.GroupID != "next group" || len(described.Participants) != len(newHouse().list) {
 		t.Errorf("the room is %+v", described)
 	}
-	if again := want[fsm.Accepted](t, m.send(from, last)); again.Epoch != 4 {
+	if again := want[fsm.Accepted](t, m.send(from, last)); again.Epoch != 8 {
 		t.Errorf("the retry of the last Commit gets %+v", again)
 	}
 	step, err := group.Commit(mlstest.Plan{Path: true})
@@ -154,8 +159,8 @@ func senderData(extensions mls.Extensions) []byte {
 
 // After a ReInit nothing of the old group is taken, from whoever has not heard of it.
 func TestNothingAfterReInit(t *testing.T) {
-	m := openMaker(t)
-	loser := m.commit("bob1", false, inline(m.rename()))
+	m := ending().open(t)
+	loser := m.commit("bob1", false, inline(renamed("Den")))
 	m.accepted("a.example", m.commit("alice1", false, inline(m.reInit())))
 	ended := want[fsm.RoomEnded](t, m.send(provider(t, "b.example"), loser))
 	if ended.Status != fsm.RoomReinitialised || ended.Millis == 0 {
