@@ -131,7 +131,7 @@ func TestReInit(t *testing.T) {
 		}
 	}
 	awaits := want[fsm.RoomAwaits](t, m.do(constructed(NewDescribeRoom(m.recording.Room.URI))))
-	if awaits.GroupID != "next group" || awaits.Suite != 1 || awaits.Room.Epoch != 4 {
+	if awaits.GroupID != "next group" || awaits.Suite != 1 || awaits.Room.Epoch != 8 {
 		t.Errorf("the room awaits %+v", awaits)
 	}
 	group, r := m.successor(nil)
