@@ -158,6 +158,7 @@ func (t *tx) clearRoom(head roomHead) {
 	t.tellUsers(&head, t.participants(head.room), nil)
 	for _, kind := range []keyKind{
 		keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyRoomLoad, keyRoomLife,
+		keyRoomRules, keyLeavingClient, keyLeavingUser,
 	} {
 		t.deletePrefix(roomKey(kind, head.room))
 	}

@@ -67,6 +67,15 @@ func TestUserLeaves(t *testing.T) {
 	leaf := m.leaf("carol1")
 	m.accepted("a.example", m.commit("alice1", true, m.references(leave), leaf))
 	m.silent("carol", "not a participant")
+
+	// The user's entry alone will do.
+	m = lively().open(t)
+	stale = m.judged(m.store.Clone(), "a.example", m.commit("carol1", false, inline(renamed("Den"))))
+	m.accepted("a.example", proposing("carol1", unlisted(placeCarol))(m))
+	m.refused("a.example", m.commit("carol1", false, inline(renamed("Den"))), "leaving")
+	if no := want[fsm.NotAllowed](t, m.apply(stale)); !strings.Contains(no.Reason, "leaving the room") {
+		t.Errorf("a Commit that was judged before is refused because %q", no.Reason)
+	}
 }
 
 func TestClientLeaves(t *testing.T) {
@@ -287,4 +296,19 @@ func TestTheHubsRemovalsAreDue(t *testing.T) {
 		t.Fatalf("%d Proposals wait", len(m.pending()))
 	}
 	late(m)
+}
+
+// Nothing of who was on the way out outlives the room.
+func TestLeavesEndWithTheRoom(t *testing.T) {
+	m := lively().open(t)
+	m.accepted("a.example", proposing("carol1", unlisted(placeCarol), mls.SelfRemove{})(m))
+	leaf := m.leaf("carol1")
+	want[fsm.Accepted](t, m.destroy())
+	rules, err := fsm.ReadRoomRules(m.store, houseURI)
+	m.ok(err)
+	users, err := fsm.ReadLeavingUsers(m.store, houseURI)
+	m.ok(err)
+	if _, leaving, err := fsm.ReadLeavingClient(m.store, houseURI, leaf); err != nil || leaving || len(users) > 0 || len(rules.Silent) > 0 {
+		t.Errorf("left are %v, %v and %v, %v", rules, users, leaving, err)
+	}
 }
