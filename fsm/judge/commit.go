@@ -86,6 +86,9 @@ func (u *Update) checkPolicy(replica fsm.Reader, state *roomState, staged *mls.S
 	if err := checkHubListed(staged.After.Context().Extensions, state.settings); err != nil {
 		return nil, err
 	}
+	if err := checkHubRoleChange(replica, staged, state.settings); err != nil {
+		return nil, err
+	}
 	if err := checkNewcomers(replica, state, participants); err != nil {
 		return nil, err
 	}

@@ -263,7 +263,8 @@ func claims(pairs ...string) (list []mimi.Claim) {
 
 // preauth is a list of entries that give roles by index.
 func preauth(entries ...mimi.PreAuthRoleEntry) mimi.PreAuthData {
-	return mimi.PreAuthData{Entries: entries}
+	hub := entry(roleAdmin, claims("sub", "mimi://a.example")) // who has to remove who is gone
+	return mimi.PreAuthData{Entries: append(entries, hub)}
 }
 
 func entry(role uint32, list []mimi.Claim) mimi.PreAuthRoleEntry {

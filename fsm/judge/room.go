@@ -88,6 +88,9 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	if err := checkHubListed(context.Extensions, settings); err != nil {
 		return nil, err
 	}
+	if err := checkHubRole(replica, context, settings); err != nil {
+		return nil, err
+	}
 	clients, err := c.clients(replica, settings, participants)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,15 @@ func (p *Policy) preauthorized(h Holder) (uint32, bool) {
 	return mimi.RoleNone, false
 }
 
+// Preauthorizes reports whether the room has a preauth_list with entries.
+func (p *Policy) Preauthorizes() bool { return len(p.preauth) > 0 }
+
+// HoldsRole reports whether the preauth_list gives a holder a role.
+func (p *Policy) HoldsRole(h Holder) bool {
+	_, matches := p.preauthorized(h)
+	return matches
+}
+
 func (h Holder) makesAll(claims []mimi.Claim) bool {
 	for _, claim := range claims {
 		if !h.makes(claim) {
