@@ -422,6 +422,44 @@ func sameClient(a, b clientRead) bool {
 	return a.client == b.client && a.code == b.code && bytes.Equal(a.keyPackage, b.keyPackage)
 }
 
+// Who has claimed enough is told when to come again; what it was given before is given to it again meanwhile.
+func TestClaimQuota(t *testing.T) {
+	c := newClaimTable(t)
+	c.a.hub.change(func(s *fsm.Settings) { s.Claims.WindowMillis, s.Claims.PerPairMax, s.Claims.PerRoomMax = 60_000, 4, 2 })
+	all := userHere("all")
+	request := c.requestFor(bob, all, func(r *mimi.KeyMaterialRequest) { r.Room = ourRoom })
+	single := func(key string) answered {
+		return c.b.post(c.a, path("keyMaterial", all), request.Marshal(), "Idempotency-Key", key)
+	}
+	bulk := func(key string) materialRead {
+		a := c.b.post(c.a, bulkKeyMaterialPath, c.inBulk(request, userHere("stranger")).Marshal(), "Idempotency-Key", key)
+		return c.first(a)
+	}
+	first, second := readMaterial(t, single("one").body), bulk("two")
+	if first.code != 0 || second.code != 0 {
+		t.Fatalf("%+v, %+v", first, second)
+	}
+	for _, key := range []string{"three", "four"} {
+		a := single(key)
+		if p := problemIn(t, a); a.status != http.StatusTooManyRequests || p.Type != "urn:parley:problem:"+problemTooMany || p.Detail == "" || a.header.Get("Retry-After") != "60" {
+			t.Errorf("%d, Retry-After %q, %+v", a.status, a.header.Get("Retry-After"), p)
+		}
+		if part := bulk(key); part.code != 0x80 || part.wait != 60 || len(part.clients) != 0 {
+			t.Errorf("in bulk: %+v", part)
+		}
+	}
+	if again := readMaterial(t, single("one").body); !slices.EqualFunc(again.clients, first.clients, sameClient) {
+		t.Errorf("the first claim again got %+v", again)
+	}
+	if again := bulk("two"); !slices.EqualFunc(again.clients, second.clients, sameClient) {
+		t.Errorf("the second claim again got %+v", again)
+	}
+	c.a.hub.pass(60_000)
+	if part := bulk("three"); part.code != 0 {
+		t.Errorf("after the window: %+v", part)
+	}
+}
+
 // What a claim gets when it comes again: the same within its window, other KeyPackages after it.
 func TestBulkClaimAgain(t *testing.T) {
 	c := newClaimTable(t)

@@ -23,6 +23,7 @@ type memoryHub struct {
 	store   *fsmtest.Store
 	index   uint64
 	now     uint64 // hub time; it moves by a millisecond with each entry
+	rules   fsm.Settings
 	version uint64 // of the settings
 	self    mimi.Provider
 	touched map[fsm.OutboxRef]bool
@@ -35,13 +36,21 @@ func newMemoryHub(t testing.TB, change func(*fsm.Settings), domains ...mimi.Prov
 	h := &memoryHub{t: t, store: fsmtest.NewStore(), now: mlstest.Now * 1000, self: domains[0], touched: map[fsm.OutboxRef]bool{}, woken: make(chan struct{}, 1)}
 	settings := fsm.DefaultSettings(domains...)
 	settings.Claims = fsm.ClaimRules{ConsentDefault: fsm.ConsentAllow} // and no quotas
-	change(&settings)
+	h.rules = settings
+	h.mu.Lock()
+	h.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: 0, Last: fsm.SlotCount - 1})
+	h.mu.Unlock()
+	h.change(change)
+	return h
+}
+
+// change gives the hub other settings.
+func (h *memoryHub) change(change func(*fsm.Settings)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: 0, Last: fsm.SlotCount - 1})
+	change(&h.rules)
 	h.version++
-	h.apply(fsm.EnterSettings{Version: h.version, Settings: settings})
-	return h
+	h.apply(fsm.EnterSettings{Version: h.version, Settings: h.rules})
 }
 
 // apply decides one command; under mu.
