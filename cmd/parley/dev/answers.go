@@ -81,6 +81,11 @@ type claimAnswer struct {
 	node      *node
 }
 
+// String is what a retry must come to as well.
+func (c claimAnswer) String() string {
+	return fmt.Sprintf("%d KeyPackages, in a part with the hash %x", len(c.packages), sha256.Sum256(c.body))
+}
+
 // readClaimAnswers reads a bulk claim's answer, a part for each user. The error says what is no answer, or which part is not decided yet;
 // those before that part are returned all the same.
 func readClaimAnswers(key string, users []mimi.UserURI, r reply) (told []claimAnswer, err error) {

@@ -63,7 +63,7 @@ func (c *claimer) turn(ctx context.Context, users []int) error {
 		}
 		c.stock.gave(user, len(first[i].packages))
 		if len(first[i].packages) > 0 {
-			c.answers.compare(fmt.Sprintf("the claim %q", first[i].key), string(first[i].body), string(again[i].body), first[i].node, again[i].node)
+			c.answers.compare(fmt.Sprintf("the claim %q", first[i].key), first[i].String(), again[i].String(), first[i].node, again[i].node)
 		}
 	}
 	return nil

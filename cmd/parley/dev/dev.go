@@ -238,6 +238,7 @@ func (r *run) converse(ctx context.Context) error {
 }
 
 // contend holds the contest, and judges it by what everybody was told and by what lies on the disks of the nodes, which are stopped then.
+// A contest that did not come to its end is judged as far as it went.
 func (r *run) contend(ctx context.Context, size Exclusive) error {
 	hub, err := newBackend(r.hub(), r.layout.caPEM)
 	if err != nil {
@@ -248,28 +249,48 @@ func (r *run) contend(ctx context.Context, size Exclusive) error {
 	if err != nil {
 		return err
 	}
-	if err := c.run(ctx); err != nil {
-		return err
+	held := c.run(ctx)
+	if ctx.Err() != nil {
+		return held
 	}
 	r.show.heading("Settling the account")
-	began := time.Now()
-	settling, cancel := context.WithTimeout(ctx, askMax)
-	defer cancel()
-	shards, err := nodes.compare(settling)
+	if held != nil {
+		r.show.note("the contest did not come to its end: %v", held)
+	}
+	verdict, err := r.settleContest(ctx, c, nodes)
 	if err != nil {
+		return errors.Join(held, err)
+	}
+	if err := errors.Join(held, verdict.print(r.out)); err != nil {
 		return err
+	}
+	_, err = fmt.Fprintln(r.out, "\nEverything that can be had once was had once, and everybody was told the same.")
+	return err
+}
+
+// settleContest compares the replicas, stops the nodes and reads what lies on their disks.
+func (r *run) settleContest(ctx context.Context, c *contest, nodes *operator) (*verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*askMax)
+	defer cancel()
+	began := time.Now()
+	if err := nodes.startAll(ctx); err != nil {
+		return nil, err
+	}
+	shards, err := nodes.compare(ctx)
+	if err != nil {
+		return nil, err
 	}
 	r.show.done(time.Since(began), fmt.Sprintf("%d shards, equal digests at equal indices", len(shards)))
 	if err := nodes.stopAll(); err != nil {
-		return err
+		return nil, err
 	}
 	began = time.Now()
 	log, err := readChronicle(r.hub().nodes, shards)
 	if err != nil {
-		return fmt.Errorf("read what lies on the disks: %w", err)
+		return nil, fmt.Errorf("read what lies on the disks: %w", err)
 	}
 	r.show.done(time.Since(began), "the nodes are stopped; the log on each disk is read, compared and applied anew")
-	return judgeContest(c.answers, log, c.arenas).print(r.out)
+	return judgeContest(c.answers, log, c.arenas), nil
 }
 
 // stop ends every process, gently where it can.

@@ -119,10 +119,11 @@ func (s *stock) taken() int {
 	return s.claims
 }
 
+// drained reports whether nothing is left, or more was handed out than there was: that cannot end by itself.
 func (s *stock) drained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.empty) == len(s.users)
+	return len(s.empty) == len(s.users) || s.claims > s.total
 }
 
 func (s *stock) any() stockedUser { return s.users[randv2.IntN(len(s.users))] }
