@@ -85,6 +85,7 @@ func newInventory(b *testing.B, packages int) *inventory {
 	i.node = i.c.add("n1")
 	options := InitOptions{Settings: fsm.DefaultSettings(provider(b, "a.example")), Shards: 6, Replication: 1}
 	options.Settings.Claims.ConsentDefault = fsm.ConsentAllow
+	options.Settings.Claims.PerPairMax, options.Settings.Claims.PerRoomMax = 0, 0 // one requester claims all
 	if err := i.node.Init(ctx, options); err != nil {
 		b.Fatal(err)
 	}
