@@ -200,3 +200,23 @@ func TestGroupsBelongToOneRoom(t *testing.T) {
 	refused(t, w.apply(fsm.ReserveGroup{Group: "group", Room: room("other")}), "the group_id is that of another room of this hub")
 	outcomeOf[fsm.Done](t, w.apply(fsm.ReserveGroup{Group: "another", Room: room("other")}))
 }
+
+// Who took part in the group that has ended, and does not in the next, takes no part any more.
+func TestReInitForgetsWhoTookPart(t *testing.T) {
+	w := newWhole(t)
+	r := fsmtest.NewRoom(club, 5, []mimi.UserURI{alice, bob}, []mimi.Provider{hub, peer})
+	w.create(r)
+	last := r.Commit(fsmtest.Next{Label: "reinit"})
+	last.ReInit = []byte("parameters")
+	w.commit(r, last)
+	fewer := *r
+	fewer.Participants = fsmtest.ParticipantsOf([]mimi.UserURI{alice})
+	next := fewer.Successor("next group")
+	outcomeOf[fsm.Accepted](t, w.apply(fsm.ContinueRoom{Ended: r.GroupID, Create: next.Create()}))
+	outcomeOf[fsm.Accepted](t, w.apply(next.Message("of alice", 0, alice)))
+	refused(t, w.apply(next.Message("of bob", 0, bob)), "the sender is not a participant")
+	w.carry()
+	if rooms := w.rooms(bob); len(rooms) != 0 {
+		t.Errorf("bob is in %v", rooms)
+	}
+}

@@ -32,7 +32,7 @@ func checkHubRole(replica fsm.Reader, context mls.GroupContext, settings fsm.Set
 	}
 	for _, sender := range senders {
 		ours := slices.ContainsFunc(settings.HubKeys, func(key []byte) bool { return bytes.Equal(sender.SignatureKey, key) })
-		if ours && rules.HoldsRole(policy.Provider(externalSender(sender), sender.Credential)) {
+		if ours && rules.HoldsRole(policy.Provider(policy.SenderProvider(sender), sender.Credential)) {
 			return nil
 		}
 	}

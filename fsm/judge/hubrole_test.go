@@ -13,7 +13,7 @@ import (
 func preauthorizing(subject string) []byte {
 	claim := mimi.Claim{ID: mimi.ClaimID{Type: mls.CredentialBasic, ID: []byte("sub")}, Value: []byte(subject)}
 	return mimi.PreAuthData{Entries: []mimi.PreAuthRoleEntry{{
-		Claims: []mimi.Claim{claim}, Role: mimi.Role{Index: 7, Capabilities: []mimi.Capability{mimi.CanRemoveParticipant}},
+		Claims: []mimi.Claim{claim}, Role: mimi.Role{Index: roleAdmin, Capabilities: []mimi.Capability{mimi.CanRemoveParticipant}},
 	}}}.Marshal()
 }
 
@@ -45,6 +45,7 @@ func TestHubHoldsARole(t *testing.T) {
 	}
 	want[fsm.Accepted](t, create(preauthorizing("mimi://a.example")))
 
+	m = newHouse().allow(roleAdmin, mimi.CanChangePreauthorizedUserList).open(t)
 	update := func(subject string) []mls.ProposalOrRef {
 		return inline(mls.AppDataUpdate{Component: mimi.ComponentPreauthorization, Operation: mls.ComponentUpdate{Update: preauthorizing(subject)}})
 	}
