@@ -117,6 +117,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.continueRoom(c)
 	case ReserveGroup:
 		return t.reserveGroup(c)
+	case CreateJoiningCode:
+		return t.createJoiningCode(c)
+	case RevokeJoiningCode:
+		return t.revokeJoiningCode(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}

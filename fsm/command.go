@@ -158,6 +158,8 @@ type AcceptCommit struct {
 	ReInit []byte
 	// Ruling is what the Commit does to members and policy.
 	Ruling Ruling
+	// JoiningCode is the code that an external Commit rests on whose sender has no other right to join; zero for any other.
+	JoiningCode CodeID
 }
 
 // WelcomeDelivery is the Welcome for one destination with the tree that its new members need.
@@ -201,6 +203,8 @@ type TakeLease struct {
 	Requester      mimi.UserURI
 	Client         string // the credential's identity, which the same requester repeats
 	DurationMillis uint64 // 0 takes the settings' default; clamped to their limits
+
+	LeaseGrounds // none in the first layout
 }
 
 // UploadKeyPackages adds to a client's inventory, in order. The user and the client come into being with it.

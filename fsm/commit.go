@@ -34,6 +34,9 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	if reason := t.lifetimeFault(c); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
+	if refusal := t.checkJoin(c); refusal != nil {
+		return refusal
+	}
 	if reason := proveCommit(head, c); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
@@ -57,6 +60,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 		t.setRoomRules(c.Room, c.Ruling.Rules)
 		t.noteLeaves(c.Room, c.Ruling.Leaves, c.Renewed)
 	}
+	t.countJoin(c)
 	t.sendCommit(c)
 	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}

@@ -18,7 +18,7 @@ func lastVersion(kind CommandKind) uint8 {
 		return settingsVersion
 	case KindAcceptCommit:
 		return acceptCommitVersion
-	case KindCreateRoom, KindSubmitProposals, KindContinueRoom:
+	case KindCreateRoom, KindSubmitProposals, KindContinueRoom, KindTakeLease:
 		return 2
 	default:
 		return 1
@@ -143,7 +143,7 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	case KindSubmitMessage:
 		return as(readSubmitMessage)
 	case KindTakeLease:
-		return as(readTakeLease)
+		return as(func(r *mls.Reader) TakeLease { return readTakeLease(r, version) })
 	case KindUploadKeyPackages:
 		return as(readUploadKeyPackages)
 	case KindClaimKeyPackages:
@@ -180,6 +180,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(func(r *mls.Reader) ContinueRoom { return readContinueRoom(r, version) })
 	case KindReserveGroup:
 		return as(readReserveGroup)
+	case KindCreateJoiningCode:
+		return as(readCreateJoiningCode)
+	case KindRevokeJoiningCode:
+		return as(readRevokeJoiningCode)
 	default:
 		return nil
 	}

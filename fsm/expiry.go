@@ -136,7 +136,11 @@ func (t *tx) expire(note key) {
 		} else {
 			t.expireTimed(target)
 		}
-	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyPairClaims, keyFloorClaims:
+	case keyJoiningCode:
+		t.expireCode(target)
+	case keyJoinAuthorization:
+		t.expireAuthorization(target)
+	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyCodeGuesses, keyPairClaims, keyFloorClaims:
 		t.expireTimed(target)
 	default:
 		panic(fmt.Sprintf("fsm: a record of kind %#x is noted to expire and has no rule for it", kind))

@@ -19,6 +19,7 @@ func VerifyState(r Reader) error {
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
 		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
 		loads: map[string]roomLoad{}, piled: map[string]roomLoad{}, consents: map[string]uint32{}, consentHeads: map[string]uint32{},
+		joins: map[string]joinLoad{}, joinsCounted: map[string]joinLoad{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -40,6 +41,9 @@ func VerifyState(r Reader) error {
 		if v.piled[room] != load {
 			return fmt.Errorf("a room counts %+v and has %+v", load, v.piled[room])
 		}
+	}
+	if !maps.Equal(v.joins, v.joinsCounted) {
+		return fmt.Errorf("the rooms count %v of codes and authorizations and have %v", v.joinsCounted, v.joins)
 	}
 	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
 	if !maps.Equal(v.effects, v.queues) {
@@ -68,6 +72,8 @@ type verifier struct {
 	consents, consentHeads map[string]uint32 // by slot and user
 
 	loads, piled map[string]roomLoad // by slot and room; a room without a load was never counted
+
+	joins, joinsCounted map[string]joinLoad // by slot and room
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -79,6 +85,20 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		return true, err
 	case keyRoute, keyClientUser, keyPending:
 		return true, v.count(slot, keyKind(k[2]), rest, value)
+	case keyJoiningCode, keyJoinAuthorization:
+		room := slot + string(rest[:hashBytes])
+		load := v.joins[room]
+		if kind == keyJoiningCode {
+			load.codes++
+		} else {
+			load.authorizations++
+		}
+		v.joins[room] = load
+		return true, nil
+	case keyJoinLoad:
+		load, err := decode("join load", value, readJoinLoad)
+		v.joinsCounted[slot+string(rest)] = load
+		return true, err
 	case keyRoom:
 		head, err := decodeUpTo("room", value, roomHeadVersion, readRoomHead)
 		if err != nil {
@@ -162,7 +182,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
 		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom,
-		keyRoomRules, keyLeavingClient, keyLeavingUser:
+		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)

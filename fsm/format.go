@@ -50,7 +50,9 @@ func FormatOf(c Command) Format {
 	case SetConsents, SetConsentPolicy, DeleteKeyPackages,
 		RecordDeparture, SettleDepartures, DestroyRoom, ContinueRoom, ReserveGroup:
 		return FormatExclusive
-	case CreateRoom, AcceptCommit, SubmitProposals:
+	case CreateJoiningCode, RevokeJoiningCode:
+		return FormatExclusive
+	case CreateRoom, AcceptCommit, SubmitProposals, TakeLease:
 		if versionOf(c) > 1 {
 			return FormatExclusive
 		}

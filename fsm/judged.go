@@ -16,7 +16,8 @@ func Bind(c Command, settings uint64) Command {
 func bindable(kind CommandKind) bool {
 	switch kind {
 	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages,
-		KindRecordDeparture, KindDestroyRoom, KindContinueRoom:
+		KindRecordDeparture, KindDestroyRoom, KindContinueRoom,
+		KindCreateJoiningCode, KindRevokeJoiningCode:
 		return true
 	case KindSetConsents, KindSetConsentPolicy, KindDeleteKeyPackages:
 		return true

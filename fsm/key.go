@@ -35,6 +35,10 @@ import (
 //	0x1b  R ‖ ref                 where a claimed KeyPackage went               route.go
 //	0x1c  R ‖ C                   whose client a client is                      clientuser.go
 //	0x1d  R                       what others have piled up at the room         roomload.go
+//	0x1e  R ‖ id(16)              a joining code                                joiningcode.go
+//	0x1f  R ‖ U                   by which code a user may join                 joinauthorization.go
+//	0x58  R                       how many codes and authorizations there are   joinauthorization.go
+//	0x59  R ‖ hash                codes of a provider that did not admit        codeguess.go
 //	0x50  R                       what apply knows of the room's policy         rules.go
 //	0x51  R ‖ leaf(4)             a client that is on its way out               leave.go
 //	0x52  R ‖ U                   a user that is on its way out, or banned      leave.go
@@ -115,13 +119,17 @@ const (
 	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40
 
-	keyUserRoom      keyKind = 0x54
-	keyDeparted      keyKind = 0x55
-	keyRoomLife      keyKind = 0x56
-	keyGroupRoom     keyKind = 0x57
-	keyRoomRules     keyKind = 0x50
-	keyLeavingClient keyKind = 0x51
-	keyLeavingUser   keyKind = 0x52
+	keyJoiningCode       keyKind = 0x1e
+	keyJoinAuthorization keyKind = 0x1f
+	keyJoinLoad          keyKind = 0x58
+	keyCodeGuesses       keyKind = 0x59
+	keyUserRoom          keyKind = 0x54
+	keyDeparted          keyKind = 0x55
+	keyRoomLife          keyKind = 0x56
+	keyGroupRoom         keyKind = 0x57
+	keyRoomRules         keyKind = 0x50
+	keyLeavingClient     keyKind = 0x51
+	keyLeavingUser       keyKind = 0x52
 
 	keyKindEnd keyKind = 0xff // above every kind, never one
 )

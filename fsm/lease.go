@@ -6,20 +6,6 @@ import (
 )
 
 // A lease lends a room's GroupInfo to one requester at a time. It ends at its time, and with any Commit.
-//
-// A client that takes lease after lease without a Commit has to wait longer each time: after its n-th lease of an epoch has
-// run out, it gets the next one only when leaseDelay(n) has passed as well. Others may take the lease meanwhile. The count is
-// dropped with the epoch, or when the client has kept away for leaseMemory beyond its waiting time.
-
-// leaseDoublingsMax caps the delay at 64 times the default duration.
-const leaseDoublingsMax = 6
-
-// leaseDelay is the default duration, doubled with each lease after the first.
-func (t *tx) leaseDelay(leases uint32) uint64 {
-	return t.settings.LeaseDefaultMillis << min(leases-1, leaseDoublingsMax)
-}
-
-func (t *tx) leaseMemory() uint64 { return t.settings.LeaseDefaultMillis << leaseDoublingsMax }
 
 // leaseRecord is the newest lease of a room. It stays when the lease has ended, for the token must go on rising.
 //
@@ -53,29 +39,6 @@ func (l leaseRecord) active(now uint64) bool {
 	return !l.requester.IsZero() && now < l.lease.UntilMillis
 }
 
-// leaseTurns counts the leases of a client in the room's epoch.
-//
-//	struct {
-//	    uint64 forget_millis;
-//	    uint32 leases;
-//	    uint64 next_millis; // no earlier lease
-//	} LeaseTurns;
-type leaseTurns struct {
-	forgetMillis uint64
-	leases       uint32
-	nextMillis   uint64
-}
-
-func (l leaseTurns) appendTo(w *mls.Writer) {
-	w.Uint64(l.forgetMillis)
-	w.Uint32(l.leases)
-	w.Uint64(l.nextMillis)
-}
-
-func readLeaseTurns(r *mls.Reader) leaseTurns {
-	return leaseTurns{forgetMillis: r.Uint64("forget_millis"), leases: r.Uint32("leases"), nextMillis: r.Uint64("next_millis")}
-}
-
 // Lease is who may see a room's GroupInfo now.
 type Lease struct {
 	LeaseGranted
@@ -100,13 +63,6 @@ func readLease(r Reader, room mimi.RoomURI) (leaseRecord, bool, error) {
 	return readRecord(r, roomKey(keyLease, room), "lease", readLeaseRecord)
 }
 
-func turnsKey(c TakeLease) key {
-	var w mls.Writer
-	c.Requester.AppendTo(&w)
-	appendText(&w, c.Client)
-	return roomKey(keyLeaseTurns, c.Room).hashed(string(w.Bytes()))
-}
-
 // takeLease lends the GroupInfo. The holder asking again gets the lease that it has.
 func (t *tx) takeLease(c TakeLease) Outcome {
 	head, found := t.head(c.Room)
@@ -119,8 +75,8 @@ func (t *tx) takeLease(c TakeLease) Outcome {
 	if refusal := t.refuseDeparted(head, c.Requester); refusal != nil {
 		return refusal
 	}
-	if _, participant := t.participantSince(c.Room, c.Requester); !participant {
-		return NotAllowed{Reason: "the requester is not a participant"}
+	if refusal := t.checkGrounds(head, c); refusal != nil {
+		return refusal
 	}
 	held, _ := get(t, func(r Reader) (leaseRecord, bool, error) { return readLease(r, c.Room) })
 	now := t.now
@@ -133,19 +89,16 @@ func (t *tx) takeLease(c TakeLease) Outcome {
 		}
 		return LeaseHeld{UntilMillis: held.lease.UntilMillis, NowMillis: t.now}
 	}
-	turns, _ := get(t, func(r Reader) (leaseTurns, bool, error) {
-		return readRecord(r, turnsKey(c), "lease turns", readLeaseTurns)
-	})
-	if t.now < turns.nextMillis {
-		return LeaseHeld{UntilMillis: turns.nextMillis, NowMillis: t.now}
+	turns := t.turnsOf(c)
+	if wait := t.turnsWait(c, turns); wait != nil {
+		return wait
 	}
-	if turns.forgetMillis <= t.now {
-		turns = leaseTurns{}
-	}
-	return t.grantLease(c, head, held.lease.Token+1, turns)
+	granted := t.grantLease(c, head, held.lease.Token+1)
+	t.countTurns(turns, granted.UntilMillis)
+	return granted
 }
 
-func (t *tx) grantLease(c TakeLease, head roomHead, token uint64, turns leaseTurns) Outcome {
+func (t *tx) grantLease(c TakeLease, head roomHead, token uint64) LeaseGranted {
 	duration := c.DurationMillis
 	if duration == 0 {
 		duration = t.settings.LeaseDefaultMillis
@@ -155,12 +108,6 @@ func (t *tx) grantLease(c TakeLease, head roomHead, token uint64, turns leaseTur
 	k := roomKey(keyLease, c.Room)
 	t.set(k, record(leaseRecord{granted, c.Requester, c.Client}.appendTo))
 	t.expireAt(k, granted.UntilMillis)
-
-	turns.leases++
-	turns.nextMillis = granted.UntilMillis + t.leaseDelay(turns.leases)
-	turns.forgetMillis = turns.nextMillis + t.leaseMemory()
-	t.set(turnsKey(c), record(turns.appendTo))
-	t.expireAt(turnsKey(c), turns.forgetMillis)
 	return granted
 }
 

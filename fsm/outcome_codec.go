@@ -87,6 +87,12 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readInventoryRead(r)
 	case OutcomeRoomEnded:
 		return readRoomEnded(r)
+	case OutcomeJoiningCodeMade:
+		return JoiningCodeMade{Code: readJoiningCode(r)}
+	case OutcomeJoiningCodes:
+		return readJoiningCodes(r)
+	case OutcomeDamped:
+		return readDamped(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -168,6 +168,7 @@ func readReadSet(r *mls.Reader) ReadSet {
 //	            PendingProposal renewed<V>;
 //	            opaque re_init<V>;
 //	            optional<Ruling> ruling;
+//	            opaque joining_code[16];
 //	    };
 //	} AcceptCommit;
 func (c AcceptCommit) appendTo(w *mls.Writer) {
@@ -186,6 +187,7 @@ func (c AcceptCommit) appendTo(w *mls.Writer) {
 		appendList(w, c.Renewed, appendPending)
 		w.Opaque(c.ReInit)
 		appendOptionalRuling(w, c.Ruling)
+		w.Fixed(c.JoiningCode[:])
 	}
 }
 
@@ -194,7 +196,7 @@ const acceptCommitVersion = 2
 
 // version is the layout that the command needs.
 func (c AcceptCommit) version() uint8 {
-	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 || c.Ruling.Made {
+	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 || c.Ruling.Made || !c.JoiningCode.IsZero() {
 		return 2
 	}
 	return 1
@@ -218,6 +220,7 @@ func readAcceptCommit(r *mls.Reader, version uint8) AcceptCommit {
 		c.Renewed = readList(r, "renewed", readPending)
 		c.ReInit = r.Opaque("re_init")
 		c.Ruling = readOptionalRuling(r, "ruling")
+		c.JoiningCode = readCodeID(r, "joining_code")
 	}
 	return c
 }
@@ -340,19 +343,38 @@ func readSubmitMessage(r *mls.Reader) SubmitMessage {
 //	    opaque requester<V>;
 //	    opaque client<V>;
 //	    uint64 duration_millis;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: LeaseGrounds grounds;
+//	    };
 //	} TakeLease;
 func (c TakeLease) appendTo(w *mls.Writer) {
 	c.Room.AppendTo(w)
 	c.Requester.AppendTo(w)
 	appendText(w, c.Client)
 	w.Uint64(c.DurationMillis)
+	if c.version() >= 2 {
+		c.LeaseGrounds.appendTo(w)
+	}
 }
 
-func readTakeLease(r *mls.Reader) TakeLease {
-	return TakeLease{
+// version is the second where the lease rests on more than participation.
+func (c TakeLease) version() uint8 {
+	if c.Right != 0 {
+		return 2
+	}
+	return 1
+}
+
+func readTakeLease(r *mls.Reader, version uint8) TakeLease {
+	c := TakeLease{
 		Room:           mimi.ReadRoomURI(r, "room"),
 		Requester:      mimi.ReadUserURI(r, "requester"),
 		Client:         readText[string](r, "client"),
 		DurationMillis: r.Uint64("duration_millis"),
 	}
+	if version >= 2 {
+		c.LeaseGrounds = mls.ReadIn(r, "grounds", readLeaseGrounds)
+	}
+	return c
 }

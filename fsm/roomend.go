@@ -159,6 +159,7 @@ func (t *tx) clearRoom(head roomHead) {
 	for _, kind := range []keyKind{
 		keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyRoomLoad, keyRoomLife,
 		keyRoomRules, keyLeavingClient, keyLeavingUser,
+		keyJoiningCode, keyJoinAuthorization, keyJoinLoad, keyCodeGuesses,
 	} {
 		t.deletePrefix(roomKey(kind, head.room))
 	}

@@ -76,6 +76,15 @@ func sampleCommands() []named[fsm.Command] {
 		{"DropInternal", fsm.DropInternal{At: 129, To: 130, Next: 8}},
 		{"Judged", fsm.Judged{Settings: 4, Command: fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
+		{"AcceptCommit, by a joining code", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, JoiningCode: sampleCode().ID}},
+		{"TakeLease, by a joining code", fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", LeaseGrounds: fsm.LeaseGrounds{
+			Peer: peer, Right: fsm.LeaseByCode, GroupContextHash: hash, Member: true,
+			Code: fsm.PresentedCode{ID: sampleCode().ID, Known: true, Key: []byte("key")},
+		}}},
+		{"CreateJoiningCode", fsm.CreateJoiningCode{
+			Room: club, ID: sampleCode().ID, Creator: alice, Role: 2, Uses: 3, LifetimeMillis: 4000, Lock: sampleCode().Lock, GroupContextHash: hash,
+		}},
+		{"RevokeJoiningCode", fsm.RevokeJoiningCode{Room: club, ID: sampleCode().ID, GroupContextHash: hash}},
 		{"EnterSettings, of exclusive resources", fsm.EnterSettings{Version: 4, Settings: thirdSettings(hub)}},
 		{"SetConsents", fsm.SetConsents{User: bob, Entries: []fsm.ConsentEntry{
 			{Requester: alice, Consent: fsm.ConsentRevoked}, {Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7},
@@ -145,6 +154,13 @@ func secondSettings(domains ...mimi.Provider) fsm.Settings {
 	return s
 }
 
+func sampleCode() fsm.JoiningCode {
+	return fsm.JoiningCode{
+		ID: fsm.CodeIDOf([]byte("code")), Creator: alice, Role: 2, Uses: 3, Used: 1, CreatedMillis: 4, ExpiresMillis: 5, State: fsm.CodeRevoked,
+		Lock: fsm.PassphraseLock{Salt: []byte("salt"), Rounds: 6, Key: []byte("key")},
+	}
+}
+
 func samplePackage() fsm.KeyPackageFacts {
 	return fsm.KeyPackageFacts{
 		Ref: "ref", Suite: 1, NotBefore: 10, NotAfter: 20, LastResort: true, Extensions: []mls.ExtensionType{6, 7},
@@ -183,6 +199,9 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
 		{"SlotFull", fsm.SlotFull{}},
 		{"Received", fsm.Received{Next: 8}},
+		{"JoiningCodeMade", fsm.JoiningCodeMade{Code: sampleCode()}},
+		{"JoiningCodes", fsm.JoiningCodes{Codes: []fsm.JoiningCode{sampleCode(), {ID: fsm.CodeIDOf([]byte("other")), Creator: alice}}}},
+		{"Damped", fsm.Damped{UntilMillis: 9, NowMillis: 8, Reason: "wait"}},
 		{"FormatNotReached", fsm.FormatNotReached{Needs: 2, Has: 1}},
 		{"KeyPackagesDeleted", fsm.KeyPackagesDeleted{Deleted: 1, Claimed: []mls.KeyPackageRef{"ref"}, Left: 3}},
 		{"InventoryRead", fsm.InventoryRead{User: bob, Known: true, Clients: []fsm.ClientStock{

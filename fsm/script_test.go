@@ -189,6 +189,14 @@ func (s *script) roomCommand(l line) fsm.Command {
 	switch epoch := mls.Epoch(l.number("epoch", uint64(r.Epoch))); l.verb {
 	case "commit":
 		return s.commit(r, l)
+	case "join":
+		return s.join(r, l)
+	case "code":
+		return createCode(r, l)
+	case "revoke":
+		return revokeCode(r, l)
+	case "ask":
+		return ask(r, l)
 	case "propose":
 		return r.Propose(epoch, user("alice"), l.words[1:]...)
 	case "message":

@@ -173,6 +173,8 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 		sum, err := fsm.Digest(r)
 		check(t, err)
 		fmt.Fprintln(&out, hex.EncodeToString(sum[:]))
+	case "joins":
+		describeJoins(t, r, l, &out)
 	case "room":
 		describeRoom(t, r, room(l.words[0]), &out)
 	case "proposal":

@@ -63,6 +63,9 @@ func (r *Room) contextOf(epoch mls.Epoch, confirmed []byte) []byte {
 // Create is the command that opens the room with a tree of one leaf, the same in every epoch. The first of the users creates it.
 func (r *Room) Create() fsm.CreateRoom { return r.created }
 
+// ContextHash is that of the room's GroupContext.
+func (r *Room) ContextHash() [32]byte { return sha256.Sum256(r.context) }
+
 func (r *Room) facts(epoch mls.Epoch, context, interim []byte, participants []fsm.Participant, destinations []mimi.Provider) fsm.RoomFacts {
 	return fsm.RoomFacts{
 		Epoch: epoch, GroupContext: context, InterimTranscriptHash: interim, GroupInfo: append([]byte("info of "), context...),
