@@ -53,7 +53,7 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 	if command.Facts.Participants, err = u.checkPolicy(replica, state, staged, after); err != nil {
 		return nil, err
 	}
-	if command.Sender, err = u.committer(replica, state, staged); err != nil {
+	if command.Sender, command.JoiningCode, err = u.committer(replica, state, staged); err != nil {
 		return nil, err
 	}
 	if err := newEnforcement(replica, state).commit(staged, command.Sender, after); err != nil {

@@ -44,6 +44,15 @@ func reasonOf(err error) (string, bool) {
 	return no.Reason, ok
 }
 
+// refusedOr is the outcome of a refusal, or the error that is none.
+func refusedOr(err error) (fsm.Outcome, error) {
+	var d *denied
+	if errors.As(err, &d) {
+		return d.outcome, nil
+	}
+	return nil, err
+}
+
 // concluded ends a Judge: a refusal becomes a verdict.
 func concluded(verdict Verdict, err error) (Verdict, error) {
 	var d *denied

@@ -121,6 +121,12 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return constructed(NewDestroyRoom(readURI(r, "room", mimi.ParseRoomURI)))
 	case kindReserveGroup:
 		return constructed(NewReserveGroup(mls.GroupID(r.Opaque("group")), readURI(r, "room", mimi.ParseRoomURI)))
+	case kindCreateJoiningCode:
+		return readCreateJoiningCode(r)
+	case kindRevokeJoiningCode:
+		return readRevokeJoiningCode(r)
+	case kindListJoiningCodes:
+		return constructed(NewListJoiningCodes(readURI(r, "room", mimi.ParseRoomURI)))
 	default:
 		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
 		return nil, nil

@@ -48,6 +48,12 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewDepart(bob.User.Provider(), bob.User, mimi.ClientURI{})))
 	add(constructed(NewDestroyRoom(room)))
 	add(constructed(NewReserveGroup("group", room)))
+	id := fsm.CodeIDOf([]byte("code"))
+	add(constructed(NewCreateJoiningCode(room, alice.User, id, CodeTerms{Role: 2, Uses: 3, LifetimeMillis: 4, Lock: fsm.PassphraseLock{
+		Salt: []byte("salt"), Rounds: 5, Key: []byte("key"),
+	}})))
+	add(constructed(NewRevokeJoiningCode(room, alice.User, id)))
+	add(constructed(NewListJoiningCodes(room)))
 	return all
 }
 

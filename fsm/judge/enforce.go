@@ -50,7 +50,7 @@ func (e *enforcement) actor(from mls.Sender, proposal mls.Proposal) (policy.Acto
 		if err != nil || e.state.policy.Participates(user) {
 			return e.state.policy.UserActor(user), err
 		}
-		actor, err := e.state.policy.StrangerActor(joinerOf(user, credential))
+		actor, err := e.state.policy.StrangerActor(strangerOf(user, credential))
 		return actor, ruled(err)
 	case mls.ExternalSenderIndex:
 		senders, err := e.state.group.ExternalSenders()

@@ -37,10 +37,28 @@ func (g *GroupInfo) Request() mimi.GroupInfoRequest { return g.request }
 func (g *GroupInfo) Slot() fsm.SlotID { return fsm.SlotOfRoom(g.room) }
 func (*GroupInfo) kind() requestKind  { return kindGroupInfo }
 
-// Judge verifies the request and finds out for whom it is; whether that user may join is decided by apply.
+// Judge verifies the request and finds out for whom it is and by which right that user asks. Apply lends on that right.
 func (g *GroupInfo) Judge(replica fsm.Reader) (Verdict, error) {
+	command, err := g.command(replica)
+	return concluded(Propose{command}, err)
+}
+
+func (g *GroupInfo) command(replica fsm.Reader) (fsm.TakeLease, error) {
 	user, err := g.requester(replica)
-	return concluded(Propose{fsm.TakeLease{Room: g.room, Requester: user, Client: g.holder()}}, err)
+	command := fsm.TakeLease{Room: g.room, Requester: user, Client: g.holder()}
+	if err != nil {
+		return command, err
+	}
+	format, err := fsm.ReadFormat(replica)
+	if err != nil || format < fsm.FormatExclusive {
+		return command, err
+	}
+	state, err := readState(replica, g.room)
+	if err != nil {
+		return command, err
+	}
+	command.LeaseGrounds, err = g.grounds(replica, state, user)
+	return command, err
 }
 
 func (g *GroupInfo) requester(replica fsm.Reader) (mimi.UserURI, error) {
@@ -76,22 +94,16 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	if _, granted := outcome.(fsm.LeaseGranted); !granted {
 		return outcome, nil
 	}
-	room, found, err := fsm.ReadRoom(replica, g.room)
+	room, err := readState(replica, g.room)
 	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return fsm.NoSuchRoom{}, nil
-	}
-	if room.Status != fsm.RoomOpen {
-		return fsm.RoomEnded{Status: room.Status}, nil
+		return refusedOr(err)
 	}
 	user, _, err := userOf(replica, g.room, g.request.Credential)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(room.Participants, func(p fsm.Participant) bool { return p.User == user }) {
-		return fsm.NotAllowed{Reason: "the requester is not a participant"}, nil
+	if _, err := joinRights(replica, room, user, g.request.Credential); err != nil {
+		return refusedOr(err)
 	}
 	lease, held, err := fsm.ReadLease(replica, g.room)
 	if err != nil {
@@ -100,16 +112,13 @@ func (g *GroupInfo) Complete(replica fsm.Reader, outcome fsm.Outcome) (fsm.Outco
 	if !held || lease.Requester != user || lease.Client != g.holder() {
 		return heldBy(replica, lease)
 	}
-	tree, err := readTree(replica, g.room)
-	if err != nil {
-		return nil, err
-	}
 	pending, err := fsm.ReadAllPending(replica, g.room)
 	if err != nil {
 		return nil, err
 	}
 	return fsm.Disclosed{
-		Lease: lease.LeaseGranted, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: tree.Marshal(), Pending: pending, Epoch: room.Epoch,
+		Lease: lease.LeaseGranted, Suite: room.Suite, GroupInfo: room.GroupInfo, RatchetTree: room.group.Tree().Marshal(),
+		Pending: pending, Epoch: room.Epoch,
 	}, nil
 }
 

@@ -37,22 +37,39 @@ func ruled(err error) error {
 	return objection(err)
 }
 
-// joinRights are the ways in which a user may join a room from outside by its policy; a refusal where there is none. Whoever may
-// join may ask for the GroupInfo.
-func joinRights(state *roomState, user mimi.UserURI, credential mls.Credential) ([]policy.Right, error) {
-	rights, err := state.policy.Rights(joinerOf(user, credential))
+// joinRights are the ways in which a user may join a room from outside, by its policy and by a joining code that it has presented; a
+// refusal where there is none. Whoever may join may ask for the GroupInfo.
+func joinRights(replica fsm.Reader, state *roomState, user mimi.UserURI, credential mls.Credential) ([]policy.Right, error) {
+	joiner, _, err := joinerOf(replica, state, user, credential)
+	if err != nil {
+		return nil, err
+	}
+	rights, err := state.policy.Rights(joiner)
 	return rights, ruled(err)
 }
 
-// joinerOf is the one place where what authorizes a user beyond the room's own policy comes in.
-func joinerOf(user mimi.UserURI, credential mls.Credential) policy.Joiner {
+// strangerOf is somebody who has nothing but what the room's own policy gives. A code admits to an external join alone (room-policy-03
+// §8.1.1): nobody proposes by it, since its use is counted with the Commit that joins.
+func strangerOf(user mimi.UserURI, credential mls.Credential) policy.Joiner {
 	return policy.Joiner{User: user, Credential: credential}
 }
 
+// joinerOf is the one place where what authorizes a user beyond the room's own policy comes in: the code that it may join by.
+func joinerOf(replica fsm.Reader, state *roomState, user mimi.UserURI, credential mls.Credential) (policy.Joiner, fsm.CodeID, error) {
+	joiner := strangerOf(user, credential)
+	by, authorized, err := fsm.ReadJoinAuthorization(replica, state.URI, user)
+	if err != nil || !authorized {
+		return joiner, fsm.CodeID{}, err
+	}
+	joiner.Code = &by.Role
+	return joiner, by.Code, nil
+}
+
 // joiner finds the user who joins by an external Commit, and holds it to its right to do so: a participant brings in a further
-// client of its own, and anybody else adds itself to the participant list.
-func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, error) {
-	credential := staged.CommitterLeaf.Credential
+// client of its own, and anybody else adds itself to the participant list. The code is that on which a stranger's right rests, if on
+// any.
+func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, fsm.CodeID, error) {
+	credential, none := staged.CommitterLeaf.Credential, fsm.CodeID{}
 	user, introduced, err := introducedUser(replica, state, staged)
 	if err == nil && !introduced {
 		user, err = u.speaker(replica, state, credential)
@@ -61,13 +78,20 @@ func (u *Update) joiner(replica fsm.Reader, state *roomState, staged *mls.Staged
 	}
 	switch {
 	case err != nil:
-		return user, err
+		return user, none, err
 	case state.policy.Participates(user):
-		_, err := joinRights(state, user, credential)
-		return user, err
+		_, err := joinRights(replica, state, user, credential)
+		return user, none, err
 	}
-	_, err = state.policy.CheckJoin(joinerOf(user, credential), updatesBy(staged))
-	return user, ruled(err)
+	joiner, code, err := joinerOf(replica, state, user, credential)
+	if err != nil {
+		return user, none, err
+	}
+	right, err := state.policy.CheckJoin(joiner, updatesBy(staged))
+	if err != nil || right.Source != policy.JoinCode {
+		return user, none, ruled(err)
+	}
+	return user, code, nil
 }
 
 // introducedUser is whose client joins where the room does not know it and the Commit says it: a client of the provider's that sends

@@ -95,7 +95,7 @@ func TestPolicyBeginsWithItsFormat(t *testing.T) {
 	if state.policy.Participates(user("erin")) || !state.policy.Participates(user("alice")) {
 		t.Error("the participant list is not that of the room")
 	}
-	if rights, err := joinRights(state, user("alice"), basic(user("alice").String())); err != nil || len(rights) != 1 {
+	if rights, err := joinRights(m.store, state, user("alice"), basic(user("alice").String())); err != nil || len(rights) != 1 {
 		t.Errorf("alice may join by %v, %v", rights, err)
 	}
 }

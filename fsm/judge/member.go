@@ -65,16 +65,17 @@ func (u *Update) vouched(replica fsm.Reader, state *roomState, k mls.KeyPackage)
 	return nil
 }
 
-// committer finds the user who commits: a participant, or one whom the room's policy lets join.
-func (u *Update) committer(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, error) {
+// committer finds the user who commits: a participant, or one whom the room's policy lets join, then with the code that it takes.
+func (u *Update) committer(replica fsm.Reader, state *roomState, staged *mls.Staged) (mimi.UserURI, fsm.CodeID, error) {
 	if staged.External {
 		return u.joiner(replica, state, staged)
 	}
 	credential := staged.CommitterLeaf.Credential
 	if !mls.SameCredential(state.group.Tree().Leaf(staged.Committer).Credential, credential) {
-		return mimi.UserURI{}, deny("the committer changes its credential")
+		return mimi.UserURI{}, fsm.CodeID{}, deny("the committer changes its credential")
 	}
-	return u.participant(replica, state, credential)
+	user, err := u.participant(replica, state, credential)
+	return user, fsm.CodeID{}, err
 }
 
 // checkMembers holds the members to the participant list (mimi-protocol-06 §5.3): whoever is added belongs to a participant, and

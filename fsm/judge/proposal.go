@@ -205,7 +205,7 @@ func (u *Update) proposer(replica fsm.Reader, state *roomState, content mls.Fram
 func (u *Update) newcomer(replica fsm.Reader, state *roomState, credential mls.Credential) (mimi.UserURI, error) {
 	user, err := u.speaker(replica, state, credential)
 	if err == nil && !state.policy.Participates(user) {
-		_, err = state.policy.StrangerActor(joinerOf(user, credential))
+		_, err = state.policy.StrangerActor(strangerOf(user, credential))
 		err = ruled(err)
 	}
 	return user, err
