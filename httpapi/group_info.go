@@ -86,18 +86,21 @@ func (d *Desk) groupInfo(ctx context.Context, from mimi.Provider, room mimi.Room
 		return coded(mimi.GroupInfoNoSuchRoom{Room: room}), nil
 	case fsm.LeaseHeld:
 		return answer{}, newProblem(http.StatusTooManyRequests, problemLeaseHeld, "roomId",
-			"Another client is joining just now.").after(leaseWait(o))
+			"Another client is joining just now.").after(waitUntil(o.UntilMillis, o.NowMillis))
+	case fsm.Damped:
+		return answer{}, newProblem(http.StatusTooManyRequests, problemTooMany, "roomId",
+			"Come back later: "+o.Reason+".").after(waitUntil(o.UntilMillis, o.NowMillis))
 	default:
 		return answer{}, unexpected("a request for the GroupInfo", outcome)
 	}
 }
 
-// leaseWait is at least a second, so that Retry-After never says 0.
-func leaseWait(held fsm.LeaseHeld) time.Duration {
-	if held.UntilMillis <= held.NowMillis {
+// waitUntil is at least a second, so that Retry-After never says 0.
+func waitUntil(millis, now uint64) time.Duration {
+	if millis <= now {
 		return time.Second
 	}
-	return max(time.Duration(held.UntilMillis-held.NowMillis)*time.Millisecond, time.Second)
+	return max(time.Duration(millis-now)*time.Millisecond, time.Second)
 }
 
 // disclose builds the GroupInfoResponse: encrypted to the requester, signed by the hub, with a key that the room lists if there is one

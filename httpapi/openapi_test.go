@@ -100,6 +100,7 @@ func TestOpenAPISchemas(t *testing.T) {
 			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32),
 		},
 		"Inventory": inventory{}, "ClientInventory": clientInventory{}, "SuiteStock": suiteStock{}, "Deletion": deletionRequest{}, "DeletionResult": deletionResult{},
+		"CreateJoiningCode": createCodeRequest{}, "JoiningCode": joiningCode{Code: "x"}, "JoiningCodeList": joiningCodeList{},
 		"Consents": consentList{Next: "n"}, "ConsentEntry": consentEntry{Room: ourRoom, SinceMillis: 1}, "ConsentChanges": consentChanges{},
 		"ConsentDecision": consentDecision{}, "ConsentPolicy": consentPolicy{},
 	} {
