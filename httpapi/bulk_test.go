@@ -31,7 +31,7 @@ func (e *elsewhere) Post(ctx context.Context, to mimi.Provider, target Target, b
 	e.mu.Unlock()
 	answer, known := e.providers[to]
 	if !known {
-		return nil, &SendError{To: to, Err: errors.New("it is not a peer")}
+		return nil, &SendError{To: to, Err: errNoPeer}
 	}
 	return answer(ctx, target, body, key)
 }

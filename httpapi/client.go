@@ -112,7 +112,7 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 func (c *Client) Post(ctx context.Context, to mimi.Provider, target Target, body []byte, idempotencyKey string) (*Reply, error) {
 	peer, known := c.peers.Peer(to)
 	if !known {
-		return nil, &SendError{To: to, Err: errors.New("it is not a peer")}
+		return nil, &SendError{To: to, Err: errNoPeer}
 	}
 	l, err := c.link(to, peer)
 	if err != nil {

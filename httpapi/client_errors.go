@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -25,6 +26,9 @@ func (e *SendError) Error() string {
 
 func (e *SendError) Unwrap() error { return e.Err }
 
+// errNoPeer: the provider is not on the allow-list, so that nothing is sent to it until an operator adds it.
+var errNoPeer = errors.New("it is not a peer")
+
 // StatusError is an answer that is not the one hoped for.
 type StatusError struct {
 	To         mimi.Provider
@@ -40,6 +44,9 @@ func (e *StatusError) Error() string {
 func problemOfSend(err *SendError) *Problem {
 	if err.MaybeSent {
 		return unknownOutcome()
+	}
+	if errors.Is(err, errNoPeer) {
+		return newProblem(http.StatusNotFound, problemNoPeer, "", fmt.Sprintf("%s is not a peer of this provider. Nothing was sent.", err.To))
 	}
 	return newProblem(http.StatusServiceUnavailable, problemUpstream, "",
 		fmt.Sprintf("%s cannot be reached. Nothing was sent; send the request again later.", err.To)).after(retrySoon)

@@ -22,8 +22,16 @@ type acknowledgeRequest struct {
 	IDs []string `json:"ids"`
 }
 
+// acknowledgeResult counts the items of the request that do not wait any more, each once. It cannot be told which of them went by
+// this request and not by the same one before: a repetition would have nothing to count.
 type acknowledgeResult struct {
 	Acknowledged int `json:"acknowledged"`
+}
+
+// itemName is what an ID says.
+type itemName struct {
+	slot     fsm.SlotID
+	sequence uint64
 }
 
 // acknowledgeInbox is POST /v1/inbox/acknowledge. After an error some of the items may have been acknowledged; the same request
@@ -36,18 +44,22 @@ func (s *LocalServer) acknowledgeInbox(c echo.Context) error {
 	if len(r.IDs) > acknowledgeMax {
 		return &mls.MalformedError{Field: "ids", Reason: fmt.Sprintf("more than %d IDs", acknowledgeMax)}
 	}
-	bySlot := map[fsm.SlotID][]uint64{}
+	bySlot, named := map[fsm.SlotID][]uint64{}, map[itemName]bool{}
 	for _, id := range r.IDs {
 		slot, sequence, err := parseItemID(id)
 		if err != nil {
 			return err
 		}
-		bySlot[slot] = append(bySlot[slot], sequence)
+		item := itemName{slot, sequence}
+		if !named[item] {
+			named[item] = true
+			bySlot[slot] = append(bySlot[slot], sequence)
+		}
 	}
 	if err := s.acknowledgeSlots(c.Request().Context(), bySlot); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, acknowledgeResult{Acknowledged: len(r.IDs)})
+	return c.JSON(http.StatusOK, acknowledgeResult{Acknowledged: len(named)})
 }
 
 // acknowledgeSlots asks the slots' shards side by side, a bounded number at a time.

@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -28,7 +30,7 @@ func readJSON(c echo.Context, limit int64, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return malformedJSON(err)
+		return malformedJSON(err, body, into)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return &mls.MalformedError{Field: "body", Reason: "there is more behind the JSON value"}
@@ -37,12 +39,15 @@ func readJSON(c echo.Context, limit int64, into any) error {
 }
 
 // malformedJSON finds the field in the decoder's error. The names that it quotes are the requester's own.
-func malformedJSON(err error) error {
+func malformedJSON(err error, body []byte, into any) error {
+	var base64Fault base64.CorruptInputError
 	var wrongType *json.UnmarshalTypeError
 	var malformed *mls.MalformedError
 	switch {
 	case errors.As(err, &malformed):
 		return malformed
+	case errors.As(err, &base64Fault):
+		return &mls.MalformedError{Field: corruptField(body, into), Reason: "it is not base64"}
 	case errors.As(err, &wrongType):
 		field := wrongType.Field
 		if field == "" {
@@ -54,6 +59,28 @@ func malformedJSON(err error) error {
 		return &mls.MalformedError{Field: strings.Trim(name, `"`), Reason: "the endpoint knows no such field"}
 	}
 	return &mls.MalformedError{Field: "body", Reason: "it is not the JSON that the endpoint takes"}
+}
+
+// corruptField is the field of the body whose base64 cannot be read: the decoder does not say which. Fields further down are told by
+// the one that they are in.
+func corruptField(body []byte, into any) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return "body"
+	}
+	target := reflect.TypeOf(into).Elem()
+	if target.Kind() != reflect.Struct {
+		return "body"
+	}
+	for i := range target.NumField() {
+		name, _, _ := strings.Cut(target.Field(i).Tag.Get("json"), ",")
+		raw, there := fields[name]
+		var fault base64.CorruptInputError
+		if there && errors.As(json.Unmarshal(raw, reflect.New(target.Field(i).Type).Interface()), &fault) {
+			return name
+		}
+	}
+	return "body"
 }
 
 // missing is a required field that is not there.

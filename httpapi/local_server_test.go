@@ -152,7 +152,7 @@ func TestLocalUpload(t *testing.T) {
 		"another provider's user": {theirs, `{"keyPackages":["AA=="]}`, "application/json", "user", 403},
 		"no KeyPackages":          {target, `{}`, "application/json", "keyPackages", 400},
 		"a broken KeyPackage":     {target, `{"keyPackages":["AAAA"]}`, "application/json", "keyPackages[0]", 400},
-		"not base64":              {target, `{"keyPackages":["?"]}`, "application/json", "body", 400},
+		"not base64":              {target, `{"keyPackages":["?"]}`, "application/json", "keyPackages", 400},
 		"a wrong type":            {target, `{"keyPackages":7}`, "application/json", "keyPackages", 400},
 		"an unknown field":        {target, `{"keypackage":[]}`, "application/json", "keypackage", 400},
 		"trailing bytes":          {target, `{"keyPackages":["AA=="]} x`, "application/json", "body", 400},
@@ -246,6 +246,14 @@ func TestLocalDraftEndpoints(t *testing.T) {
 		if p := problemIn(t, a); a.status != 503 || p.Type != "urn:parley:problem:"+problemUnknownOutcome {
 			t.Errorf("%s cut off: %d %+v", name, a.status, p)
 		}
+	}
+	// A room of a provider that is no peer: nothing was sent, and waiting does not help.
+	d.outbound.reply = func(to mimi.Provider, _ Target, _ []byte, _ string) (*Reply, error) {
+		return nil, &SendError{To: to, Err: errNoPeer}
+	}
+	a := d.call(t, http.MethodPost, at(theirRoom, "update"), "everything", mimi.MediaType, updateBody())
+	if p := problemIn(t, a); a.status != http.StatusNotFound || p.Type != "urn:parley:problem:"+problemNoPeer || a.header.Get("Retry-After") != "" {
+		t.Errorf("no peer: %d %+v", a.status, p)
 	}
 	d.outbound.sent = nil
 	for endpoint, body := range map[string][]byte{"submitMessage": submitBody(bob), "groupInfo": foreignJoin} {
@@ -413,7 +421,7 @@ func TestLocalInboxStream(t *testing.T) {
 func TestLocalAcknowledge(t *testing.T) {
 	d := openLocalDoor(t)
 	d.hub.set(fsm.Done{}, nil)
-	a := d.json(t, http.MethodPost, "/v1/inbox/acknowledge", acknowledgeRequest{IDs: []string{"001-1", "001-2", "fff-9"}})
+	a := d.json(t, http.MethodPost, "/v1/inbox/acknowledge", acknowledgeRequest{IDs: []string{"001-1", "001-2", "fff-9", "001-1"}})
 	if a.status != 200 || strings.TrimSpace(string(a.body)) != `{"acknowledged":3}` {
 		t.Errorf("got %d %s", a.status, a.body)
 	}

@@ -65,6 +65,7 @@ const (
 	problemRoomEnded      = "room-ended"
 	problemHTTP           = "http"
 	problemInternal       = "internal"
+	problemNoPeer         = "not-a-peer"
 )
 
 var problemTitles = map[string]string{
@@ -89,6 +90,7 @@ var problemTitles = map[string]string{
 	problemRoomEnded:      "The room takes nothing more",
 	problemHTTP:           "The request was refused",
 	problemInternal:       "Internal error",
+	problemNoPeer:         "The other provider is not a peer of this one",
 }
 
 // newProblem fills in what belongs to the name. field and detail may be empty.
