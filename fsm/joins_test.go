@@ -78,11 +78,41 @@ func TestJoiningCodesBelongToAFormat(t *testing.T) {
 	for i, text := range []string{
 		"code club c by=alice", "revoke club c", "ask club by=alice client=a", "join club c by=carol@c.example code=c", "judged 1 ask club by=alice client=a",
 	} {
-		outcome := applyTo(t, store, uint64(2+i), 2000, s.command(text))[0]
+		command := s.command(text)
+		outcome := applyTo(t, store, uint64(2+i), 2000, command)[0]
+		if format := fsm.FormatOf(command); format != fsm.FormatExclusive {
+			t.Errorf("%s may be proposed from format %d on", text, format)
+		}
 		if outcome != (fsm.FormatNotReached{Needs: fsm.FormatExclusive, Has: fsm.FormatQueues}) {
 			t.Errorf("%s: %+v", text, outcome)
 		}
 	}
+}
+
+// A room that is destroyed has no codes any more, and nobody joins by one.
+func TestCodesEndWithTheirRoom(t *testing.T) {
+	store, r, s := exclusiveRoom(t)
+	join := joinOf(r, "carol@c.example", "code", 1)
+	for i, text := range []string{"code club code by=alice", "ask club by=carol@c.example client=c code=code", "ask club by=dave@d.example client=d code=wrong"} {
+		applyTo(t, store, uint64(2+i), 2000, s.command(text))
+	}
+	destroyed := fsm.DestroyRoom{Room: club, Incarnation: r.Incarnation, GroupContextHash: r.ContextHash()}
+	if o, ok := applyTo(t, store, 9, 3000, destroyed)[0].(fsm.Accepted); !ok {
+		t.Fatalf("the room is not destroyed: %+v", o)
+	}
+	check(t, fsm.VerifyState(store))
+	codes, err := fsm.ReadJoiningCodes(store, club)
+	check(t, err)
+	if _, authorized, err := fsm.ReadJoinAuthorization(store, club, user("carol@c.example")); len(codes) > 0 || authorized || err != nil {
+		t.Errorf("left are %v, authorized %v, %v", codes, authorized, err)
+	}
+	for i, c := range []fsm.Command{s.command("code club other by=alice"), s.command("revoke club code"), s.command("ask club by=dave@d.example client=d code=code"), join} {
+		if o, ended := applyTo(t, store, uint64(10+i), 4000, c)[0].(fsm.RoomEnded); !ended {
+			t.Errorf("%T: %+v", c, o)
+		}
+	}
+	applyTo(t, store, 20, 10*24*60*60*1000, fsm.Sweep{Max: 100})
+	check(t, fsm.VerifyState(store))
 }
 
 // What codes bring goes with time: what is left is the room, and the lease with its token.

@@ -188,6 +188,8 @@ func codeProblem(request string, outcome fsm.Outcome) error {
 	switch o := outcome.(type) {
 	case fsm.NotAllowed:
 		return newProblem(http.StatusConflict, problemConflict, "", o.Reason)
+	case fsm.RoomEnded:
+		return newProblem(http.StatusGone, problemNotFound, "room", "It takes nothing any more: "+o.Reason()+".")
 	case fsm.NoSuchRoom:
 		return newProblem(http.StatusNotFound, problemNotFound, "room", "There is no such room.")
 	default:

@@ -65,6 +65,10 @@ func TestLocalCodes(t *testing.T) {
 	if a := d.json(t, http.MethodDelete, revoke, nil); a.status != http.StatusConflict || !strings.Contains(string(a.body), "canDeleteJoinCode") {
 		t.Errorf("refused: %d %s", a.status, a.body)
 	}
+	d.hub.set(fsm.RoomEnded{Status: fsm.RoomDestroyed}, nil)
+	if a := d.json(t, http.MethodGet, codesPath(ourRoom), nil); a.status != http.StatusGone || !strings.Contains(string(a.body), "destroyed") {
+		t.Errorf("of a room that is gone: %d %s", a.status, a.body)
+	}
 	d.hub.set(fsm.NoSuchRoom{}, nil)
 	for name, a := range map[string]answered{
 		"revoke": d.json(t, http.MethodDelete, revoke, nil), "list": d.json(t, http.MethodGet, codesPath(ourRoom), nil),
