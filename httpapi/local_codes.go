@@ -189,7 +189,7 @@ func codeProblem(request string, outcome fsm.Outcome) error {
 	case fsm.NotAllowed:
 		return newProblem(http.StatusConflict, problemConflict, "", o.Reason)
 	case fsm.RoomEnded:
-		return newProblem(http.StatusGone, problemNotFound, "room", "It takes nothing any more: "+o.Reason()+".")
+		return gone(o)
 	case fsm.NoSuchRoom:
 		return newProblem(http.StatusNotFound, problemNotFound, "room", "There is no such room.")
 	default:
