@@ -59,6 +59,7 @@ func TestJoiningCodesAreBounded(t *testing.T) {
 		t.Errorf("a retry at the bound: %+v", o)
 	}
 	run("revoke club c7")
+	run("sweep 100")
 	if o, refused := run("code club more by=alice").(fsm.NotAllowed); !refused {
 		t.Errorf("a code in place of one that ended just now: %+v", o)
 	}

@@ -320,6 +320,27 @@ func TestWhoMayHaveALease(t *testing.T) {
 	}
 }
 
+// A code that was made before the room's policy changed admits nobody whom the policy of now does not let join by it.
+func TestCodeOfAnEarlierPolicy(t *testing.T) {
+	open := func(more ...mimi.Capability) *house {
+		return newHouse().allow(mimi.RoleNone, append(more, mimi.CanOpenJoin)...).change(mimi.RoleNone, mimi.RoleNone, roleGuest)
+	}
+	for name, c := range map[string]struct {
+		house *house
+		role  uint32
+	}{
+		"without canUseJoinCode": {open(), roleGuest}, "with a role that is gone": {open(mimi.CanUseJoinCode), 9},
+	} {
+		m := c.house.open(t)
+		want[fsm.JoiningCodeMade](t, m.apply(fsm.CreateJoiningCode{
+			Room: m.recording.Room.URI, ID: fsm.CodeIDOf([]byte("code")), Creator: user("carol"), Role: c.role, GroupContextHash: m.state().GroupContextHash,
+		}))
+		if why := reasonOfOutcome(t, m.ask("erin", "code")); !strings.Contains(why, "lets nobody join by this code") {
+			t.Errorf("%s: refused for %q", name, why)
+		}
+	}
+}
+
 // A right that a Commit has taken away in between is not lent on: the lease is judged again, and refused.
 func TestLeaseRestsOnItsGroupContext(t *testing.T) {
 	m := coded().allow(mimi.RoleNone, mimi.CanOpenJoin).change(mimi.RoleNone, mimi.RoleNone, roleGuest).open(t)
