@@ -275,3 +275,23 @@ func (m *maker) against(domain string, bundle mimi.HandshakeBundle, reason strin
 		m.t.Error("the refusal changed the state")
 	}
 }
+
+// A Proposal is judged for whoever proposed it, whoever commits it; and what a Proposal was let in for has to stand beside it.
+func TestProposalsAreJudgedForTheirSenders(t *testing.T) {
+	m := newHouse().changes().allow(roleAdmin, mimi.CanAddParticipant).open(t)
+	m.refused("a.example", m.commit("carol1", false, inline(listed("erin", roleMember))), "canAddParticipant")
+	proposed := proposing("alice1", listed("erin", roleMember))(m)
+	m.accepted("a.example", proposed)
+	m.accepted("a.example", m.commit("carol1", false, m.references(proposed)))
+	if m.roleNow("erin") != roleMember {
+		t.Error("erin is not a member")
+	}
+
+	m = newHouse().changes().allow(roleAdmin, mimi.CanRemoveParticipant).open(t)
+	leaf := m.leaf("carol1")
+	removal, departure := proposing("alice1", mls.Remove{Removed: leaf})(m), proposing("alice1", unlisted(placeCarol))(m)
+	m.accepted("a.example", removal)
+	m.refused("b.example", m.commit("bob1", true, m.references(removal), leaf), "canKick")
+	m.accepted("a.example", departure)
+	m.accepted("b.example", m.commit("bob1", true, append(m.references(removal), m.references(departure)...), leaf))
+}
