@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"slices"
 
 	"parley/mimi"
@@ -189,25 +190,52 @@ func (t *tx) choose(c ClaimKeyPackages, sort stock) (number uint64, best KeyPack
 	now := t.nowSeconds()
 	rank := len(c.Suites)
 	code = mimi.KeyMaterialClientExhausted
-	t.check(scanRecords(t.store, sort.prefix, "KeyPackage", readKeyPackage, func(rest []byte, p KeyPackageFacts) (bool, error) {
-		if p.LastResort != sort.lastResort || now < p.NotBefore || p.NotAfter < now {
-			return true, nil
+	t.check(t.store.Scan(sort.prefix, sort.prefix.end(), func(k, value []byte) (bool, error) {
+		head, err := readPackageHead(value)
+		if err != nil || head.lastResort != sort.lastResort || now < head.notBefore || head.notAfter < now {
+			return true, err
 		}
 		if code == mimi.KeyMaterialClientExhausted {
 			code = mimi.KeyMaterialNothingCompatible
 		}
-		preferred := slices.Index(c.Suites, p.Suite)
-		if preferred < 0 || preferred >= rank || !capable(p, c) {
+		preferred := slices.Index(c.Suites, head.suite)
+		if preferred < 0 || preferred >= rank {
 			return true, nil
 		}
-		rank, number, best = preferred, numberOf(rest), p
-		code = mimi.KeyMaterialClientSuccess
-		return rank > 0, nil
+		// On the value that is lent for the visit; only what is chosen is kept.
+		p, err := decodeStored("KeyPackage", value, readKeyPackage)
+		if err != nil || !capable(p, c) {
+			return true, err
+		}
+		best, err = decodeStored("KeyPackage", slices.Clone(value), readKeyPackage)
+		rank, number, code = preferred, numberOf(k[len(sort.prefix):]), mimi.KeyMaterialClientSuccess
+		return rank > 0, err
 	}))
 	if bugMapOrder && code == mimi.KeyMaterialClientSuccess {
 		number, best = t.chooseByMap(sort.prefix)
 	}
 	return number, best, code
+}
+
+// packageHead is what a stored KeyPackage is chosen by first. It is read without the rest, since a claim may have to look past many.
+type packageHead struct {
+	suite      mls.CipherSuite
+	notBefore  uint64
+	notAfter   uint64
+	lastResort bool
+}
+
+func readPackageHead(value []byte) (packageHead, error) {
+	r := mls.NewReader("KeyPackage", value)
+	readVersion(r, recordVersion)
+	r.Opaque("ref")
+	head := packageHead{
+		suite: mls.CipherSuite(r.Uint16("suite")), notBefore: r.Uint64("not_before"), notAfter: r.Uint64("not_after"), lastResort: r.Bool("last_resort"),
+	}
+	if r.Failed() {
+		return packageHead{}, fmt.Errorf("the state is damaged: %v", r.Err())
+	}
+	return head, nil
 }
 
 // capable reports whether a KeyPackage's client has all the capabilities that the claim requires.

@@ -61,3 +61,12 @@ func scanRangeUpTo[T any](r Reader, prefix, lower, upper key, name string, last 
 	}
 	return nil
 }
+
+// decodeStored decodes a record's value, which the result aliases.
+func decodeStored[T any](name string, value []byte, read func(*mls.Reader) T) (T, error) {
+	v, err := decode(name, value, read)
+	if err != nil {
+		return v, fmt.Errorf("the state is damaged: %v", err)
+	}
+	return v, nil
+}
