@@ -18,7 +18,7 @@ func runDev(t *testing.T, options dev.Options) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	options.Folder, options.Executable, options.Once, options.Out = t.TempDir()+"/dev", executable, true, &out
@@ -52,7 +52,7 @@ func TestExclusiveScenario(t *testing.T) {
 		t.Skip("it runs for half a minute; skipped by -short")
 	}
 	out := runDev(t, dev.Options{Scenario: "exclusive", Kills: 2, Exclusive: dev.Exclusive{
-		Rooms: 3, Racers: 12, Joiners: 10, Claimers: 12, Users: 20, KeyPackages: 5, Epochs: 8, AtMost: 3 * time.Minute,
+		Rooms: 3, Racers: 12, Joiners: 10, Claimers: 12, Users: 20, KeyPackages: 5, Epochs: 8, AtMost: 4 * time.Minute,
 	}})
 	for _, line := range []string{"Everything that can be had once was had once", "200 KeyPackages in answers"} {
 		if !strings.Contains(out, line) {

@@ -25,9 +25,10 @@ const responseBytesMax = 64 << 20
 // backend speaks for a provider's users at the local listeners of its nodes, as a provider's own servers would. Every request
 // may be repeated, so it is sent to the next node whenever one is away or cannot decide. Safe for concurrent use.
 type backend struct {
-	provider *provider
-	client   *http.Client
-	turn     atomic.Uint64
+	provider   *provider
+	client     *http.Client
+	turn       atomic.Uint64
+	attemptMax time.Duration // of one attempt at one node, so that a dead one does not use up the whole time. The inbox waits for less
 }
 
 func newBackend(p *provider, caPEM []byte) (*backend, error) {
@@ -35,7 +36,7 @@ func newBackend(p *provider, caPEM []byte) (*backend, error) {
 	if !roots.AppendCertsFromPEM(caPEM) {
 		return nil, errors.New("the development CA is not a certificate")
 	}
-	return &backend{provider: p, client: &http.Client{Transport: &http.Transport{
+	return &backend{provider: p, attemptMax: attemptMax, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots},
 		MaxIdleConnsPerHost: 8,
 		ForceAttemptHTTP2:   true,
@@ -83,11 +84,11 @@ func (b *backend) send(ctx context.Context, c call) (reply, error) {
 	}
 }
 
-// attemptMax bounds one attempt at one node, so that a dead one does not use up the whole time. The inbox waits for less.
+// attemptMax is how long an attempt may take, unless it is known that many come at once.
 const attemptMax = 3 * time.Second
 
 func (b *backend) once(ctx context.Context, n *node, c call) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptMax)
+	ctx, cancel := context.WithTimeout(ctx, b.attemptMax)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, c.method, n.localURL()+c.path, bytes.NewReader(c.body))
 	if err != nil {

@@ -244,6 +244,7 @@ func (r *run) contend(ctx context.Context, size Exclusive) error {
 	if err != nil {
 		return err
 	}
+	hub.attemptMax = crowdedMax
 	nodes := &operator{r.hub()}
 	c, err := newContest(ctx, size, r.kills, hub, nodes, r.show)
 	if err != nil {
@@ -270,7 +271,7 @@ func (r *run) contend(ctx context.Context, size Exclusive) error {
 
 // settleContest compares the replicas, stops the nodes and reads what lies on their disks.
 func (r *run) settleContest(ctx context.Context, c *contest, nodes *operator) (*verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*askMax)
+	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	began := time.Now()
 	if err := nodes.startAll(ctx); err != nil {
