@@ -332,6 +332,9 @@ func (c *client) claim() {
 	c.history.claimedFrom(c.number, owner, key, called, outcome)
 	claimed, ok := outcome.(fsm.Claimed)
 	if !ok {
+		if outcome != nil {
+			c.world.violated("a claim of %s got %T", owner, outcome)
+		}
 		return
 	}
 	for _, one := range claimed.Clients {
