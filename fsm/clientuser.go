@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"slices"
+
 	"parley/mimi"
 	"parley/mls"
 )
@@ -21,13 +23,26 @@ func clientUserKey(room mimi.RoomURI, client mimi.ClientURI) key {
 // mapClient remembers whose client a client is. The first mapping stands, so that a later claim cannot make one user's client
 // another's. false where the room has known as many clients as it may.
 func (t *tx) mapClient(room mimi.RoomURI, client mimi.ClientURI, user mimi.UserURI) bool {
-	k := clientUserKey(room, client)
-	if t.has(k) {
+	return t.mapClients(room, []ClientOfUser{{Client: client, User: user}})
+}
+
+// mapClients is mapClient for several: all of them, or none where the room would come to know too many.
+func (t *tx) mapClients(room mimi.RoomURI, clients []ClientOfUser) bool {
+	var fresh []ClientOfUser
+	for _, c := range clients {
+		again := slices.ContainsFunc(fresh, func(f ClientOfUser) bool { return f.Client == c.Client })
+		if !again && !t.has(clientUserKey(room, c.Client)) {
+			fresh = append(fresh, c)
+		}
+	}
+	if len(fresh) == 0 {
 		return true
 	}
-	if !t.changeLoad(room, func(l *roomLoad) { l.clients++ }) {
+	if !t.changeLoad(room, func(l *roomLoad) { l.clients += uint32(len(fresh)) }) {
 		return false
 	}
-	t.set(k, record(user.AppendTo))
+	for _, c := range fresh {
+		t.set(clientUserKey(room, c.Client), record(c.User.AppendTo))
+	}
 	return true
 }

@@ -44,10 +44,8 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	if !ok {
 		return NotAllowed{Reason: "a Welcome cannot be read"}
 	}
-	for _, m := range c.Ruling.Clients {
-		if !t.mapClient(c.Room, m.Client, m.User) {
-			return NotAllowed{Reason: tooManyClients}
-		}
+	if !t.mapClients(c.Room, c.Ruling.Clients) {
+		return NotAllowed{Reason: tooManyClients}
 	}
 	head.floor = t.endEpoch(head, c)
 	if len(c.ReInit) > 0 {

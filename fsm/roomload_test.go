@@ -109,3 +109,25 @@ func TestRoutesAndClientsAreBounded(t *testing.T) {
 		t.Error("at the bound for clients a room was created with one more")
 	}
 }
+
+// A Commit that brings more clients than the room may know changes nothing, not even for the first of them.
+func TestCommitIntroducesAllClientsOrNone(t *testing.T) {
+	store, r := bornRoomOf(t, thirdSettings(hub))
+	check(t, fsm.SetRoomLoad(store, club, 0, fsm.MappedClientsMax-1))
+	before, err := fsm.ContentDigest(store)
+	check(t, err)
+	commit := r.Commit(fsmtest.Next{Label: "two devices"})
+	commit.Ruling = fsm.Ruling{Made: true, Clients: []fsm.ClientOfUser{
+		{Client: client("alice1"), User: alice}, {Client: client("alice2"), User: alice},
+	}}
+	got := applyTo(t, store, 2, 1000, commit)[0]
+	after, err := fsm.ContentDigest(store)
+	check(t, err)
+	if _, refused := got.(fsm.NotAllowed); !refused || after != before {
+		t.Errorf("got %+v; the state changed: %v", got, after != before)
+	}
+	commit.Ruling.Clients = append(commit.Ruling.Clients[:1], commit.Ruling.Clients[0])
+	if got, ok := applyTo(t, store, 3, 1000, commit)[0].(fsm.Accepted); !ok {
+		t.Errorf("one client, named twice, got %+v", got)
+	}
+}
