@@ -35,6 +35,7 @@ func TestSnapshotOverALongerLog(t *testing.T) {
 		if _, _, err := other.node.Propose(ctx, room.Create()); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(5 * time.Second) // what the room's birth tells other slots is carried there, and not by the others later
 		w.growAlone(leader, room)
 		if tail, others := leader.lastLog(shard.ID), other.lastLog(shard.ID); tail < others+5 {
 			t.Fatalf("the leader's log ends at %d, the others' at %d: the test shows nothing", tail, others)
