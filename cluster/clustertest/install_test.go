@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,23 @@ import (
 // hashicorp/raft #697. A leader that is cut off has entries that nobody else has. The others go on, fewer entries than that, and drop
 // their logs for snapshots. When it comes back it gets a snapshot at an index that its own log has gone past, and must be able to go on
 // from there.
+//
+// What the others do meanwhile sometimes makes their logs the longer ones, so it takes several worlds until that has happened in one.
 func TestSnapshotOverALongerLog(t *testing.T) {
+	for seed := uint64(1); seed <= 12; seed++ {
+		if snapshotOverALongerLog(t, seed) || t.Failed() {
+			return
+		}
+	}
+	t.Error("no snapshot came over a longer log: the test shows nothing")
+}
+
+func snapshotOverALongerLog(t *testing.T, seed uint64) (came bool) {
 	synctest.Test(t, func(t *testing.T) {
 		often := RaftSettings()
 		often.SnapshotBytes, often.TrailingLogs = 2<<10, 1
-		w, err := newWorld(1, 3, often, slog.New(slog.DiscardHandler))
+		var told warnings
+		w, err := newWorld(seed, 3, often, slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +50,7 @@ func TestSnapshotOverALongerLog(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second) // what the room's birth tells other slots is carried there, and not by the others later
 		w.growAlone(leader, room)
-		if tail, others := leader.lastLog(shard.ID), other.lastLog(shard.ID); tail < others+30 { // what the others do among themselves until it comes back has to stay below
+		if tail, others := leader.lastLog(shard.ID), other.lastLog(shard.ID); tail < others+5 {
 			t.Fatalf("the leader's log ends at %d, the others' at %d: the test shows nothing", tail, others)
 		}
 		for i := range 3 { // with the new leader's own entry still fewer than the old one has
@@ -54,11 +67,31 @@ func TestSnapshotOverALongerLog(t *testing.T) {
 		for range 60 {
 			time.Sleep(time.Second)
 			if w.agree(ctx) {
+				came = strings.Contains(told.String(), "#697")
 				return
 			}
 		}
 		t.Errorf("a minute after it came back the old leader has not caught up:%s", w.standing())
 	})
+	return came
+}
+
+// warnings keeps what a world's nodes warn of.
+type warnings struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (w *warnings) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(line)
+}
+
+func (w *warnings) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
 }
 
 // growAlone cuts a leader off and has entries proposed there, which nobody else gets.
