@@ -174,15 +174,6 @@ func (s *LocalServer) revokeJoiningCode(c echo.Context) error {
 	return codeProblem("a revoked joining code", outcome)
 }
 
-// hostedRoom is the room of the path, which is hosted here.
-func (s *LocalServer) hostedRoom(c echo.Context) (mimi.RoomURI, error) {
-	room, err := mimi.RoomURIFromPath(c.Param("room"))
-	if err != nil {
-		return room, err
-	}
-	return room, s.desk.checkHosted(room)
-}
-
 // codeProblem is what else a request about codes may come to.
 func codeProblem(request string, outcome fsm.Outcome) error {
 	switch o := outcome.(type) {

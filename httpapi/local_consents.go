@@ -50,15 +50,6 @@ type consentPolicy struct {
 
 const consentsPageDefault = 100
 
-// consentTarget reads the user whose consent it is, who is local.
-func (s *LocalServer) consentTarget(c echo.Context) (mimi.UserURI, error) {
-	user, err := mimi.UserURIFromPath(c.Param("user"))
-	if err != nil {
-		return mimi.UserURI{}, err
-	}
-	return user, s.checkLocalUser("user", user.Provider())
-}
-
 // consentScope reads the requester in the path and the room in the query.
 func consentScope(c echo.Context) (entry fsm.ConsentEntry, err error) {
 	if entry.Requester, err = mimi.UserURIFromPath(c.Param("requester")); err != nil {
@@ -72,7 +63,7 @@ func consentScope(c echo.Context) (entry fsm.ConsentEntry, err error) {
 
 // readConsents is GET /v1/users/{user}/consents.
 func (s *LocalServer) readConsents(c echo.Context) error {
-	user, err := s.consentTarget(c)
+	user, err := s.localUser(c)
 	if err != nil {
 		return err
 	}
@@ -170,7 +161,7 @@ func (s *LocalServer) deleteConsent(c echo.Context) error {
 }
 
 func (s *LocalServer) changeConsents(c echo.Context, entries []fsm.ConsentEntry) error {
-	user, err := s.consentTarget(c)
+	user, err := s.localUser(c)
 	if err != nil {
 		return err
 	}
@@ -183,7 +174,7 @@ func (s *LocalServer) changeConsents(c echo.Context, entries []fsm.ConsentEntry)
 
 // putConsentPolicy is PUT /v1/users/{user}/consents: who may claim without an entry.
 func (s *LocalServer) putConsentPolicy(c echo.Context) error {
-	user, err := s.consentTarget(c)
+	user, err := s.localUser(c)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,8 @@ type suiteStock struct {
 
 // readInventory is GET /v1/users/{user}/keyPackages.
 func (s *LocalServer) readInventory(c echo.Context) error {
-	user, err := mimi.UserURIFromPath(c.Param("user"))
+	user, err := s.localUser(c)
 	if err != nil {
-		return err
-	}
-	if err := s.checkLocalUser("user", user.Provider()); err != nil {
 		return err
 	}
 	request, err := judge.NewReadInventory(user)

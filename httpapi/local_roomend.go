@@ -19,11 +19,8 @@ type roomDestroyed struct {
 
 // destroyRoom is DELETE /v1/rooms/{room}: the end of a room hosted here, for good. Its URI is not used again.
 func (s *LocalServer) destroyRoom(c echo.Context) error {
-	room, err := mimi.RoomURIFromPath(c.Param("room"))
+	room, err := s.hostedRoom(c)
 	if err != nil {
-		return err
-	}
-	if err := s.desk.checkHosted(room); err != nil {
 		return err
 	}
 	request, err := judge.NewDestroyRoom(room)

@@ -101,11 +101,8 @@ type roomParticipant struct {
 
 // describeRoom is GET /v1/rooms/{room}, for rooms hosted here.
 func (s *LocalServer) describeRoom(c echo.Context) error {
-	room, err := mimi.RoomURIFromPath(c.Param("room"))
+	room, err := s.hostedRoom(c)
 	if err != nil {
-		return err
-	}
-	if err := s.desk.checkHosted(room); err != nil {
 		return err
 	}
 	request, err := judge.NewDescribeRoom(room)
@@ -145,6 +142,24 @@ func describe(o fsm.RoomDescribed) roomDescription {
 		d.Participants = append(d.Participants, roomParticipant{User: p.User, Role: p.Role})
 	}
 	return d
+}
+
+// hostedRoom is the room of the path, which is hosted here.
+func (s *LocalServer) hostedRoom(c echo.Context) (mimi.RoomURI, error) {
+	room, err := mimi.RoomURIFromPath(c.Param("room"))
+	if err != nil {
+		return room, err
+	}
+	return room, s.desk.checkHosted(room)
+}
+
+// localUser is the user of the path, who is this provider's.
+func (s *LocalServer) localUser(c echo.Context) (mimi.UserURI, error) {
+	user, err := mimi.UserURIFromPath(c.Param("user"))
+	if err != nil {
+		return user, err
+	}
+	return user, s.checkLocalUser("user", user.Provider())
 }
 
 // checkLocalUser refuses to speak for another provider's user.
