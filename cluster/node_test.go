@@ -186,11 +186,11 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 		t.Errorf("waiting: %v", waiting)
 	}
 	idle := func(mimi.RoomURI) bool { return false }
-	heads, err := leader.Heads(c.context(), peer, idle, 10)
+	heads, err := leader.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1})
 	if err != nil || len(heads) != 1 || heads[0].Room != r.URI || heads[0].Sequence != 1 {
 		t.Fatalf("heads: %v, %v", heads, err)
 	}
-	if heads, err := leader.Heads(c.context(), peer, func(mimi.RoomURI) bool { return true }, 10); err != nil || len(heads) > 0 {
+	if heads, err := leader.Heads(c.context(), peer, func(mimi.RoomURI) bool { return true }, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
 		t.Errorf("heads of a busy room: %v, %v", heads, err)
 	}
 	backlog, err := leader.Backlog(c.context())
@@ -215,7 +215,7 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 			t.Errorf("inbox at %s after the acknowledgement: %v, %v", id, inbox, err)
 		}
 	}
-	if heads, err := leader.Heads(c.context(), peer, idle, 10); err != nil || len(heads) > 0 {
+	if heads, err := leader.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
 		t.Errorf("heads after the acknowledgement: %v, %v", heads, err)
 	}
 	if waiting := leader.Waiting(); len(waiting) > 0 {

@@ -68,59 +68,75 @@ func (n *Node) Waiting() []mimi.Provider {
 	return slices.Compact(all)
 }
 
-// Heads returns, for the shards that this node leads, the first waiting item of each room that is not busy, at most max. An
-// item stays waiting until it is acknowledged.
-func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) ([]fsm.OutboxItem, error) {
+// Heads returns, for the shards that this node leads, the first waiting items of rooms that are not busy, in order per room, as many as
+// the page allows. An item stays waiting until it is acknowledged.
+func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	var heads []fsm.OutboxItem
+	if page.Bytes == 0 || page.Bytes > headsBytesMax {
+		page.Bytes = headsBytesMax
+	}
+	var heads headsSoFar
 	for _, r := range n.led() {
-		if len(heads) >= max || ctx.Err() != nil {
+		if heads.full(page) || ctx.Err() != nil {
 			break
 		}
-		if heads, err = r.heads(heads, destination, busy, max); err != nil {
+		if err := r.heads(&heads, destination, busy, page); err != nil {
 			return nil, fmt.Errorf("outbox of shard %d: %w", r.shard, err)
 		}
 	}
-	return heads, nil
+	return heads.items, nil
 }
 
-func (r *replica) heads(heads []fsm.OutboxItem, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) (_ []fsm.OutboxItem, err error) {
+// headsSoFar is a page under way.
+type headsSoFar struct {
+	items []fsm.OutboxItem
+	rooms int
+	bytes int
+}
+
+func (h *headsSoFar) full(page fsm.OutboxPage) bool {
+	return h.rooms >= page.Rooms || h.bytes >= page.Bytes
+}
+
+func (r *replica) heads(heads *headsSoFar, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) (err error) {
 	slots := r.outbox.slots(destination) // before the view, see outboxIndex.emptied
 	view, err := r.view()
 	if err != nil {
-		return heads, err
+		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	bytes := 0
 	for _, at := range r.turn(slots) {
 		// However many items of a busy room stand in front, those of other rooms are found: a peer that refuses one room must not
 		// hold up the rest.
-		seen := make(map[mimi.RoomURI]bool)
+		seen := make(map[mimi.RoomURI]int)
 		looked := false
 		err := fsm.ReadOutbox(view, at.slot, destination, 0, func(item fsm.OutboxItem) (bool, error) {
 			looked = true
-			if !seen[item.Room] && !busy(item.Room) {
-				heads = append(heads, item)
-				bytes += len(item.Body)
+			if seen[item.Room] < page.PerRoom && !busy(item.Room) {
+				if seen[item.Room] == 0 {
+					heads.rooms++
+				}
+				heads.items = append(heads.items, item)
+				heads.bytes += len(item.Body)
 			}
-			seen[item.Room] = true
-			return len(heads) < max && bytes < headsBytesMax, nil
+			seen[item.Room]++
+			return !heads.full(page), nil
 		})
 		if err != nil {
-			return heads, err
+			return err
 		}
 		if !looked {
 			r.outbox.emptied(destination, at)
 		}
-		if len(heads) >= max || bytes >= headsBytesMax {
+		if heads.full(page) {
 			break
 		}
 	}
-	return heads, nil
+	return nil
 }
 
 // turn begins each time with another slot, so that the first ones do not always go before the others.

@@ -122,6 +122,7 @@ func TestEncodingsArePinned(t *testing.T) {
 	fmt.Fprintf(&now, "settings: %s\n", hex.EncodeToString(fsm.EncodeSettings(firstSettings(hub))))
 	fmt.Fprintf(&now, "settings, with a format: %s\n", hex.EncodeToString(fsm.EncodeSettings(secondSettings(hub))))
 	fmt.Fprintf(&now, "settings, of exclusive resources: %s\n", hex.EncodeToString(fsm.EncodeSettings(thirdSettings(hub))))
+	fmt.Fprintf(&now, "settings, of bulk: %s\n", hex.EncodeToString(fsm.EncodeSettings(fourthSettings(hub))))
 	if *rewrite {
 		check(t, os.WriteFile(pinnedPath, []byte(now.String()), 0o644))
 		return

@@ -21,9 +21,11 @@ const (
 	FormatRevocations Format = 3
 	// FormatExclusive brings the rules of rooms and inventories: policy, consent, quotas, joining codes, departures.
 	FormatExclusive Format = 4
+	// FormatBulk brings what is taken and delivered in bulk: submissions, outboxes by room, notices to peers, inboxes of clients.
+	FormatBulk Format = 5
 
 	// FormatNewest is the last one that this program knows. New clusters begin with it.
-	FormatNewest = FormatExclusive
+	FormatNewest = FormatBulk
 )
 
 // UnknownFormatError stops a replica: a newer program has raised its shard to a format that this one cannot read.

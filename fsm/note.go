@@ -7,8 +7,8 @@ import (
 	"parley/mls"
 )
 
-// Note is what the local provider alone is told with an item of its inbox, beside the item's FanoutMessages. The set is closed; numbers
-// are append-only.
+// Note is what goes with an item of an outbox beside its FanoutMessages. The local provider is told all of them; another provider only a
+// Noticed, and only where it takes bodies in bulk. The set is closed; numbers are append-only.
 type Note interface {
 	noteKind() NoteKind
 	appendTo(w *mls.Writer)
@@ -21,6 +21,7 @@ const (
 	NoteWelcomeFor     NoteKind = 1
 	NoteRoomDestroyed  NoteKind = 2
 	NoteKeyPackagesLow NoteKind = 3
+	NoteNoticed        NoteKind = 4
 )
 
 // WelcomeFor says whose KeyPackage a Welcome of the item names, so that it can be handed to the right device.
@@ -33,8 +34,12 @@ type WelcomeFor struct {
 // RoomWasDestroyed says that nothing comes of the item's room any more.
 type RoomWasDestroyed struct{}
 
+// Noticed is a notice to a provider, the local one or another. From FormatBulk on.
+type Noticed struct{ Notice mimi.Notice }
+
 func (WelcomeFor) noteKind() NoteKind       { return NoteWelcomeFor }
 func (RoomWasDestroyed) noteKind() NoteKind { return NoteRoomDestroyed }
+func (Noticed) noteKind() NoteKind          { return NoteNoticed }
 
 //	struct {
 //	    uint16 kind; // NoteKind
@@ -55,6 +60,8 @@ func readNote(r *mls.Reader) Note {
 		return RoomWasDestroyed{}
 	case NoteKeyPackagesLow:
 		return readKeyPackagesLow(r)
+	case NoteNoticed:
+		return Noticed{mls.ReadIn(r, "notice", mimi.ReadNotice)}
 	default:
 		r.Fail("kind", fmt.Sprintf("note %d is not known to this program", kind))
 		return nil
@@ -74,6 +81,9 @@ func (n WelcomeFor) appendTo(w *mls.Writer) {
 
 func (RoomWasDestroyed) appendTo(*mls.Writer) {}
 
+// struct { Notice notice; } Noticed;
+func (n Noticed) appendTo(w *mls.Writer) { mimi.AppendNotice(w, n.Notice) }
+
 // note adds to what the local provider is told of a room. From FormatExclusive on.
 func (t *tx) note(room mimi.RoomURI, hub mimi.Provider, notes ...Note) {
 	if t.format < FormatExclusive || len(notes) == 0 {
@@ -81,4 +91,16 @@ func (t *tx) note(room mimi.RoomURI, hub mimi.Provider, notes ...Note) {
 	}
 	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, t.settings.Domains[0]})
 	body.notes = append(body.notes, notes...)
+}
+
+// tell adds notices to what a destination gets of a room that is owned here, in the order in which they come up among its messages.
+// From FormatBulk on; in a shard of an older format nobody is told.
+func (t *tx) tell(room mimi.RoomURI, destination mimi.Provider, notices ...mimi.Notice) {
+	if t.format < FormatBulk || len(notices) == 0 {
+		return
+	}
+	body := t.body(outboxBodyName{SlotOfRoom(room), room, t.settings.Domains[0], t.destination(destination)})
+	for _, n := range notices {
+		body.notes = append(body.notes, Noticed{n})
+	}
 }

@@ -17,7 +17,7 @@ type OutboxItem struct {
 	Hub         mimi.Provider // the room's hub; the local provider for its own rooms and users
 	Millis      uint64        // hub time
 	Body        []byte        // concatenated FanoutMessages (mimi-protocol-06 §5.5), at least one where there are no notes
-	Notes       []Note        // for the local provider alone
+	Notes       []Note        // for the local provider; for another only of those that are Noticed
 }
 
 // ItemVersion is the last layout of an item. The first has no notes.
@@ -93,6 +93,13 @@ func readStoredItem(r *mls.Reader, version uint8) OutboxItem {
 		item.Notes = readList(r, "notes", readNote)
 	}
 	return item
+}
+
+// OutboxPage bounds what is read at once of what waits for a destination. Whatever fits comes with at least one item where one waits.
+type OutboxPage struct {
+	Rooms   int // different ones
+	PerRoom int // items of one room, consecutive from its first
+	Bytes   int // bodies together; 0 means no bound of the reader's own
 }
 
 // OutboxPosition sums an outbox up.

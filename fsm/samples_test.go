@@ -86,6 +86,7 @@ func sampleCommands() []named[fsm.Command] {
 		}},
 		{"RevokeJoiningCode", fsm.RevokeJoiningCode{Room: club, ID: sampleCode().ID, GroupContextHash: hash}},
 		{"EnterSettings, of exclusive resources", fsm.EnterSettings{Version: 4, Settings: thirdSettings(hub)}},
+		{"EnterSettings, of bulk", fsm.EnterSettings{Version: 5, Settings: fourthSettings(hub)}},
 		{"SetConsents", fsm.SetConsents{User: bob, Entries: []fsm.ConsentEntry{
 			{Requester: alice, Consent: fsm.ConsentRevoked}, {Requester: alice, Room: club, Consent: fsm.ConsentGranted, Millis: 7},
 		}}},
@@ -137,6 +138,13 @@ func sampleRules() fsm.RoomRules {
 func thirdSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
 	s.Format = fsm.FormatExclusive
+	return s
+}
+
+func fourthSettings(domains ...mimi.Provider) fsm.Settings {
+	s := fsm.DefaultSettings(domains...)
+	s.Format = fsm.FormatBulk
+	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true}
 	return s
 }
 

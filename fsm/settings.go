@@ -16,6 +16,7 @@ type Settings struct {
 	RetentionMillis         uint64          // duplicate records of notify bodies are kept this long; default 24 h
 	LeaveGraceMillis        uint64          // an accepted leave may be left out of Commits this long; default 60,000. From FormatExclusive on
 	Claims                  ClaimRules      // from FormatExclusive on
+	Bulk                    BulkRules       // from FormatBulk on
 	Format                  Format          // to which the shards are raised, at least; the newest in a new cluster
 }
 

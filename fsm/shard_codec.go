@@ -60,11 +60,13 @@ func DecodeSettings(b []byte) (Settings, error) {
 }
 
 // settingsVersion is the last layout of settings. The first has no format.
-const settingsVersion = 3
+const settingsVersion = 4
 
 // version is the layout that the settings need, so that programs which know only the first can read what does not raise the format.
 func (s Settings) version() uint8 {
 	switch {
+	case s.Format >= FormatBulk:
+		return 4
 	case s.Format >= FormatExclusive:
 		return 3
 	case s.Format > FormatFirst:
@@ -91,6 +93,11 @@ func (s Settings) version() uint8 {
 //	            uint32 format;
 //	            uint64 leave_grace_millis;
 //	            ClaimRules claims;
+//	        case 4:
+//	            uint32 format;
+//	            uint64 leave_grace_millis;
+//	            ClaimRules claims;
+//	            BulkRules bulk;
 //	    };
 //	} Settings;
 func (s Settings) appendTo(w *mls.Writer) {
@@ -109,6 +116,9 @@ func (s Settings) appendTo(w *mls.Writer) {
 	if s.version() >= 3 {
 		w.Uint64(s.LeaveGraceMillis)
 		s.Claims.appendTo(w)
+	}
+	if s.version() >= 4 {
+		s.Bulk.appendTo(w)
 	}
 }
 
@@ -131,6 +141,9 @@ func readSettings(r *mls.Reader, version uint8) Settings {
 	if version >= 3 {
 		s.LeaveGraceMillis = r.Uint64("leave_grace_millis")
 		s.Claims = mls.ReadIn(r, "claims", readClaimRules)
+	}
+	if version >= 4 {
+		s.Bulk = mls.ReadIn(r, "bulk", readBulkRules)
 	}
 	return s
 }

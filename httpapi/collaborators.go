@@ -49,8 +49,8 @@ type HubKeys interface {
 
 // Outbox is what waits for other providers, on the shards that this node leads.
 type Outbox interface {
-	// Heads returns the first waiting item of each room that is not busy, at most max.
-	Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) ([]fsm.OutboxItem, error)
+	// Heads returns the first waiting items of rooms that are not busy, in order per room, as many as the page allows.
+	Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error)
 	// Waiting lists the destinations for which something waits, without the local provider.
 	Waiting() []mimi.Provider
 }

@@ -167,7 +167,7 @@ func (d *Deliverer) fill(ctx, work context.Context, lane *deliveryLane, now time
 	if free == 0 {
 		return
 	}
-	heads, err := d.outbox.Heads(ctx, lane.destination, func(room mimi.RoomURI) bool { return lane.busy(room, now) }, free)
+	heads, err := d.outbox.Heads(ctx, lane.destination, func(room mimi.RoomURI) bool { return lane.busy(room, now) }, fsm.OutboxPage{Rooms: free, PerRoom: 1})
 	if err != nil {
 		if ctx.Err() == nil {
 			d.log.Warn("outbox not readable; looking again soon", "destination", lane.destination, "error", err)
@@ -190,7 +190,10 @@ func (d *Deliverer) fill(ctx, work context.Context, lane *deliveryLane, now time
 func (d *Deliverer) send(ctx context.Context, item fsm.OutboxItem) {
 	defer d.sending.Done()
 	begun := time.Now()
-	err := d.notify.Notify(ctx, item.Destination, item.Room, item.Body)
+	var err error
+	if len(item.Body) > 0 { // notices alone have no place in a notify body
+		err = d.notify.Notify(ctx, item.Destination, item.Room, item.Body)
+	}
 	d.results <- delivery{item: item, err: err, took: time.Since(begun)}
 }
 

@@ -48,19 +48,21 @@ func (o *fakeOutbox) left() int {
 	return len(o.items)
 }
 
-func (o *fakeOutbox) Heads(_ context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) ([]fsm.OutboxItem, error) {
+func (o *fakeOutbox) Heads(_ context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seen := map[mimi.RoomURI]bool{}
+	seen, rooms := map[mimi.RoomURI]int{}, 0
 	var heads []fsm.OutboxItem
 	for _, item := range o.items {
-		if item.Destination != destination || seen[item.Room] || len(heads) == max {
+		n := seen[item.Room]
+		if item.Destination != destination || n == page.PerRoom || busy(item.Room) || n == 0 && rooms == page.Rooms {
 			continue
 		}
-		seen[item.Room] = true
-		if !busy(item.Room) {
-			heads = append(heads, item)
+		if n == 0 {
+			rooms++
 		}
+		seen[item.Room]++
+		heads = append(heads, item)
 	}
 	return heads, nil
 }

@@ -47,7 +47,9 @@ type inboxEvent struct {
 	KeyPackageRefs [][]byte   `json:"keyPackageRefs,omitempty"` // whom a Welcome is for
 	ServerFrank    []byte     `json:"serverFrank,omitempty"`    // Frank, where the hub franked the message
 
-	// Of a notice.
+	// Of a notice. ProposalRef and Epoch are of a proposalFate, Epoch of the changes of a policy as well.
+	*noticeFields
+
 	User   mimi.UserURI   `json:"user,omitzero"`
 	Client mimi.ClientURI `json:"client,omitzero"`
 	Left   *uint32        `json:"left,omitempty"` // single-use KeyPackages of the client in store
@@ -108,6 +110,10 @@ func (i *inboxItem) take(item fsm.OutboxItem) error {
 			i.RoomDestroyed = true
 		case fsm.KeyPackagesLow:
 			i.Events = append(i.Events, inboxEvent{Kind: "keyPackagesLow", AcceptedMillis: item.Millis, User: n.User, Client: n.Client, Left: &n.Left})
+		case fsm.Noticed:
+			if event, shown := noticeEvent(n.Notice, item.Millis); shown {
+				i.Events = append(i.Events, event)
+			}
 		default:
 			return fmt.Errorf("note of unknown kind %T", note)
 		}

@@ -188,15 +188,20 @@ func (h *memoryHub) items(destination mimi.Provider) (items []fsm.OutboxItem) {
 	return items
 }
 
-func (h *memoryHub) Heads(_ context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, max int) (heads []fsm.OutboxItem, _ error) {
+func (h *memoryHub) Heads(_ context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) (heads []fsm.OutboxItem, _ error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seen := map[mimi.RoomURI]bool{}
+	seen, rooms := map[mimi.RoomURI]int{}, 0
 	for _, item := range h.items(destination) {
-		if !seen[item.Room] && !busy(item.Room) && len(heads) < max {
-			heads = append(heads, item)
+		n := seen[item.Room]
+		if n == page.PerRoom || busy(item.Room) || n == 0 && rooms == page.Rooms {
+			continue
 		}
-		seen[item.Room] = true
+		if n == 0 {
+			rooms++
+		}
+		seen[item.Room]++
+		heads = append(heads, item)
 	}
 	return heads, nil
 }

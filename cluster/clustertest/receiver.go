@@ -73,7 +73,7 @@ func (r *receiver) receive(l *life) int {
 	if r.to == local {
 		page, err = l.node.Inbox(ctx, 200)
 	} else {
-		page, err = l.node.Heads(ctx, r.to, func(mimi.RoomURI) bool { return false }, 200)
+		page, err = l.node.Heads(ctx, r.to, func(mimi.RoomURI) bool { return false }, fsm.OutboxPage{Rooms: 200, PerRoom: 1})
 	}
 	if err != nil || l.dead.Load() {
 		return 0

@@ -151,6 +151,9 @@ func settingsFault(m *Map, s fsm.Settings) string {
 	if fault := s.Claims.Fault(s.KeyPackagesPerClientMax); fault != "" {
 		return fault
 	}
+	if fault := s.Bulk.Fault(); fault != "" {
+		return fault
+	}
 	for i, domain := range s.Domains {
 		if slices.Contains(s.Domains[:i], domain) {
 			return fmt.Sprintf("the domain %s is named twice", domain)

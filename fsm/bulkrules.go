@@ -1,0 +1,67 @@
+package fsm
+
+import "parley/mls"
+
+// BulkRules are the limits of what is taken and delivered in bulk. They count from FormatBulk on. A number that is zero stands for its
+// default, so that a cluster which was raised to the format has them.
+type BulkRules struct {
+	OutboxRetentionMillis uint64 // what a destination has not taken for so long is dropped, and a gap recorded; default 30 days
+	ReceiptMillis         uint64 // a rejected submission can be asked for by its receipt so long; default 24 h
+	InboxRetentionMillis  uint64 // what a client has not fetched for so long is dropped, and a gap recorded; default 30 days
+	ClientInboxes         bool   // whether each local client has an inbox of its own, beside the backend's; default false
+}
+
+const (
+	day                      = 24 * 60 * 60 * 1000 // milliseconds
+	outboxRetentionDefault   = 30 * day
+	receiptDefault           = day
+	inboxRetentionDefault    = 30 * day
+	bulkRetentionMillisLeast = 60 * 1000
+)
+
+func (b BulkRules) outboxRetention() uint64 {
+	return orDefault(b.OutboxRetentionMillis, outboxRetentionDefault)
+}
+func (b BulkRules) receipts() uint64 { return orDefault(b.ReceiptMillis, receiptDefault) }
+func (b BulkRules) inboxRetention() uint64 {
+	return orDefault(b.InboxRetentionMillis, inboxRetentionDefault)
+}
+
+func orDefault(value, fallback uint64) uint64 {
+	if value == 0 {
+		return fallback
+	}
+	return value
+}
+
+// Fault says what of the rules cannot be; empty where all can.
+func (b BulkRules) Fault() string {
+	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention()} {
+		if millis < bulkRetentionMillisLeast {
+			return "something is to be kept for less than a minute"
+		}
+	}
+	return ""
+}
+
+//	struct {
+//	    uint64 outbox_retention_millis;
+//	    uint64 receipt_millis;
+//	    uint64 inbox_retention_millis;
+//	    uint8 client_inboxes; // 0 or 1
+//	} BulkRules;
+func (b BulkRules) appendTo(w *mls.Writer) {
+	w.Uint64(b.OutboxRetentionMillis)
+	w.Uint64(b.ReceiptMillis)
+	w.Uint64(b.InboxRetentionMillis)
+	w.Bool(b.ClientInboxes)
+}
+
+func readBulkRules(r *mls.Reader) BulkRules {
+	return BulkRules{
+		OutboxRetentionMillis: r.Uint64("outbox_retention_millis"),
+		ReceiptMillis:         r.Uint64("receipt_millis"),
+		InboxRetentionMillis:  r.Uint64("inbox_retention_millis"),
+		ClientInboxes:         r.Bool("client_inboxes"),
+	}
+}
