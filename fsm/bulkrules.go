@@ -1,6 +1,9 @@
 package fsm
 
-import "parley/mls"
+import (
+	"parley/mimi"
+	"parley/mls"
+)
 
 // BulkRules are the limits of what is taken and delivered in bulk. They count from FormatBulk on. A number that is zero stands for its
 // default, so that a cluster which was raised to the format has them.
@@ -9,6 +12,8 @@ type BulkRules struct {
 	ReceiptMillis         uint64 // a rejected submission can be asked for by its receipt so long; default 24 h
 	InboxRetentionMillis  uint64 // what a client has not fetched for so long is dropped, and a gap recorded; default 30 days
 	ClientInboxes         bool   // whether each local client has an inbox of its own, beside the backend's; default false
+
+	DeletionsTo []mimi.Provider // the peers that are told of each user of this provider that is deleted; default none
 }
 
 const (
@@ -17,6 +22,8 @@ const (
 	receiptDefault           = day
 	inboxRetentionDefault    = 30 * day
 	bulkRetentionMillisLeast = 60 * 1000
+
+	deletionsToMax = 100
 )
 
 func (b BulkRules) outboxRetention() uint64 {
@@ -41,6 +48,9 @@ func (b BulkRules) Fault() string {
 			return "something is to be kept for less than a minute"
 		}
 	}
+	if len(b.DeletionsTo) > deletionsToMax {
+		return "more than 100 providers are to be told of deleted users"
+	}
 	return ""
 }
 
@@ -49,12 +59,14 @@ func (b BulkRules) Fault() string {
 //	    uint64 receipt_millis;
 //	    uint64 inbox_retention_millis;
 //	    uint8 client_inboxes; // 0 or 1
+//	    opaque deletions_to<V><V>;
 //	} BulkRules;
 func (b BulkRules) appendTo(w *mls.Writer) {
 	w.Uint64(b.OutboxRetentionMillis)
 	w.Uint64(b.ReceiptMillis)
 	w.Uint64(b.InboxRetentionMillis)
 	w.Bool(b.ClientInboxes)
+	appendProviders(w, b.DeletionsTo)
 }
 
 func readBulkRules(r *mls.Reader) BulkRules {
@@ -63,5 +75,6 @@ func readBulkRules(r *mls.Reader) BulkRules {
 		ReceiptMillis:         r.Uint64("receipt_millis"),
 		InboxRetentionMillis:  r.Uint64("inbox_retention_millis"),
 		ClientInboxes:         r.Bool("client_inboxes"),
+		DeletionsTo:           readProviders(r, "deletions_to"),
 	}
 }

@@ -160,6 +160,9 @@ type AcceptCommit struct {
 	Ruling Ruling
 	// JoiningCode is the code that an external Commit rests on whose sender has no other right to join; zero for any other.
 	JoiningCode CodeID
+
+	// PolicyChanges are the kinds of the room's policy that the Commit changes; of layout 3.
+	PolicyChanges mimi.PolicyChange
 }
 
 // WelcomeDelivery is the Welcome for one destination with the tree that its new members need.

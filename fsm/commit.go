@@ -52,6 +52,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 		t.endGroup(&head, c.ReInit)
 	}
 	c.Renewed = t.renew(&head, c)
+	before := t.voicesBefore(c)
 	t.setFacts(head, c.Facts)
 	t.noteDeparting(head)
 	if c.Ruling.Made {
@@ -60,6 +61,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	}
 	t.countJoin(c)
 	t.sendCommit(c)
+	t.tellPolicy(c, before)
 	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
 }
@@ -125,7 +127,7 @@ func (t *tx) endEpoch(head roomHead, c AcceptCommit) (floor mls.Epoch) {
 func (t *tx) renew(head *roomHead, c AcceptCommit) []PendingProposal {
 	next := *head
 	next.epoch = c.Facts.Epoch
-	if len(c.Renewed) == 0 || !t.addPending(&next, c.Renewed) {
+	if len(c.Renewed) == 0 || !t.addPending(&next, c.Renewed, mimi.Provider{}) {
 		return nil
 	}
 	head.proposals = next.proposals

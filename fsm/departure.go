@@ -140,6 +140,7 @@ func (t *tx) recordDeparture(c RecordDeparture) Outcome {
 	if c.Client.IsZero() {
 		d.millis = t.now
 		t.dropClients(c.User)
+		t.tellDeleted(c.User)
 	} else {
 		if d.clients >= DepartedClientsMax {
 			return NotAllowed{Reason: "more clients of the user are gone than a user may have"}

@@ -22,9 +22,13 @@ type whole struct {
 
 func newWhole(t *testing.T, domains ...mimi.Provider) *whole {
 	t.Helper()
+	return newWholeOf(t, thirdSettings(append([]mimi.Provider{hub}, domains...)...))
+}
+
+func newWholeOf(t *testing.T, settings fsm.Settings) *whole {
+	t.Helper()
 	w := &whole{t: t, store: fsmtest.NewStore(), now: 1000}
 	w.apply(fsm.OwnSlots{Shard: 1, Generation: 1, Last: fsm.SlotCount - 1})
-	settings := thirdSettings(append([]mimi.Provider{hub}, domains...)...)
 	settings.Claims.ConsentDefault = fsm.ConsentAllow
 	w.apply(fsm.EnterSettings{Version: 1, Settings: settings})
 	return w

@@ -199,7 +199,7 @@ func (v verifier) count(slot string, kind keyKind, rest, value []byte) error {
 	case keyClientUser:
 		load.clients++
 	case keyPending:
-		p, err := decode("pending", bytes.Clone(value), readPendingRecord)
+		p, err := decodeUpTo("pending", bytes.Clone(value), pendingVersion, readPendingRecord)
 		if err != nil {
 			return err
 		}

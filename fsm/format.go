@@ -54,7 +54,9 @@ func FormatOf(c Command) Format {
 		return FormatExclusive
 	case CreateJoiningCode, RevokeJoiningCode:
 		return FormatExclusive
-	case CreateRoom, AcceptCommit, SubmitProposals, TakeLease:
+	case AcceptCommit:
+		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
+	case CreateRoom, SubmitProposals, TakeLease:
 		if versionOf(c) > 1 {
 			return FormatExclusive
 		}

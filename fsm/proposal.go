@@ -13,19 +13,41 @@ import (
 //	struct {
 //	    uint64 number;
 //	    PendingProposal proposal;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: opaque from<V>; // empty: nobody is told the Proposal's fate
+//	    };
 //	} PendingRecord;
 type pendingRecord struct {
 	number   uint64
 	proposal PendingProposal
+	from     mimi.Provider // its sender's provider; none of an external sender's Proposal
 }
 
-func (p pendingRecord) appendTo(w *mls.Writer) {
-	w.Uint64(p.number)
-	appendPending(w, p.proposal)
+// pendingVersion is the last layout of a pendingRecord.
+const pendingVersion = 2
+
+// encoded is the record in the first layout that can say all of it.
+func (p pendingRecord) encoded() []byte {
+	version := uint8(1)
+	if !p.from.IsZero() {
+		version = 2
+	}
+	return encode(version, func(w *mls.Writer) {
+		w.Uint64(p.number)
+		appendPending(w, p.proposal)
+		if version >= 2 {
+			p.from.AppendTo(w)
+		}
+	})
 }
 
-func readPendingRecord(r *mls.Reader) pendingRecord {
-	return pendingRecord{number: r.Uint64("number"), proposal: readPending(r)}
+func readPendingRecord(r *mls.Reader, version uint8) pendingRecord {
+	p := pendingRecord{number: r.Uint64("number"), proposal: readPending(r)}
+	if version >= 2 {
+		p.from = mimi.ReadProvider(r, "from")
+	}
+	return p
 }
 
 // ProposalFate is what became of a Proposal.
@@ -59,26 +81,31 @@ func readProposalRecord(r *mls.Reader) ProposalRecord {
 
 // ReadPending returns a Proposal that waits for a Commit; false where it does not.
 func ReadPending(r Reader, room mimi.RoomURI, ref mls.ProposalRef) (PendingProposal, bool, error) {
-	p, found, err := readRecord(r, pendingKey(room, ref), "pending Proposal", readPendingRecord)
+	p, found, err := readRecordUpTo(r, pendingKey(room, ref), "pending Proposal", pendingVersion, readPendingRecord)
 	return p.proposal, found, err
 }
 
 // ReadAllPending returns the Proposals that wait for a Commit, in order of acceptance.
 func ReadAllPending(r Reader, room mimi.RoomURI) ([]PendingProposal, error) {
-	var records []pendingRecord
-	err := scanRecords(r, roomKey(keyPending, room), "pending Proposal", readPendingRecord, func(_ []byte, p pendingRecord) (bool, error) {
-		records = append(records, p)
-		return true, nil
-	})
+	records, err := readPendingRecords(r, room)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(records, func(a, b pendingRecord) int { return cmp.Compare(a.number, b.number) })
 	var pending []PendingProposal
 	for _, p := range records {
 		pending = append(pending, p.proposal)
 	}
 	return pending, nil
+}
+
+func readPendingRecords(r Reader, room mimi.RoomURI) (records []pendingRecord, err error) {
+	prefix := roomKey(keyPending, room)
+	err = scanRangeUpTo(r, prefix, prefix, prefix.end(), "pending Proposal", pendingVersion, readPendingRecord, func(_ []byte, p pendingRecord) (bool, error) {
+		records = append(records, p)
+		return true, nil
+	})
+	slices.SortFunc(records, func(a, b pendingRecord) int { return cmp.Compare(a.number, b.number) })
+	return records, err
 }
 
 // ReadProposalRecord returns what became of a Proposal of an epoch; false where it was never accepted or is no longer known.
@@ -120,7 +147,7 @@ func (t *tx) submitProposals(c SubmitProposals) Outcome {
 	if refusal := t.refuseDeparted(head, c.Sender); refusal != nil {
 		return refusal
 	}
-	if !t.addPending(&head, fresh) {
+	if !t.addPending(&head, fresh, c.Sender.Provider()) {
 		return NotAllowed{Reason: "too many Proposals wait for a Commit"}
 	}
 	t.setHead(head)
@@ -129,14 +156,18 @@ func (t *tx) submitProposals(c SubmitProposals) Outcome {
 	return Accepted{Millis: t.now, Epoch: c.Epoch}
 }
 
-// addPending makes Proposals wait in the head's epoch, none of which is known; false where the room may have no more.
-func (t *tx) addPending(head *roomHead, fresh []PendingProposal) bool {
+// addPending makes Proposals wait in the head's epoch, none of which is known; false where the room may have no more. from is their
+// sender's provider, which is told what becomes of them.
+func (t *tx) addPending(head *roomHead, fresh []PendingProposal, from mimi.Provider) bool {
+	if t.format < FormatBulk {
+		from = mimi.Provider{}
+	}
 	if !t.changeLoad(head.room, func(l *roomLoad) { l.addPending(fresh) }) {
 		return false
 	}
 	for _, p := range fresh {
 		p.AcceptedMillis = t.now
-		t.set(pendingKey(head.room, p.Ref), record(pendingRecord{head.proposals, p}.appendTo))
+		t.set(pendingKey(head.room, p.Ref), pendingRecord{head.proposals, p, from}.encoded())
 		t.set(fateKey(head.room, head.groupID, head.epoch, p.Ref), record(ProposalRecord{ProposalPending, t.now}.appendTo))
 		head.proposals++
 	}
@@ -164,20 +195,21 @@ func (t *tx) splitKnown(c SubmitProposals) (first ProposalRecord, fresh []Pendin
 	return first, fresh
 }
 
-// settleProposals records the end of all pending Proposals, and clears them.
+// settleProposals records the end of all pending Proposals, tells it, and clears them.
 func (t *tx) settleProposals(head roomHead, committed []mls.ProposalRef) {
 	accepted := make(map[mls.ProposalRef]bool, len(committed))
 	for _, ref := range committed {
 		accepted[ref] = true
 	}
-	pending, err := ReadAllPending(t.store, head.room)
+	pending, err := readPendingRecords(t.store, head.room)
 	t.check(err)
 	for _, p := range pending {
-		fate := ProposalDropped
-		if accepted[p.Ref] {
+		ref, fate := p.proposal.Ref, ProposalDropped
+		if accepted[ref] {
 			fate = ProposalAccepted
 		}
-		t.set(fateKey(head.room, head.groupID, head.epoch, p.Ref), record(ProposalRecord{fate, p.AcceptedMillis}.appendTo))
+		t.set(fateKey(head.room, head.groupID, head.epoch, ref), record(ProposalRecord{fate, p.proposal.AcceptedMillis}.appendTo))
+		t.tellFate(head, p, fate)
 	}
 	if len(pending) > 0 {
 		t.deletePrefix(roomKey(keyPending, head.room))

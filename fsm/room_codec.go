@@ -169,6 +169,9 @@ func readReadSet(r *mls.Reader) ReadSet {
 //	            opaque re_init<V>;
 //	            optional<Ruling> ruling;
 //	            opaque joining_code[16];
+//	        case 3:
+//	            the fields of layout 2;
+//	            uint8 policy_changes; // mimi.PolicyChange
 //	    };
 //	} AcceptCommit;
 func (c AcceptCommit) appendTo(w *mls.Writer) {
@@ -189,17 +192,24 @@ func (c AcceptCommit) appendTo(w *mls.Writer) {
 		appendOptionalRuling(w, c.Ruling)
 		w.Fixed(c.JoiningCode[:])
 	}
+	if c.version() >= 3 {
+		w.Uint8(uint8(c.PolicyChanges))
+	}
 }
 
 // acceptCommitVersion is the last layout of an AcceptCommit.
-const acceptCommitVersion = 2
+const acceptCommitVersion = 3
 
 // version is the layout that the command needs.
 func (c AcceptCommit) version() uint8 {
-	if c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 || c.Ruling.Made || !c.JoiningCode.IsZero() {
+	switch {
+	case c.PolicyChanges != 0:
+		return 3
+	case c.Reads.Departures > 0 || len(c.Renewed) > 0 || len(c.ReInit) > 0 || c.Ruling.Made || !c.JoiningCode.IsZero():
 		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 func readAcceptCommit(r *mls.Reader, version uint8) AcceptCommit {
@@ -221,6 +231,9 @@ func readAcceptCommit(r *mls.Reader, version uint8) AcceptCommit {
 		c.ReInit = r.Opaque("re_init")
 		c.Ruling = readOptionalRuling(r, "ruling")
 		c.JoiningCode = readCodeID(r, "joining_code")
+	}
+	if version >= 3 {
+		c.PolicyChanges = mimi.PolicyChange(r.Uint8("policy_changes"))
 	}
 	return c
 }

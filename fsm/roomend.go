@@ -142,8 +142,9 @@ func (t *tx) destroyRoom(c DestroyRoom) Outcome {
 	if len(c.Farewell) > 0 {
 		t.sendAll(c.Room, head.destinations, t.fanoutProposals(c.Farewell))
 	}
-	t.note(c.Room, t.settings.Domains[0], RoomWasDestroyed{})
 	t.settleProposals(head, nil)
+	t.note(c.Room, t.settings.Domains[0], RoomWasDestroyed{})
+	t.tellDestroyed(head)
 	t.clearRoom(head)
 	k := roomEndKey(c.Room)
 	t.set(k, record(RoomEnd{Millis: t.now, Status: RoomDestroyed, GroupID: head.groupID, Epoch: head.epoch}.appendTo))

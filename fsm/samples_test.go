@@ -77,6 +77,7 @@ func sampleCommands() []named[fsm.Command] {
 		{"Judged", fsm.Judged{Settings: 4, Command: fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", DurationMillis: 9000}}},
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 		{"AcceptCommit, by a joining code", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, JoiningCode: sampleCode().ID}},
+		{"AcceptCommit, with other policy", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, PolicyChanges: mimi.RolesChanged}},
 		{"TakeLease, by a joining code", fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", LeaseGrounds: fsm.LeaseGrounds{
 			Peer: peer, Right: fsm.LeaseByCode, GroupContextHash: hash, Member: true,
 			Code: fsm.PresentedCode{ID: sampleCode().ID, Known: true, Key: []byte("key")},
@@ -144,7 +145,7 @@ func thirdSettings(domains ...mimi.Provider) fsm.Settings {
 func fourthSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
 	s.Format = fsm.FormatBulk
-	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true}
+	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true, DeletionsTo: []mimi.Provider{peer}}
 	return s
 }
 

@@ -98,6 +98,10 @@ func TestOpenAPISchemas(t *testing.T) {
 		"InboxEvent": inboxEvent{
 			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},
 			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32),
+			noticeFields: &noticeFields{
+				Receipt: "00", Verdict: "accepted", Reason: "r", CurrentEpoch: new(mls.Epoch), VerdictMillis: 1, ProposalRef: []byte{1}, Committed: new(bool),
+				Changes: []string{"roles"}, GainedVoice: []string{"u"}, LostVoice: []string{"u"}, DroppedItems: 1, DroppedFrom: 1, DroppedThrough: 1,
+			},
 		},
 		"Inventory": inventory{}, "ClientInventory": clientInventory{}, "SuiteStock": suiteStock{}, "Deletion": deletionRequest{}, "DeletionResult": deletionResult{},
 		"CreateJoiningCode": createCodeRequest{}, "JoiningCode": joiningCode{Code: "x"}, "JoiningCodeList": joiningCodeList{},

@@ -60,6 +60,9 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 		return nil, err
 	}
 	command.Ruling = rulingOf(state, staged, after, command.Sender)
+	if command.PolicyChanges, err = policyChanges(state, staged); err != nil {
+		return nil, err
+	}
 	command.Facts = factsOf(staged.After, info, treeChanges(staged.ChangedNodes()), command.Facts.Participants, state.settings)
 	if command.Renewed, command.Ruling.Leaves, err = renewed(replica, state, staged, command.Facts.Participants); err != nil {
 		return nil, err
