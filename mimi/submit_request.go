@@ -16,15 +16,26 @@ type SubmitMessageRequest struct {
 	Sender  UserURI
 
 	senderSpelling spelling
+	encoded        []byte // of the MLSMessage, where it was read; aliases the input
 }
 
 // MLSMessage is the message in the form in which it is hashed and distributed.
 func (m SubmitMessageRequest) MLSMessage() mls.MLSMessage { return mls.MLSMessage{Body: m.Message} }
 
+// Encoded is MLSMessage's encoding. Of a request that was read it aliases what it was read from: an MLSMessage has but one encoding.
+func (m SubmitMessageRequest) Encoded() []byte {
+	if m.encoded != nil {
+		return m.encoded
+	}
+	return m.MLSMessage().Marshal()
+}
+
 func ReadSubmitMessageRequest(r *mls.Reader) SubmitMessageRequest {
 	var m SubmitMessageRequest
 	readProtocol(r, "protocol")
+	begin := r.Offset()
 	m.Message = readApplication(r, "appMessage", mls.ReadIn(r, "appMessage", mls.ReadMLSMessage))
+	m.encoded = r.Since(begin)
 	m.Sender, m.senderSpelling = readSpelled(r, "sendingUri", ParseUserURI, false)
 	return m
 }
