@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"parley/fsm"
 	"parley/fsm/meta"
@@ -15,128 +16,357 @@ import (
 )
 
 const (
-	inboxBytesMax = 8 << 20 // bodies of one shard's page of the inbox, which travels in one answer
-	inboxItemsMax = 1000    // of one shard's page
+	inboxBytesMax = 8 << 20 // bodies of a page of the inbox, and of what one shard adds to it, which travels in one answer
+	inboxItemsMax = 1000    // of a page, likewise
+
+	// inboxPatience is how long a page waits for a shard at another node. What does not come by then is in a later page.
+	inboxPatience = 2 * time.Second
 )
 
-// Inbox returns the items for the local provider that are not acknowledged, over all shards, oldest first and in order per
-// room, at most max. Each shard is read at its leader, where an acknowledgement is seen as soon as it is answered, or else at
-// this node. A shard that cannot be read is left out, unless there is nothing from the others either.
+// Inbox returns a page of all that waits for the local provider, at most max items.
 func (n *Node) Inbox(ctx context.Context, max int) ([]fsm.OutboxItem, error) {
+	page, err := n.ReadInbox(ctx, fsm.InboxQuery{Items: max})
+	return page.Items, err
+}
+
+// ReadInbox returns a page of what waits for the local provider, over all shards. Of each slot the page has the first items that fit the
+// query, in order, so a room's come in order. Where not all of them have room, those slots go first whose first item has waited longest,
+// and each gets as much as the others: neither a busy room nor a shard can keep the rest out, and none waits for ever. Within the page
+// the items stand in order of hub time.
+//
+// Each shard is read at its leader, where an acknowledgement is seen as soon as it is answered, or else at this node. A shard that
+// cannot be read is left out, unless there is nothing from the others either.
+func (n *Node) ReadInbox(ctx context.Context, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
-		return nil, err
+		return fsm.InboxPage{}, err
 	}
 	defer done()
 	destination := n.localDestination()
 	if destination.IsZero() {
-		return nil, nil
+		return fsm.InboxPage{Whole: true}, nil
 	}
+	query = bounded(query)
 	shards := n.Map().Shards()
-	pages := make([][]fsm.OutboxItem, len(shards))
+	pages := make([]fsm.InboxPage, len(shards))
 	failed := make([]error, len(shards))
 	var wait sync.WaitGroup
 	for i, shard := range shards {
 		if shard.State == meta.ShardActive {
-			wait.Go(func() { pages[i], failed[i] = n.inboxOf(ctx, shard, destination, max) })
+			wait.Go(func() { pages[i], failed[i] = n.inboxOf(ctx, shard, destination, query) })
+		} else {
+			pages[i].Whole = true
 		}
 	}
 	wait.Wait()
-	items := slices.Concat(pages...)
-	if err := errors.Join(failed...); err != nil && len(items) == 0 {
-		return nil, fmt.Errorf("%w: inbox: %w", fsm.ErrNotProposed, err)
+	page := dealt(pages, query)
+	if err := errors.Join(failed...); err != nil {
+		page.Whole = false
+		if len(page.Items) == 0 {
+			return fsm.InboxPage{}, fmt.Errorf("%w: inbox: %w", fsm.ErrNotProposed, err)
+		}
 	}
-	// Within a shard hub time does not fall, so this keeps each room's order.
-	slices.SortStableFunc(items, func(a, b fsm.OutboxItem) int { return cmp.Compare(a.Millis, b.Millis) })
-	return items[:min(max, len(items))], nil
+	return page, nil
 }
 
-func (n *Node) inboxOf(ctx context.Context, shard meta.Shard, destination mimi.Provider, max int) ([]fsm.OutboxItem, error) {
+// bounded is a query within the bounds of a page.
+func bounded(query fsm.InboxQuery) fsm.InboxQuery {
+	query.Items = max(0, min(query.Items, inboxItemsMax))
+	if query.Bytes <= 0 || query.Bytes > inboxBytesMax {
+		query.Bytes = inboxBytesMax
+	}
+	if query.Classes == 0 {
+		query.Classes = fsm.AllClasses
+	}
+	return query
+}
+
+// dealt makes one page of those of several shards: an item of each slot, then a second one of each, and so on.
+func dealt(pages []fsm.InboxPage, query fsm.InboxQuery) fsm.InboxPage {
+	page := fsm.InboxPage{Whole: true}
+	bySlot := make(map[fsm.SlotID][]fsm.OutboxItem)
+	var slots []fsm.SlotID
+	left := 0
+	for _, p := range pages {
+		page.Whole = page.Whole && p.Whole
+		for _, item := range p.Items {
+			if len(bySlot[item.Slot]) == 0 {
+				slots = append(slots, item.Slot)
+			}
+			bySlot[item.Slot] = append(bySlot[item.Slot], item)
+			left++
+		}
+	}
+	slices.SortFunc(slots, func(a, b fsm.SlotID) int {
+		return cmp.Or(cmp.Compare(bySlot[a][0].Millis, bySlot[b][0].Millis), cmp.Compare(a, b))
+	})
+	bytes, full := 0, false
+	for round := 0; left > 0 && !full; round++ {
+		for _, slot := range slots {
+			if round >= len(bySlot[slot]) {
+				continue
+			}
+			item := bySlot[slot][round]
+			if full = len(page.Items) > 0 && bytes+len(item.Body) > query.Bytes || len(page.Items) == query.Items; full {
+				break
+			}
+			page.Items = append(page.Items, item)
+			bytes += len(item.Body)
+			left--
+		}
+	}
+	page.Whole = page.Whole && left == 0
+	// Within a slot hub time does not fall, so this keeps each room's order.
+	slices.SortStableFunc(page.Items, func(a, b fsm.OutboxItem) int { return cmp.Compare(a.Millis, b.Millis) })
+	return page
+}
+
+func (n *Node) inboxOf(ctx context.Context, shard meta.Shard, destination mimi.Provider, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	local := n.replica(shard.ID)
 	if local != nil && local.leads() {
-		return local.page(destination, max)
+		return local.page(destination, query)
 	}
-	items, err := n.fetchInbox(ctx, shard, destination, max)
-	if err != nil && local != nil {
-		return local.page(destination, max)
+	remote, cancel := context.WithTimeout(ctx, inboxPatience)
+	defer cancel()
+	page, err := n.fetchInbox(remote, shard, destination, query)
+	if err != nil && local != nil && ctx.Err() == nil {
+		return local.page(destination, query)
 	}
-	return items, err
+	return page, err
 }
 
-// page reads the first items of an outbox's slots.
-func (r *replica) page(destination mimi.Provider, max int) (items []fsm.OutboxItem, err error) {
-	slots := r.outbox.slots(destination)
+// page reads what one replica has of a page.
+func (r *replica) page(destination mimi.Provider, query fsm.InboxQuery) (page fsm.InboxPage, err error) {
+	slots := r.outbox.slots(destination) // before the view, see outboxIndex.emptied
 	view, err := r.view()
 	if err != nil {
-		return nil, err
+		return fsm.InboxPage{}, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	bytes := 0
-	for _, at := range slots {
-		found := false
-		err := fsm.ReadOutbox(view, at.slot, destination, 0, func(item fsm.OutboxItem) (bool, error) {
-			found = true
-			if len(items) > 0 && bytes+len(item.Body) > inboxBytesMax {
-				return false, nil
+	readers, err := r.inboxReaders(view, slots, destination, query)
+	if err != nil {
+		return fsm.InboxPage{}, err
+	}
+	gathered := inboxGathered{query: query}
+	for len(readers) > 0 && !gathered.full {
+		share := max(1, (query.Items-len(gathered.items))/len(readers))
+		var more []*inboxReader
+		for _, reader := range readers {
+			if gathered.full {
+				break
 			}
-			bytes += len(item.Body)
-			items = append(items, item)
-			return len(items) < max, nil
+			if err := reader.read(view, share, &gathered); err != nil {
+				return fsm.InboxPage{}, err
+			}
+			if !reader.ended {
+				more = append(more, reader)
+			}
+		}
+		readers = more
+	}
+	return fsm.InboxPage{Items: gathered.items, Whole: !gathered.full}, nil
+}
+
+// inboxGathered is a page of one replica under way. It is full once something did not fit.
+type inboxGathered struct {
+	query fsm.InboxQuery
+	items []fsm.OutboxItem
+	bytes int
+	full  bool
+}
+
+func (g *inboxGathered) fits(item fsm.OutboxItem) bool {
+	g.full = len(g.items) == g.query.Items || len(g.items) > 0 && g.bytes+len(item.Body) > g.query.Bytes
+	return !g.full
+}
+
+// inboxReader reads one slot in several steps.
+type inboxReader struct {
+	slot        fsm.SlotID
+	destination mimi.Provider
+	classes     fsm.EventClass
+	next        uint64 // sequence
+	millis      uint64 // hub time of the first item
+	ended       bool
+}
+
+// inboxReaders are those of the slots that have something, those first that have had it longest.
+func (r *replica) inboxReaders(view fsm.Reader, slots []waitingSlot, destination mimi.Provider, query fsm.InboxQuery) ([]*inboxReader, error) {
+	var readers []*inboxReader
+	for _, at := range slots {
+		reader := &inboxReader{slot: at.slot, destination: destination, classes: query.Classes, next: query.After.Of(at.slot) + 1, ended: true}
+		err := reader.visit(view, func(item fsm.OutboxItem) bool {
+			reader.next, reader.millis, reader.ended = item.Sequence, item.Millis, false
+			return false
 		})
 		if err != nil {
 			return nil, err
 		}
-		if !found {
-			r.outbox.emptied(destination, at)
-		}
-		if len(items) >= max || bytes >= inboxBytesMax {
-			break
+		if !reader.ended {
+			readers = append(readers, reader)
+		} else if err := r.noteEmptied(view, destination, at); err != nil {
+			return nil, err
 		}
 	}
-	return items, nil
+	slices.SortStableFunc(readers, func(a, b *inboxReader) int { return cmp.Compare(a.millis, b.millis) })
+	return readers, nil
 }
+
+// noteEmptied takes a slot off the index if nothing waits in it.
+func (r *replica) noteEmptied(view fsm.Reader, destination mimi.Provider, at waitingSlot) error {
+	empty := true
+	err := fsm.ReadOutbox(view, at.slot, destination, 0, func(fsm.OutboxItem) (bool, error) {
+		empty = false
+		return false, nil
+	})
+	if err == nil && empty {
+		r.outbox.emptied(destination, at)
+	}
+	return err
+}
+
+// visit shows the items from next on that fit the query.
+func (s *inboxReader) visit(view fsm.Reader, show func(fsm.OutboxItem) (more bool)) error {
+	return fsm.ReadOutbox(view, s.slot, s.destination, s.next, func(item fsm.OutboxItem) (bool, error) {
+		if s.classes != fsm.AllClasses {
+			classes, err := item.Classes()
+			if err != nil || classes&s.classes == 0 {
+				return err == nil, err
+			}
+		}
+		return show(item), nil
+	})
+}
+
+// read takes a share of items at most.
+func (s *inboxReader) read(view fsm.Reader, share int, into *inboxGathered) error {
+	s.ended = true
+	return s.visit(view, func(item fsm.OutboxItem) bool {
+		s.next, s.ended = item.Sequence, false
+		if share == 0 || !into.fits(item) {
+			return false
+		}
+		share--
+		into.items, into.bytes = append(into.items, item), into.bytes+len(item.Body)
+		s.next, s.ended = item.Sequence+1, true
+		return true
+	})
+}
+
+// inboxRequestVersion is the last layout of a request for a shard's part of the inbox. The first two are the layouts of items that a node
+// of an older program asks for.
+const inboxRequestVersion = 3
 
 // fetchInbox asks a node that has the shard, its leader if it is known:
 //
-//	struct { uint8 version; uint32 shard; opaque destination<V>; uint32 max; } InboxRequest;
-//	struct { OutboxItem items<V>; } InboxAnswer; // in the layout of the request's version
-func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mimi.Provider, max int) ([]fsm.OutboxItem, error) {
-	target := n.leaderOf(shard.ID)
-	if target == "" || target == n.id {
-		others := slices.DeleteFunc(slices.Clone(shard.Replicas), func(id string) bool { return id == n.id })
-		if len(others) == 0 {
-			return nil, fmt.Errorf("shard %d has no leader", shard.ID)
-		}
-		target = others[0]
+//	struct {
+//	    uint8 version;
+//	    uint32 shard;
+//	    opaque destination<V>;
+//	    uint32 max;
+//	    select (version) {
+//	        case 1, 2: struct {};
+//	        case 3:
+//	            uint32 bytes;
+//	            uint8 classes;
+//	            InboxPlaces after;
+//	    };
+//	} InboxRequest;
+//
+//	struct {
+//	    OutboxItem items<V>; // in the layout of the request's version, in 3 in the last of format bulk
+//	    select (version) {
+//	        case 1, 2: struct {};
+//	        case 3: uint8 whole; // 0 or 1
+//	    };
+//	} InboxAnswer;
+func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mimi.Provider, query fsm.InboxQuery) (fsm.InboxPage, error) {
+	target, err := n.whoHas(shard)
+	if err != nil {
+		return fsm.InboxPage{}, err
 	}
-	// A node of an older program knows no notes, and there are none before every node runs one that does.
-	version := uint8(1)
-	if n.Settings().Format >= fsm.FormatExclusive {
-		version = fsm.ItemVersion
-	}
+	version := n.inboxVersion()
 	var w mls.Writer
 	w.Uint8(version)
 	w.Uint32(uint32(shard.ID))
 	destination.AppendTo(&w)
-	w.Uint32(uint32(min(max, inboxItemsMax)))
+	w.Uint32(uint32(query.Items))
+	if version >= 3 {
+		w.Uint32(uint32(query.Bytes))
+		w.Uint8(uint8(query.Classes))
+		query.After.AppendTo(&w)
+	}
 	raw, _, err := n.call(ctx, target, methodInbox, w.Bytes())
 	if err != nil {
-		return nil, err
+		return fsm.InboxPage{}, err
 	}
 	r := mls.NewReader("InboxAnswer", raw)
-	items := mls.ReadList(r, "items", func(r *mls.Reader) fsm.OutboxItem { return fsm.ReadOutboxItem(r, version) })
-	return items, r.Close()
+	page := fsm.InboxPage{Items: mls.ReadList(r, "items", func(r *mls.Reader) fsm.OutboxItem { return fsm.ReadOutboxItem(r, itemVersion(version)) })}
+	if version >= 3 {
+		page.Whole = r.Bool("whole")
+		return page, r.Close()
+	}
+	if err := r.Close(); err != nil {
+		return fsm.InboxPage{}, err
+	}
+	return fitting(page, query)
 }
+
+// fitting leaves of a page what a query asks for, where the node that made the page did not know how to.
+func fitting(page fsm.InboxPage, query fsm.InboxQuery) (fsm.InboxPage, error) {
+	var fit fsm.InboxPage
+	for _, item := range page.Items {
+		classes, err := item.Classes()
+		if err != nil {
+			return fsm.InboxPage{}, err
+		}
+		if classes&query.Classes != 0 && item.Sequence > query.After.Of(item.Slot) {
+			fit.Items = append(fit.Items, item)
+		}
+	}
+	return fit, nil
+}
+
+// whoHas is a node to ask about a shard: its leader if it is known, else another than this one.
+func (n *Node) whoHas(shard meta.Shard) (string, error) {
+	if leader := n.leaderOf(shard.ID); leader != "" && leader != n.id {
+		return leader, nil
+	}
+	for _, id := range shard.Replicas {
+		if id != n.id {
+			return id, nil
+		}
+	}
+	return "", fmt.Errorf("shard %d has no leader", shard.ID)
+}
+
+// inboxVersion is what every node of the cluster understands: a node of an older program knows no notes, and there are none before every
+// node runs one that does.
+func (n *Node) inboxVersion() uint8 {
+	switch format := n.Settings().Format; {
+	case format >= fsm.FormatBulk:
+		return inboxRequestVersion
+	case format >= fsm.FormatExclusive:
+		return 2
+	default:
+		return 1
+	}
+}
+
+func itemVersion(requestVersion uint8) uint8 { return min(requestVersion, fsm.ItemVersion) }
 
 func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, error) {
 	r := mls.NewReader("InboxRequest", payload)
 	version := r.Uint8("version")
-	if version == 0 || version > fsm.ItemVersion {
+	if version == 0 || version > inboxRequestVersion {
 		r.Fail("version", "is not known")
 	}
 	shard := fsm.ShardID(r.Uint32("shard"))
 	destination := mimi.ReadProvider(r, "destination")
-	max := int(r.Uint32("max"))
+	query := fsm.InboxQuery{Items: int(r.Uint32("max"))}
+	if version >= 3 {
+		query.Bytes, query.Classes, query.After = int(r.Uint32("bytes")), fsm.EventClass(r.Uint8("classes")), fsm.ReadInboxPlaces(r, "after")
+	}
 	if err := r.Close(); err != nil {
 		return nil, err
 	}
@@ -144,15 +374,18 @@ func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, 
 	if replica == nil {
 		return nil, fmt.Errorf("shard %d is not here", shard)
 	}
-	items, err := replica.page(destination, min(max, inboxItemsMax))
+	page, err := replica.page(destination, bounded(query))
 	if err != nil {
 		return nil, err
 	}
 	var w mls.Writer
 	w.Vector(func(w *mls.Writer) {
-		for _, item := range items {
-			item.AppendTo(w, version)
+		for _, item := range page.Items {
+			item.AppendTo(w, itemVersion(version))
 		}
 	})
+	if version >= 3 {
+		w.Bool(page.Whole)
+	}
 	return w.Bytes(), nil
 }

@@ -121,6 +121,8 @@ func (t *tx) apply(c Command) Outcome {
 		return t.createJoiningCode(c)
 	case RevokeJoiningCode:
 		return t.revokeJoiningCode(c)
+	case AcknowledgeThrough:
+		return t.acknowledgeThrough(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}

@@ -184,6 +184,8 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readCreateJoiningCode)
 	case KindRevokeJoiningCode:
 		return as(readRevokeJoiningCode)
+	case KindAcknowledgeThrough:
+		return as(readAcknowledgeThrough)
 	default:
 		return nil
 	}

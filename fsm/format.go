@@ -54,6 +54,8 @@ func FormatOf(c Command) Format {
 		return FormatExclusive
 	case CreateJoiningCode, RevokeJoiningCode:
 		return FormatExclusive
+	case AcknowledgeThrough:
+		return FormatBulk
 	case AcceptCommit:
 		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
 	case CreateRoom, SubmitProposals, TakeLease:

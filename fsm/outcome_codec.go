@@ -93,6 +93,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readJoiningCodes(r)
 	case OutcomeDamped:
 		return readDamped(r)
+	case OutcomeAcknowledged:
+		return readAcknowledged(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

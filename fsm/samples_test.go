@@ -68,6 +68,7 @@ func sampleCommands() []named[fsm.Command] {
 		}}},
 		{"ReceiveFanout", fsm.ReceiveFanout{Room: club, Hub: peer, BodyHash: hash, Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: []byte("fanout")}}}},
 		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
+		{"AcknowledgeThrough", fsm.AcknowledgeThrough{At: 129, Destination: hub, Through: 1 << 40}},
 		{"PutPiece", fsm.PutPiece{At: 129, Object: hash, Index: 3, Bytes: []byte("piece")}},
 		{"ApplyPieces", fsm.ApplyPieces{At: 129, Object: hash, Count: 4, Bytes: 1 << 20, Kind: fsm.KindAcceptCommit}},
 		{"ReceiveInternal", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
@@ -205,6 +206,7 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash"), Participants: sampleFacts().Participants,
 			Destinations: sampleFacts().Destinations, Pending: 3,
 		}},
+		{"Acknowledged", fsm.Acknowledged{Items: 7, More: true}},
 		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
 		{"SlotFull", fsm.SlotFull{}},
 		{"Received", fsm.Received{Next: 8}},

@@ -57,8 +57,8 @@ type Outbox interface {
 
 // Inbox reads what waits for the local provider, over all shards.
 type Inbox interface {
-	// Inbox returns the oldest items that are not acknowledged, at most max, in order per room.
-	Inbox(ctx context.Context, max int) ([]fsm.OutboxItem, error)
+	// ReadInbox returns items that are not acknowledged: of each slot the first ones that fit the query, in order.
+	ReadInbox(ctx context.Context, query fsm.InboxQuery) (fsm.InboxPage, error)
 }
 
 // Certificates gives the certificate with which the provider appears: its domain is among the DNS names. It is asked at every

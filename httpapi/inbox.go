@@ -26,6 +26,9 @@ type inboxItem struct {
 	WelcomeFor []welcomeFor `json:"welcomeFor,omitempty"`
 	// RoomDestroyed says that nothing comes of the room any more.
 	RoomDestroyed bool `json:"roomDestroyed,omitempty"`
+
+	// Cursor is behind this item and all that were sent before it; on a stream, of the last item of each batch.
+	Cursor string `json:"cursor,omitempty"`
 }
 
 // welcomeFor says to whom a Welcome goes.

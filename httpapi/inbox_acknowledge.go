@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 
 	"parley/fsm"
+	"parley/fsm/judge"
 	"parley/mls"
 )
 
@@ -17,13 +21,15 @@ const (
 	slotsInParallel = 16
 )
 
-// acknowledgeRequest is the body of POST /v1/inbox/acknowledge. An ID that is unknown, or was acknowledged before, is harmless.
+// acknowledgeRequest is the body of POST /v1/inbox/acknowledge: items by their IDs, or all that a cursor stands behind, or both. An ID
+// that is unknown, or was acknowledged before, is harmless.
 type acknowledgeRequest struct {
-	IDs []string `json:"ids"`
+	IDs    []string `json:"ids"`
+	Cursor string   `json:"cursor,omitempty"`
 }
 
-// acknowledgeResult counts the items of the request that do not wait any more, each once. It cannot be told which of them went by
-// this request and not by the same one before: a repetition would have nothing to count.
+// acknowledgeResult counts the items that the request names and that do not wait any more, each once, and those that it took by its
+// cursor. Of items that are named it cannot be told which of them went by this request and not by the same one before.
 type acknowledgeResult struct {
 	Acknowledged int `json:"acknowledged"`
 }
@@ -56,29 +62,83 @@ func (s *LocalServer) acknowledgeInbox(c echo.Context) error {
 			bySlot[slot] = append(bySlot[slot], sequence)
 		}
 	}
+	var through inboxCursor
+	if r.Cursor != "" {
+		var err error
+		if through, err = parseInboxCursor("cursor", r.Cursor); err != nil {
+			return err
+		}
+		if through.classes != fsm.AllClasses {
+			return &mls.MalformedError{Field: "cursor", Reason: "it is of a reading of some classes only, which left out others before it: name the IDs"}
+		}
+	}
 	if err := s.acknowledgeSlots(c.Request().Context(), bySlot); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, acknowledgeResult{Acknowledged: len(named)})
+	byCursor, err := s.acknowledgeThrough(c.Request().Context(), through.places)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, acknowledgeResult{Acknowledged: len(named) + byCursor})
 }
 
-// acknowledgeSlots asks the slots' shards side by side, a bounded number at a time.
+// acknowledgeThrough acknowledges all up to some places, and counts what went.
+func (s *LocalServer) acknowledgeThrough(ctx context.Context, places fsm.InboxPlaces) (int, error) {
+	self, err := s.desk.self()
+	if err != nil {
+		return 0, err
+	}
+	var items atomic.Int64
+	err = sideBySide(places, func(place fsm.InboxPlace) error {
+		request, err := judge.NewAcknowledgeThrough(place.Slot, self, place.Sequence)
+		if err != nil {
+			return err
+		}
+		for {
+			outcome, err := s.desk.hub.Do(ctx, request)
+			if err != nil {
+				return err
+			}
+			switch o := outcome.(type) {
+			case fsm.Acknowledged:
+				items.Add(int64(o.Items))
+				if !o.More {
+					return nil
+				}
+			case fsm.FormatNotReached:
+				return olderFormat()
+			default:
+				return unexpected("an acknowledgement", outcome)
+			}
+		}
+	})
+	return int(items.Load()), err
+}
+
+// acknowledgeSlots asks the slots' shards side by side.
 func (s *LocalServer) acknowledgeSlots(ctx context.Context, bySlot map[fsm.SlotID][]uint64) error {
 	self, err := s.desk.self()
 	if err != nil {
 		return err
 	}
+	return sideBySide(slices.Collect(maps.Keys(bySlot)), func(slot fsm.SlotID) error {
+		return acknowledge(ctx, s.desk.hub, slot, self, bySlot[slot])
+	})
+}
+
+// sideBySide does something for each of a list, a bounded number at a time, and returns what failed.
+func sideBySide[T any](list []T, do func(T) error) error {
 	turns := make(chan struct{}, slotsInParallel)
-	results := make(chan error, len(bySlot))
-	for slot, sequences := range bySlot {
+	results := make(chan error, len(list))
+	for _, each := range list {
 		turns <- struct{}{}
 		go func() {
 			defer func() { <-turns }()
-			results <- acknowledge(ctx, s.desk.hub, slot, self, sequences)
+			results <- do(each)
 		}()
 	}
 	var errs []error
-	for range bySlot {
+	for range list {
 		errs = append(errs, <-results)
 	}
 	return errors.Join(errs...)

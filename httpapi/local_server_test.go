@@ -35,14 +35,33 @@ type fakeInbox struct {
 	reads chan struct{} // one element per read, for tests that wait for one
 }
 
-func (i *fakeInbox) Inbox(_ context.Context, max int) ([]fsm.OutboxItem, error) {
+func (i *fakeInbox) ReadInbox(_ context.Context, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	select {
 	case i.reads <- struct{}{}:
 	default:
 	}
-	return append([]fsm.OutboxItem(nil), i.items[:min(max, len(i.items))]...), nil
+	return fitting(i.items, query)
+}
+
+// fitting is a page of some items in their order.
+func fitting(items []fsm.OutboxItem, query fsm.InboxQuery) (fsm.InboxPage, error) {
+	page := fsm.InboxPage{Whole: true}
+	for _, item := range items {
+		classes, err := item.Classes()
+		if err != nil {
+			return fsm.InboxPage{}, err
+		}
+		if classes&query.Classes == 0 || item.Sequence <= query.After.Of(item.Slot) {
+			continue
+		}
+		if page.Whole = len(page.Items) < query.Items; !page.Whole {
+			break
+		}
+		page.Items = append(page.Items, item)
+	}
+	return page, nil
 }
 
 func (i *fakeInbox) put(items ...fsm.OutboxItem) {

@@ -217,9 +217,8 @@ func (h *memoryHub) Waiting() (destinations []mimi.Provider) {
 	return destinations
 }
 
-func (h *memoryHub) Inbox(_ context.Context, max int) ([]fsm.OutboxItem, error) {
+func (h *memoryHub) ReadInbox(_ context.Context, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	items := h.items(h.self)
-	return items[:min(max, len(items))], nil
+	return fitting(h.items(h.self), query)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"parley/fsm"
 	"parley/mimi"
 	"parley/mls"
 	"parley/mls/mlstest"
@@ -60,11 +61,11 @@ func (f *triangle) inboxOf(s *station, events int) (kinds []string) {
 	defer cancel()
 	for poll := time.NewTicker(5 * time.Millisecond); ; {
 		kinds = nil
-		items, err := s.hub.Inbox(deadline, 100)
+		page, err := s.hub.ReadInbox(deadline, fsm.InboxQuery{Items: 100, Classes: fsm.AllClasses})
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		for _, item := range items {
+		for _, item := range page.Items {
 			messages, err := mimi.ParseFanout(item.Body)
 			if err != nil {
 				f.t.Fatal(err)

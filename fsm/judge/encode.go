@@ -127,6 +127,8 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return readRevokeJoiningCode(r)
 	case kindListJoiningCodes:
 		return constructed(NewListJoiningCodes(readURI(r, "room", mimi.ParseRoomURI)))
+	case kindAcknowledgeThrough:
+		return readAcknowledgeThrough(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
 		return nil, nil
