@@ -19,10 +19,11 @@ func newDev() *cobra.Command {
 			"account, and stays up until Ctrl-C. With --once it ends after the account, with 1 if anything was not as expected.\n\n" +
 			"The scenario failover goes on after that: the leader of the room's shard is killed again and again.\n\n" +
 			"The scenario exclusive starts a.example alone. Simulated clients contend for what can be had once, through all nodes,\n" +
-			"while leaders are killed: Commits race for epochs, KeyPackages are claimed until none is left, joiners want the\n" +
-			"GroupInfo. Everything is asked for twice. Then the nodes are stopped, and the log on each node's disk and everything\n" +
-			"that anybody was told are held to one another: one Commit an epoch and no gap, no KeyPackage in two answers, no two\n" +
-			"leases at a time, every retry answered alike. It ends with 0 if all of it holds, and names the evidence if not.",
+			"while leaders are killed: Commits race for epochs, some with guests that they bring in or take out, KeyPackages are\n" +
+			"claimed until none is left, joiners want the GroupInfo and join with it. Everything is asked for twice. Then the nodes\n" +
+			"are stopped, and the log on each node's disk and everything that anybody was told are held to one another: one Commit\n" +
+			"an epoch and no gap, no KeyPackage in two answers, no two leases at a time, every retry answered alike, every Commit\n" +
+			"and Welcome delivered once. It ends with 0 if all of it holds, and names the evidence if not.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := options.Validate(); err != nil {

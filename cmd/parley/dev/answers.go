@@ -48,10 +48,7 @@ func (c commitAnswer) String() string {
 // readCommitAnswer reads what an attempt came to. Anything but acceptance or the loser's answer ends the contest: every attempt is valid.
 func readCommitAnswer(room mimi.RoomURI, wanted attempt, r reply) (commitAnswer, error) {
 	told := commitAnswer{room: room, epoch: wanted.epoch, hash: wanted.hash, node: r.node}
-	if r.status != http.StatusOK {
-		return told, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
-	}
-	response, err := mimi.ParseUpdateRoomResponse(r.body)
+	response, err := readUpdateResponse(r)
 	if err != nil {
 		return told, err
 	}
@@ -72,12 +69,20 @@ func readCommitAnswer(room mimi.RoomURI, wanted attempt, r reply) (commitAnswer,
 	}
 }
 
+func readUpdateResponse(r reply) (mimi.UpdateRoomResponse, error) {
+	if r.status != http.StatusOK {
+		return mimi.UpdateRoomResponse{}, fmt.Errorf("%s answered %d: %s", r.node.ID, r.status, bytes.TrimSpace(r.body))
+	}
+	return mimi.ParseUpdateRoomResponse(r.body)
+}
+
 // claimAnswer is what a claim was given of one user.
 type claimAnswer struct {
 	key       string     // the claim's name: a retry has the same
 	packages  [][32]byte // hashes of the KeyPackages
-	throttled bool       // the requester has had its share for a while
-	body      []byte     // the user's part
+	given     []mls.KeyPackage
+	throttled bool   // the requester has had its share for a while
+	body      []byte // the user's part
 	node      *node
 }
 
@@ -107,6 +112,7 @@ func readClaimAnswers(key string, users []mimi.UserURI, r reply) (told []claimAn
 		for _, client := range part.Clients {
 			if given, yes := client.Material.(mimi.ClaimedKeyPackage); yes {
 				one.packages = append(one.packages, sha256.Sum256(given.KeyPackage.Marshal()))
+				one.given = append(one.given, given.KeyPackage)
 			}
 		}
 		told = append(told, one)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,13 +20,26 @@ import (
 type arena struct {
 	room    mimi.RoomURI
 	members []mimi.UserURI // by leaf
-	joiners []mimi.UserURI // participants without a client in the group
+	joiners []mimi.UserURI // participants without a client in the group, who want in by themselves
+	guests  []stockedUser  // participants whom the member of the same place brings in and takes out
 
-	mu      sync.Mutex
-	group   *mlstest.Group // the newest epoch that anybody here knows of
-	wanted  map[[32]byte]*mlstest.Step
-	lent    map[mls.Epoch][32]byte // what is lent of each epoch, see lentHash
-	changed chan struct{}          // closed when the epoch is over
+	mu        sync.Mutex
+	group     *mlstest.Group // the newest epoch that anybody here knows of
+	past      map[mls.Epoch]*mlstest.Group
+	wanted    map[[32]byte]wanted       // in the newest epoch
+	waiting   []waitingProposal         // that the hub has taken in the newest epoch
+	welcomes  map[[32]byte][]invitation // by Commit, whom it brings in; of all that were ever made
+	decisions [moves]int                // won Commits
+	proposals int                       // that they had by reference
+	lent      map[mls.Epoch][32]byte    // what is lent of each epoch, see lentHash
+	changed   chan struct{}             // closed when the epoch is over
+}
+
+// wanted is a Commit that somebody has made of the newest epoch.
+type wanted struct {
+	step      *mlstest.Step
+	move      move
+	proposals int // of others, by reference
 }
 
 // arenaSuite is the suite of everything that the scenario makes.
@@ -37,8 +52,10 @@ const arenaRole = 1
 func newArena(number, members, joiners int, hub mls.ExternalSender) (*arena, error) {
 	name := fmt.Sprintf("arena%d", number)
 	a := &arena{
-		wanted: make(map[[32]byte]*mlstest.Step), lent: make(map[mls.Epoch][32]byte), changed: make(chan struct{}),
+		past: make(map[mls.Epoch]*mlstest.Group), wanted: make(map[[32]byte]wanted), welcomes: make(map[[32]byte][]invitation),
+		lent: make(map[mls.Epoch][32]byte), changed: make(chan struct{}),
 		members: usersNamed(name+"-member", members), joiners: usersNamed(name+"-joiner", joiners),
+		guests: stockedUsers(name+"-guest", members, guestKeyPackages),
 	}
 	var err error
 	if a.room, err = mimi.ParseRoomURI("mimi://a.example/r/" + name); err != nil {
@@ -56,7 +73,7 @@ func newArena(number, members, joiners int, hub mls.ExternalSender) (*arena, err
 		},
 	})
 	if err == nil {
-		a.lent[0] = lentHash(a.group.GroupInfo(), a.group.Tree())
+		a.enter(a.group)
 	}
 	return a, err
 }
@@ -77,27 +94,36 @@ func lifetimeAround(now time.Time) mls.Lifetime {
 	return mls.Lifetime{NotBefore: uint64(now.Add(-time.Hour).Unix()), NotAfter: uint64(now.Add(60 * 24 * time.Hour).Unix())}
 }
 
-// credential names the user of a member, whom the simulation calls by its leaf.
+// credential names the user of a client. The simulation calls a member by its leaf, and a joiner as joinerName does.
 func (a *arena) credential(simulated mls.Credential) mls.Credential {
 	identity := string(simulated.(mls.BasicCredential).Identity) // the simulation makes no others
-	var leaf int
-	if _, err := fmt.Sscan(identity[strings.LastIndexByte(identity, '/')+1:], &leaf); err != nil || leaf >= len(a.members) {
+	name, users := identity[strings.LastIndexByte(identity, '/')+1:], a.members
+	if number, yes := strings.CutPrefix(name, joinerName); yes {
+		name, users = number, a.joiners
+	}
+	place, err := strconv.Atoi(name)
+	if err != nil || place >= len(users) {
 		return simulated
 	}
-	return mls.BasicCredential{Identity: []byte(a.members[leaf].String())}
+	return mls.BasicCredential{Identity: []byte(users[place].String())}
 }
 
 func (a *arena) extensions(hub mls.ExternalSender) mls.Extensions {
 	var list mimi.ParticipantListData
-	for _, user := range append(append([]mimi.UserURI{}, a.members...), a.joiners...) {
+	users := slices.Concat(a.members, a.joiners)
+	for _, guest := range a.guests {
+		users = append(users, guest.user)
+	}
+	for _, user := range users {
 		list.Participants = append(list.Participants, mimi.UserRolePair{User: user, Role: arenaRole})
 	}
 	roles := mimi.RoleData{Roles: []mimi.Role{{
 		Index: arenaRole, Name: "contender", Description: "wants every epoch",
 		Capabilities: []mimi.Capability{
 			mimi.CanAddOwnClient, mimi.CanRemoveOwnClient, mimi.CanSendMessage, mimi.CanReceiveMessage,
-			mimi.CanSendMLSUpdateProposal, mimi.CanSendMLSExternalCommit,
+			mimi.CanSendMLSUpdateProposal, mimi.CanSendMLSExternalCommit, mimi.CanAddParticipant, mimi.CanKick,
 		},
+		Changes: []mimi.RoleChanges{{From: mimi.RoleNone, Targets: []uint32{arenaRole}}},
 	}}}
 	dictionary := mls.AppDataDictionary{}.
 		With(mimi.ComponentParticipantList, list.Marshal()).
@@ -113,30 +139,6 @@ func (a *arena) extensions(hub mls.ExternalSender) mls.Extensions {
 	}
 }
 
-// attempt is a Commit that a member wants in an epoch.
-type attempt struct {
-	epoch  mls.Epoch
-	hash   [32]byte
-	bundle []byte
-}
-
-// want makes a Commit of the newest epoch that nobody else makes.
-func (a *arena) want(leaf mls.LeafIndex) (attempt, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	step, err := a.group.Commit(mlstest.Plan{Committer: leaf, Path: true})
-	if err != nil {
-		return attempt{}, err
-	}
-	commit := mls.MLSMessage{Body: step.Message}
-	bundle := mimi.CommitBundle{
-		Commit: commit, GroupInfo: mimi.FullGroupInfo{GroupInfo: step.GroupInfo}, Tree: mimi.FullTree{Encoded: step.After.Tree()},
-	}
-	wanted := attempt{epoch: a.group.Epoch(), hash: sha256.Sum256(commit.Marshal()), bundle: bundle.Marshal()}
-	a.wanted[wanted.hash] = step
-	return wanted, nil
-}
-
 // won takes the Commit that won an epoch into the room; false where nobody here has made it.
 func (a *arena) won(epoch mls.Epoch, hash [32]byte) bool {
 	a.mu.Lock()
@@ -144,16 +146,25 @@ func (a *arena) won(epoch mls.Epoch, hash [32]byte) bool {
 	if epoch != a.group.Epoch() {
 		return true // it is known already
 	}
-	step, known := a.wanted[hash]
+	winner, known := a.wanted[hash]
 	if !known {
 		return false
 	}
-	a.group = step.After
-	a.lent[a.group.Epoch()] = lentHash(step.GroupInfo, a.group.Tree())
+	a.decisions[winner.move]++
+	a.proposals += winner.proposals
+	a.enter(winner.step.After)
 	clear(a.wanted)
+	a.waiting = nil
 	close(a.changed)
 	a.changed = make(chan struct{})
 	return true
+}
+
+// enter makes an epoch the newest. The lock is held, or nobody else knows the arena yet.
+func (a *arena) enter(group *mlstest.Group) {
+	a.group = group
+	a.past[group.Epoch()] = group
+	a.lent[group.Epoch()] = lentHash(group.GroupInfo(), group.Tree())
 }
 
 // beyond is closed when the room has left an epoch.

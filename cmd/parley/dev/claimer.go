@@ -48,11 +48,12 @@ func (c *claimer) turn(ctx context.Context, users []int) error {
 	if err != nil {
 		return err
 	}
-	first, err := c.claim(ctx, nil, request)
+	key := fmt.Sprintf("%s %d", shortName(c.user), c.count)
+	first, err := c.claimOnce(ctx, nil, key, request)
 	if err != nil {
 		return err
 	}
-	again, err := c.claim(ctx, c.otherThan(first[0].node), request)
+	again, err := c.claimOnce(ctx, c.otherThan(first[0].node), key, request)
 	if err != nil {
 		return err
 	}
@@ -79,11 +80,10 @@ func (c *claimer) request(users []int) (mimi.SignedBulkClaim, error) {
 	return claim.Signed(c.key)
 }
 
-// claim asks for one KeyPackage of each client of each user until everything is decided, and notes the answers.
-func (c *claimer) claim(ctx context.Context, at *node, request mimi.SignedBulkClaim) (told []claimAnswer, err error) {
+// claimOnce asks for one KeyPackage of each client of each user until everything is decided, and notes the answers.
+func (c *contest) claimOnce(ctx context.Context, at *node, key string, request mimi.SignedBulkClaim) (told []claimAnswer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
-	key := fmt.Sprintf("%s %d", shortName(c.user), c.count)
 	err = until(ctx, "have the claim "+key+" decided", func(ctx context.Context) error {
 		reply, err := c.ask(ctx, call{
 			method: http.MethodPost, path: "/v1/bulkKeyMaterial", body: request.Marshal(), media: mediaOctets, node: at, idempotencyKey: key,

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"parley/fsm"
-	"parley/mimi"
 	"parley/mls"
 )
 
@@ -53,7 +53,7 @@ func (e Exclusive) Validate() error {
 const clientsPerUser = 2
 
 // contest is the scenario exclusive: clients contend for epochs, KeyPackages and leases while leaders are killed. It ends when every
-// inventory is drained, every room has had its epochs and every kill is done.
+// inventory is drained, every room has had its epochs, somebody was brought in, was taken out and has joined, and every kill is done.
 type contest struct {
 	size     Exclusive
 	kills    int
@@ -61,6 +61,7 @@ type contest struct {
 	nodes    *operator // used by the killer alone while the contest runs
 	show     *show
 	answers  *answers
+	inbox    *delivered
 	arenas   []*arena
 	stock    *stock
 	killed   atomic.Int64
@@ -102,11 +103,12 @@ func (c *contest) contenders() (all []work) {
 	for i, a := range c.arenas {
 		for leaf := range a.members {
 			if i < c.size.Rooms {
-				all = append(all, (&racer{contest: c, arena: a, leaf: mls.LeafIndex(leaf)}).run)
+				all = append(all, (&racer{contest: c, arena: a, leaf: mls.LeafIndex(leaf), guest: &guest{stockedUser: a.guests[leaf]}}).run)
 			}
 		}
-		for _, user := range a.joiners {
-			all = append(all, (&joiner{contest: c, arena: a, user: user}).run)
+		for number, user := range a.joiners {
+			// Where nobody commits, leases have to end by time.
+			all = append(all, (&joiner{contest: c, arena: a, user: user, number: number, commits: i < c.size.Rooms}).run)
 		}
 	}
 	for _, user := range usersNamed("claimer", c.size.Claimers) {
@@ -158,7 +160,16 @@ func (c *contest) done() bool {
 			return false
 		}
 	}
-	return c.stock.drained() && int(c.killed.Load()) == c.kills && c.answers.leases() > 0
+	joined, brought, parted := c.epochsOf(moveJoin, moveRejoin), c.epochsOf(moveBring), c.epochsOf(movePart)
+	return c.stock.drained() && int(c.killed.Load()) == c.kills && c.answers.leases() > 0 && joined > 0 && brought > 0 && parted > 0
+}
+
+// epochsOf counts the epochs of all rooms that such Commits took.
+func (c *contest) epochsOf(kinds ...move) (count int) {
+	for _, a := range c.arenas {
+		count += a.done(kinds...)
+	}
+	return count
 }
 
 func (c *contest) standing() string {
@@ -166,8 +177,8 @@ func (c *contest) standing() string {
 	for _, a := range c.arenas {
 		epochs += int(a.epoch())
 	}
-	return fmt.Sprintf("epochs %d, KeyPackages %d of %d, leases answered %d, retries %d, leaders killed %d of %d",
-		epochs, c.stock.taken(), c.stock.total, c.answers.leases(), c.answers.retries(), c.killed.Load(), c.kills)
+	return fmt.Sprintf("epochs %d (guests in %d, out %d, from outside %d), KeyPackages %d of %d, leases answered %d, retries %d, leaders killed %d of %d",
+		epochs, c.epochsOf(moveBring), c.epochsOf(movePart), c.epochsOf(moveJoin, moveRejoin), c.stock.taken(), c.stock.total, c.answers.leases(), c.answers.retries(), c.killed.Load(), c.kills)
 }
 
 // kill ends leaders, one in the middle of each part of the claims, and brings each back before the next.
@@ -190,6 +201,13 @@ func (c *contest) kill(ctx context.Context) error {
 		c.stock.open(c.stock.share(k+2, c.kills))
 	}
 	return nil
+}
+
+// undelivered says what the provider's inbox still lacks; nil where it is all there.
+func (c *contest) undelivered() error {
+	c.answers.mu.Lock()
+	defer c.answers.mu.Unlock()
+	return c.inbox.lacks(c.answers.commits)
 }
 
 func (c *contest) killLeader(ctx context.Context, slot fsm.SlotID) error {
@@ -231,7 +249,7 @@ func (c *contest) otherThan(n *node) *node {
 // newContest makes rooms, KeyPackages and what the clients sign with, and brings the first two to the hub.
 func newContest(ctx context.Context, size Exclusive, kills int, hub *backend, nodes *operator, s *show) (*contest, error) {
 	c := &contest{
-		size: size, kills: kills, hub: hub, nodes: nodes, show: s, answers: newAnswers(), finished: make(chan struct{}),
+		size: size, kills: kills, hub: hub, nodes: nodes, show: s, answers: newAnswers(), inbox: newDelivered(), finished: make(chan struct{}),
 	}
 	s.heading("Preparing")
 	began := time.Now()
@@ -261,72 +279,17 @@ func newContest(ctx context.Context, size Exclusive, kills int, hub *backend, no
 	if kills > 0 {
 		c.stock.open(c.stock.share(1, kills))
 	}
-	if err := c.stock.upload(ctx, hub); err != nil {
+	users := slices.Clone(c.stock.users)
+	for _, a := range c.arenas[:size.Rooms] {
+		users = append(users, a.guests...)
+	}
+	if err := uploadAll(ctx, hub, users); err != nil {
 		return nil, err
 	}
-	s.done(time.Since(began), fmt.Sprintf("%d KeyPackages of %d users with %d clients each", c.stock.total, size.Users, clientsPerUser))
+	s.done(time.Since(began), fmt.Sprintf("%d KeyPackages of %d users with %d clients each, and %d of guests of the rooms",
+		c.stock.total, size.Users, clientsPerUser, (len(users)-size.Users)*clientsPerUser*guestKeyPackages))
 	return c, nil
 }
 
 // share is the i-th of n parts of a whole that differ by 1 at most.
 func share(whole, n, i int) int { return whole*(i+1)/n - whole*i/n }
-
-// racer is a member that wants every epoch of its room.
-type racer struct {
-	*contest
-	arena *arena
-	leaf  mls.LeafIndex
-}
-
-func (r *racer) run(ctx context.Context) error {
-	for !r.over(ctx) {
-		if err := r.turn(ctx); err != nil {
-			return fmt.Errorf("a Commit of %s in %s: %w", r.arena.members[r.leaf], r.arena.room, err)
-		}
-		// Not always: then nobody would ever hold a lease for long.
-		r.pause(ctx, time.Duration(rand.ExpFloat64()*float64(100*time.Millisecond)))
-	}
-	return nil
-}
-
-// turn wants the present epoch, asks again for what it was told, and waits until the room is beyond it.
-func (r *racer) turn(ctx context.Context) error {
-	wanted, err := r.arena.want(r.leaf)
-	if err != nil {
-		return err
-	}
-	first, err := r.commit(ctx, nil, wanted)
-	if err != nil {
-		return err
-	}
-	again, err := r.commit(ctx, r.otherThan(first.node), wanted)
-	if err != nil {
-		return err
-	}
-	r.answers.compare(fmt.Sprintf("the Commit %x for epoch %d of %s", wanted.hash[:4], wanted.epoch, r.arena.room),
-		first.String(), again.String(), first.node, again.node)
-	select {
-	case <-r.arena.beyond(wanted.epoch):
-	case <-r.finished:
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-// commit asks for an epoch, notes the answer, and tells the room's others who won.
-func (r *racer) commit(ctx context.Context, at *node, wanted attempt) (commitAnswer, error) {
-	path := "/v1/rooms/" + mimi.PathSegment(r.arena.room) + "/update"
-	reply, err := r.ask(ctx, call{method: "POST", path: path, body: wanted.bundle, media: mediaOctets, node: at})
-	if err != nil {
-		return commitAnswer{}, err
-	}
-	told, err := readCommitAnswer(r.arena.room, wanted, reply)
-	if err != nil {
-		return commitAnswer{}, err
-	}
-	r.answers.committed(told)
-	if !r.arena.won(wanted.epoch, told.winner) {
-		r.answers.broke(promiseEpoch, "%s: %s says that %x took epoch %d, which nobody made", r.arena.room, reply.node.ID, told.winner[:4], wanted.epoch)
-	}
-	return told, nil
-}

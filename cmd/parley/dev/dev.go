@@ -223,7 +223,8 @@ func (r *run) converse(ctx context.Context) error {
 		ledger: newLedger(), show: r.show, hubNodes: &operator{r.hub()},
 		kills: r.kills,
 	}
-	readers := startReaders(ctx, c.ledger, hub, follower)
+	readers := startReaders(ctx,
+		&inboxReader{backend: hub, form: "raw", enter: c.ledger.enter}, &inboxReader{backend: follower, form: "raw", enter: c.ledger.enter})
 	played := c.play(ctx)
 	if played == nil && r.scenario == scenarioFailover {
 		played = c.endure(ctx)
@@ -250,15 +251,16 @@ func (r *run) contend(ctx context.Context, size Exclusive) error {
 	if err != nil {
 		return err
 	}
+	reader := startReaders(ctx, &inboxReader{backend: hub, form: "events", enter: c.inbox.enter})
 	held := c.run(ctx)
 	if ctx.Err() != nil {
-		return held
+		return errors.Join(held, reader.stop())
 	}
 	r.show.heading("Settling the account")
 	if held != nil {
 		r.show.note("the contest did not come to its end: %v", held)
 	}
-	verdict, err := r.settleContest(ctx, c, nodes)
+	verdict, err := r.settleContest(ctx, c, nodes, reader)
 	if err != nil {
 		return errors.Join(held, err)
 	}
@@ -269,14 +271,20 @@ func (r *run) contend(ctx context.Context, size Exclusive) error {
 	return err
 }
 
-// settleContest compares the replicas, stops the nodes and reads what lies on their disks.
-func (r *run) settleContest(ctx context.Context, c *contest, nodes *operator) (*verdict, error) {
+// settleContest waits for what has to be delivered, compares the replicas, stops the nodes and reads what lies on their disks.
+func (r *run) settleContest(ctx context.Context, c *contest, nodes *operator, reader *readers) (*verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	began := time.Now()
-	if err := nodes.startAll(ctx); err != nil {
+	err := nodes.startAll(ctx)
+	if err == nil {
+		err = until(ctx, "wait for deliveries", func(context.Context) error { return c.undelivered() })
+	}
+	if err := errors.Join(err, reader.stop()); err != nil {
 		return nil, err
 	}
+	r.show.done(time.Since(began), "every Commit that anybody was told of is in the provider's inbox")
+	began = time.Now()
 	shards, err := nodes.compare(ctx)
 	if err != nil {
 		return nil, err
@@ -291,7 +299,7 @@ func (r *run) settleContest(ctx context.Context, c *contest, nodes *operator) (*
 		return nil, fmt.Errorf("read what lies on the disks: %w", err)
 	}
 	r.show.done(time.Since(began), "the nodes are stopped; the log on each disk is read, compared and applied anew")
-	return judgeContest(c.answers, log, c.arenas), nil
+	return judgeContest(c.answers, log, c.arenas, c.inbox), nil
 }
 
 // stop ends every process, gently where it can.

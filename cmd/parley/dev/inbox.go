@@ -6,13 +6,37 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+
+	"parley/mimi"
+	"parley/mls"
 )
 
-// inboxReader is a provider's backend that takes what comes for its users: it reads in bulk, enters it in the ledger, and only then
+// inboxItem is what this program reads of an item of the inbox. Body is there where the raw form was asked for, and Events where not.
+type inboxItem struct {
+	ID         string       `json:"id"`
+	Room       mimi.RoomURI `json:"room"`
+	Body       []byte       `json:"body"`
+	Events     []inboxEvent `json:"events"`
+	WelcomeFor []struct {
+		KeyPackageRef []byte         `json:"keyPackageRef"`
+		User          mimi.UserURI   `json:"user"`
+		Client        mimi.ClientURI `json:"client"`
+	} `json:"welcomeFor"`
+}
+
+type inboxEvent struct {
+	Kind           string    `json:"kind"`
+	Epoch          mls.Epoch `json:"epoch"`
+	Message        []byte    `json:"message"`
+	KeyPackageRefs [][]byte  `json:"keyPackageRefs"`
+}
+
+// inboxReader is a provider's backend that takes what comes for its users: it reads in bulk, enters it in an account, and only then
 // acknowledges.
 type inboxReader struct {
 	backend      *backend
-	ledger       *ledger
+	form         string // raw or events
+	enter        func(provider string, item inboxItem) error
 	acknowledged sync.Map // by item: that its acknowledgement was accepted
 }
 
@@ -27,7 +51,7 @@ func (r *inboxReader) run(ctx context.Context) error {
 }
 
 func (r *inboxReader) turn(ctx context.Context) error {
-	reply, err := r.backend.send(ctx, call{method: http.MethodGet, path: "/v1/inbox?form=raw&waitSeconds=1&max=500"})
+	reply, err := r.backend.send(ctx, call{method: http.MethodGet, path: "/v1/inbox?form=" + r.form + "&waitSeconds=1&max=500"})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -37,22 +61,13 @@ func (r *inboxReader) turn(ctx context.Context) error {
 	if reply.status != http.StatusOK {
 		return fmt.Errorf("the inbox of %s answered %d: %s", r.backend.provider.domain, reply.status, reply.body)
 	}
-	var batch struct {
-		Items []struct {
-			ID   string `json:"id"`
-			Body []byte `json:"body"`
-		} `json:"items"`
-	}
+	var batch struct{ Items []inboxItem }
 	if err := json.Unmarshal(reply.body, &batch); err != nil {
 		return err
 	}
 	var ids []string
 	for _, item := range batch.Items {
-		if len(item.Body) == 0 { // what the provider is told of its own users; nothing that anybody sent
-			ids = append(ids, item.ID)
-			continue
-		}
-		if err := r.ledger.receive(r.backend.provider.domain, item.ID, item.Body); err != nil {
+		if err := r.enter(r.backend.provider.domain, item); err != nil {
 			return err
 		}
 		ids = append(ids, item.ID)

@@ -12,14 +12,19 @@ import (
 
 	"parley/mimi"
 	"parley/mls"
+	"parley/mls/mlstest"
 )
 
-// joiner is a participant that asks again and again for the GroupInfo of its room, which one client at a time is lent.
+// joiner is a participant that asks again and again for the GroupInfo of its room, which one client at a time is lent, and where others
+// commit joins with what it was lent.
 type joiner struct {
 	*contest
 	arena   *arena
 	user    mimi.UserURI
-	private []byte // to which the GroupInfo is encrypted
+	number  int // among the room's joiners
+	commits bool
+	client  *mlstest.Client // made with its first Commit
+	private []byte          // to which the GroupInfo is encrypted
 	request []byte
 	holder  string
 }
@@ -57,7 +62,7 @@ func (j *joiner) prepare() error {
 	return err
 }
 
-// turn asks, and where it is lent the GroupInfo asks another node again: it has the lease, so it must get the same.
+// turn asks, and where it is lent the GroupInfo asks another node again: it has the lease, so it must get the same. Then it may join.
 func (j *joiner) turn(ctx context.Context) error {
 	first, granted, err := j.lease(ctx, nil)
 	if err != nil || !granted {
@@ -68,6 +73,28 @@ func (j *joiner) turn(ctx context.Context) error {
 		j.answers.compare(fmt.Sprintf("the lease of epoch %d of %s for %s", first.epoch, j.arena.room, j.user),
 			fmt.Sprintf("%x", first.lent), fmt.Sprintf("%x", again.lent), first.node, again.node)
 	}
+	if err != nil || !j.commits {
+		return err
+	}
+	return j.join(ctx, first.epoch)
+}
+
+// join wants the epoch that was lent. Members may have been faster: a lease does not hold them up.
+func (j *joiner) join(ctx context.Context, epoch mls.Epoch) error {
+	if epoch > 0 {
+		select {
+		case <-j.arena.beyond(epoch - 1): // the room's others may not know of it yet
+		case <-j.finished:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	wanted, err := j.arena.join(j, epoch)
+	if err != nil {
+		return err
+	}
+	_, err = j.commitTwice(ctx, j.arena, wanted)
 	return err
 }
 

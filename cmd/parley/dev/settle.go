@@ -21,11 +21,10 @@ type readers struct {
 	failed []error
 }
 
-func startReaders(ctx context.Context, l *ledger, backends ...*backend) *readers {
+func startReaders(ctx context.Context, all ...*inboxReader) *readers {
 	ctx, cancel := context.WithCancel(ctx)
 	rs := &readers{cancel: cancel}
-	for _, b := range backends {
-		reader := &inboxReader{backend: b, ledger: l}
+	for _, reader := range all {
 		rs.all = append(rs.all, reader)
 		rs.wait.Go(func() {
 			if err := reader.run(ctx); err != nil {

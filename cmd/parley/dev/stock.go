@@ -30,27 +30,32 @@ type stockedUser struct {
 }
 
 func newStock(users, each int) *stock {
-	s := &stock{total: users * clientsPerUser * each, empty: make(map[int]bool)}
+	s := &stock{users: stockedUsers("stocked", users, each), total: users * clientsPerUser * each, empty: make(map[int]bool)}
 	s.gate = s.total
-	for i, user := range usersNamed("stocked", users) {
+	return s
+}
+
+// stockedUsers are so many users of the hub, with clients that have so many KeyPackages each.
+func stockedUsers(prefix string, n, each int) (users []stockedUser) {
+	for i, user := range usersNamed(prefix, n) {
 		one := stockedUser{user: user, each: each}
 		for c := range clientsPerUser {
-			uri, err := mimi.ParseClientURI(fmt.Sprintf("mimi://a.example/d/stocked%d/%d", i, c))
+			uri, err := mimi.ParseClientURI(fmt.Sprintf("mimi://a.example/d/%s%d/%d", prefix, i, c))
 			if err != nil {
 				panic(err) // the names are this program's
 			}
 			one.clients = append(one.clients, uri)
 		}
-		s.users = append(s.users, one)
+		users = append(users, one)
 	}
-	return s
+	return users
 }
 
 // uploadersMax is how many upload side by side.
 const uploadersMax = 8
 
-// upload brings all KeyPackages to the hub.
-func (s *stock) upload(ctx context.Context, hub *backend) error {
+// uploadAll brings the users' KeyPackages to the hub.
+func uploadAll(ctx context.Context, hub *backend, users []stockedUser) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	todo := make(chan stockedUser)
@@ -64,7 +69,7 @@ func (s *stock) upload(ctx context.Context, hub *backend) error {
 			}
 		})
 	}
-	for _, one := range s.users {
+	for _, one := range users {
 		todo <- one
 	}
 	close(todo)

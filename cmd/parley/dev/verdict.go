@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	promiseKeyPackage
 	promiseLease
 	promiseRetry
+	promiseDelivery
 	promiseLog
 	promises // how many there are
 )
@@ -34,6 +36,7 @@ func (p promise) String() string {
 		"no KeyPackage in two answers",
 		"no two leases at a time",
 		"every retry answered alike",
+		"every Commit and Welcome delivered once, in order",
 		"every replica has the same log and its state",
 	}[p]
 }
@@ -42,21 +45,24 @@ func (p promise) String() string {
 type verdict struct {
 	checked [promises]string
 	broken  [promises][]string
+	epochs  string // what they were taken for
 }
 
 func (v *verdict) broke(p promise, format string, arguments ...any) {
 	v.broken[p] = append(v.broken[p], fmt.Sprintf(format, arguments...))
 }
 
-// judgeContest holds the answers to one another and to the logs. arenas know what was made of each epoch.
-func judgeContest(a *answers, log *chronicle, arenas []*arena) *verdict {
+// judgeContest holds the answers, and what was delivered, to one another and to the logs. arenas know what was made of each epoch.
+func judgeContest(a *answers, log *chronicle, arenas []*arena, inbox *delivered) *verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := &verdict{}
 	for p, evidence := range a.broken {
 		v.broken[p] = slices.Clone(evidence)
 	}
-	v.judgeEpochs(a.commits, log.decisions, arenas)
+	winners := v.winners(log.decisions)
+	v.judgeEpochs(a.commits, winners, arenas)
+	v.judgeDeliveries(inbox, winners, arenas)
 	v.judgeClaims(a.claims, log.decisions)
 	v.judgeLeases(a.lent, log.decisions)
 	v.judgeLent(a.lent, arenas)
@@ -79,8 +85,7 @@ type taken struct {
 }
 
 // judgeEpochs: the log gives each epoch to one Commit and leaves none out, and nobody was told otherwise.
-func (v *verdict) judgeEpochs(told []commitAnswer, log []decision, arenas []*arena) {
-	winners := v.winners(log)
+func (v *verdict) judgeEpochs(told []commitAnswer, winners map[roomEpoch]taken, arenas []*arena) {
 	next := make(map[mimi.RoomURI]mls.Epoch)
 	for at := range winners {
 		next[at.room] = max(next[at.room], at.epoch+1)
@@ -105,6 +110,24 @@ func (v *verdict) judgeEpochs(told []commitAnswer, log []decision, arenas []*are
 		}
 	}
 	v.checked[promiseEpoch] = fmt.Sprintf("%d epochs of %d rooms, %d answers", len(winners), len(arenas), len(told))
+	v.epochs = epochsByMove(arenas)
+}
+
+// epochsByMove says for what the epochs were taken.
+func epochsByMove(arenas []*arena) string {
+	var all []string
+	for m := range moves {
+		count := 0
+		for _, a := range arenas {
+			count += a.done(m)
+		}
+		all = append(all, fmt.Sprintf("%s (%d)", m, count))
+	}
+	proposals := 0
+	for _, a := range arenas {
+		proposals += a.referenced()
+	}
+	return fmt.Sprintf("%s, and with %d Proposals of others", strings.Join(all, ", "), proposals)
 }
 
 // winners are the accepted Commits of the log. One that comes again is the same; another one for the same epoch breaks the promise.
@@ -299,6 +322,7 @@ func (v *verdict) print(out io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "\nThe epochs were taken to %s.\n", v.epochs)
 	var wrong []error
 	for p := range promises {
 		if len(v.broken[p]) == 0 {

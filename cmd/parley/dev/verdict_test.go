@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ type contested struct {
 	answers *answers
 	log     *chronicle
 	arena   *arena
+	inbox   *delivered
 }
 
 var begun = time.UnixMilli(1_000_000)
@@ -30,7 +32,8 @@ func newContested(t *testing.T) *contested {
 	}
 	c := &contested{
 		answers: newAnswers(), log: &chronicle{},
-		arena: &arena{room: room, lent: map[mls.Epoch][32]byte{0: {10}, 1: {11}, 2: {12}}},
+		arena: &arena{room: room, lent: map[mls.Epoch][32]byte{0: {10}, 1: {11}, 2: {12}}, welcomes: make(map[[32]byte][]invitation)},
+		inbox: newDelivered(),
 	}
 	c.grant("anna", 1, 2, 1000, 11000)
 	c.grant("anna", 1, 2, 1500, 11000) // asked again
@@ -49,7 +52,31 @@ func newContested(t *testing.T) *contested {
 	c.given("two", "c")
 	c.lent("anna", 2, 4*time.Second)
 	c.lent("bert", 2, 14*time.Second)
+	for _, name := range []string{"guest", "another"} {
+		c.arena.welcomes[[32]byte{2}] = append(c.arena.welcomes[[32]byte{2}], invited(name))
+	}
+	c.came(0, 1)
+	c.came(1, 2)
+	c.welcomed(invited("guest"), invited("another"))
 	return c
+}
+
+func invited(name string) invitation {
+	return invitation{ref: mls.KeyPackageRef(name), user: usersNamed(name, 1)[0]}
+}
+
+// came is the delivery of a Commit.
+func (c *contested) came(epoch mls.Epoch, hash byte) {
+	c.inbox.commits[c.arena.room] = append(c.inbox.commits[c.arena.room], deliveredCommit{epoch, [32]byte{hash}})
+}
+
+// welcomed is the delivery of a Welcome to those whom it is for.
+func (c *contested) welcomed(to ...invitation) {
+	w := deliveredWelcome{item: "000-1", to: to}
+	for _, i := range to {
+		w.refs = append(w.refs, i.ref)
+	}
+	c.inbox.welcomes[c.arena.room] = append(c.inbox.welcomes[c.arena.room], w)
 }
 
 func (c *contested) decide(millis uint64, command fsm.Command, outcome fsm.Outcome) {
@@ -114,7 +141,9 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 		"the log has two Commits for an epoch": {
 			func(c *contested) { c.commit(1, 7, 3000) }, promiseEpoch, "the log gives epoch 1 to"},
 		"an epoch is left out": {
-			func(c *contested) { c.commit(3, 7, 5000) }, promiseEpoch, "no Commit of epoch 2 is in the log"},
+			func(c *contested) {
+				c.commit(3, 7, 5000)
+			}, promiseEpoch, "no Commit of epoch 2 is in the log"},
 		"two Commits were told that they won": {
 			func(c *contested) { c.told(1, 7, 7, 3000) }, promiseEpoch, "in the log it is"},
 		"a Commit was told that it won, and is not in the log": {
@@ -124,6 +153,7 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 		"a Commit leads elsewhere": {
 			func(c *contested) {
 				c.decide(5000, fsm.AcceptCommit{Room: c.arena.room, Reads: fsm.ReadSet{Epoch: 2}}, fsm.Accepted{Epoch: 4})
+				c.came(2, 0)
 			}, promiseEpoch, "brought it into epoch 4"},
 		"a KeyPackage is in two answers": {
 			func(c *contested) { c.given("three", "c") }, promiseKeyPackage, `to the claim "two"`},
@@ -156,13 +186,29 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 			}, promiseLease, "lent epoch 2 to"},
 		"a retry is told something else": {
 			func(c *contested) { c.answers.compare("it", "yes", "no", &node{ID: "n1"}, &node{ID: "n2"}) }, promiseRetry, "n2 then"},
+		"a Commit was not delivered": {
+			func(c *contested) { c.inbox.commits[c.arena.room] = c.inbox.commits[c.arena.room][:1] }, promiseDelivery, "of epoch 1 was not delivered"},
+		"a Commit was delivered twice": {
+			func(c *contested) { c.came(1, 2) }, promiseDelivery, "came where that of epoch 2 was due"},
+		"Commits were delivered out of order": {
+			func(c *contested) { slices.Reverse(c.inbox.commits[c.arena.room]) }, promiseDelivery, "came where that of epoch 0 was due"},
+		"a loser was delivered": {
+			func(c *contested) { c.inbox.commits[c.arena.room][1].hash = [32]byte{9} }, promiseDelivery, "of epoch 1 was delivered, and in the log"},
+		"a Welcome was not delivered": {
+			func(c *contested) { delete(c.inbox.welcomes, c.arena.room) }, promiseDelivery, "was not delivered"},
+		"a Welcome was delivered twice": {
+			func(c *contested) { c.welcomed(invited("guest"), invited("another")) }, promiseDelivery, "or it came before"},
+		"a loser's Welcome was delivered": {
+			func(c *contested) { c.welcomed(invited("third")) }, promiseDelivery, "whom no accepted Commit added"},
+		"a Welcome was not sent to whom it is for": {
+			func(c *contested) { c.inbox.welcomes[c.arena.room][0].to[1] = invited("third") }, promiseDelivery, "and does not say so"},
 		"the replicas differ": {
 			func(c *contested) { c.log.broken = []string{"n1 and n2"} }, promiseLog, "n1 and n2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newContested(t)
 			test.spoil(c)
-			v := judgeContest(c.answers, c.log, []*arena{c.arena})
+			v := judgeContest(c.answers, c.log, []*arena{c.arena}, c.inbox)
 			for p := range promises {
 				if (len(v.broken[p]) > 0) != (p == test.broken) {
 					t.Errorf("%q: %q", p, v.broken[p])
@@ -187,7 +233,7 @@ func TestTurnsAreNotInvented(t *testing.T) {
 	c.lent("anna", 2, 27*time.Second)
 	c.lent("anna", 2, 36900*time.Millisecond) // a retry, at the end of the lease
 	c.lent("bert", 2, 37010*time.Millisecond)
-	if v := judgeContest(c.answers, c.log, []*arena{c.arena}); len(v.broken[promiseLease]) > 0 {
+	if v := judgeContest(c.answers, c.log, []*arena{c.arena}, c.inbox); len(v.broken[promiseLease]) > 0 {
 		t.Errorf("%q", v.broken[promiseLease])
 	}
 }
