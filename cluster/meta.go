@@ -194,6 +194,12 @@ func (n *Node) Change(ctx context.Context, command meta.Command) error {
 
 // change is Change for callers that are admitted already. The context has a deadline.
 func (n *Node) change(ctx context.Context, command meta.Command) error {
+	_, err := n.changeAt(ctx, command)
+	return err
+}
+
+// changeAt is change, with the index of the entry that it was decided by, refusals too; 0 where it was not.
+func (n *Node) changeAt(ctx context.Context, command meta.Command) (index uint64, err error) {
 	t := &tries{node: n}
 	var pause backoff
 	for {
@@ -202,17 +208,17 @@ func (n *Node) change(ctx context.Context, command meta.Command) error {
 		switch reply.code {
 		case answerOutcome:
 			if reply.refusal != "" {
-				return &RefusedError{reply.refusal}
+				return reply.index, &RefusedError{reply.refusal}
 			}
 			if err := n.meta.machine.applied.wait(ctx, reply.index); err != nil {
-				return fmt.Errorf("%w: it is accepted, and not here yet: %v", fsm.ErrUnknownOutcome, err)
+				return 0, fmt.Errorf("%w: it is accepted, and not here yet: %v", fsm.ErrUnknownOutcome, err)
 			}
-			return nil
+			return reply.index, nil
 		case answerUnknown:
 			t.open = true
 		}
 		if err := n.retry(ctx, &pause, metaGroup, before); err != nil {
-			return t.unavailable(err)
+			return 0, t.unavailable(err)
 		}
 	}
 }

@@ -41,6 +41,12 @@ func orDefault(value, fallback uint64) uint64 {
 	return value
 }
 
+// InForce are the rules with the defaults that a number of zero stands for.
+func (b BulkRules) InForce() BulkRules {
+	b.OutboxRetentionMillis, b.ReceiptMillis, b.InboxRetentionMillis = b.outboxRetention(), b.receipts(), b.inboxRetention()
+	return b
+}
+
 // Fault says what of the rules cannot be; empty where all can.
 func (b BulkRules) Fault() string {
 	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention()} {

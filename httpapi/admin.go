@@ -37,6 +37,11 @@ type Admin interface {
 	// Reseal seals every secret of the cluster under the node's present seal key.
 	Reseal(ctx context.Context) (ResealReport, error)
 
+	// Settings are the limits of the cluster as they are in force.
+	Settings(ctx context.Context) (ClusterSettings, error)
+	// ChangeSettings sets some of them, all or none. The error for one that cannot be is a *mls.MalformedError with its name.
+	ChangeSettings(ctx context.Context, c SettingsChange) (ClusterSettings, error)
+
 	Peers(ctx context.Context) ([]PeerEntry, error)
 	PutPeer(ctx context.Context, p PeerEntry) error
 	RemovePeer(ctx context.Context, domain mimi.Provider) error

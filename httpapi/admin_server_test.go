@@ -61,6 +61,16 @@ func (a *fakeAdmin) HubKeys(context.Context) ([]HubKeyEntry, error) {
 func (a *fakeAdmin) RotateHubKeys(_ context.Context, scheme mls.SignatureScheme) error {
 	return a.note(scheme)
 }
+func (a *fakeAdmin) Settings(context.Context) (ClusterSettings, error) {
+	return ClusterSettings{Version: 3, Settings: []Setting{{Name: "lease-max", Value: "20s", Default: "30s", Changed: true, Meaning: "m"}}}, a.err
+}
+func (a *fakeAdmin) ChangeSettings(ctx context.Context, c SettingsChange) (ClusterSettings, error) {
+	if c.Set["lease-max"] == "never" {
+		return ClusterSettings{}, &mls.MalformedError{Field: "lease-max", Reason: "it is no length of time"}
+	}
+	settings, err := a.Settings(ctx)
+	return settings, errors.Join(err, a.note(c.Version))
+}
 func (a *fakeAdmin) Reseal(context.Context) (ResealReport, error) {
 	return ResealReport{Secrets: 7}, a.note("reseal")
 }
@@ -131,6 +141,10 @@ func TestAdminEndpoints(t *testing.T) {
 		{"DELETE", "/v1/nodes/n3/certificates", "", 204, ""},
 		{"GET", "/v1/keyring", "", 200, `"id":"k1"`},
 		{"POST", "/v1/keyring/rotate", "", 202, ""},
+		{"GET", "/v1/cluster/settings", "", 200, `{"version":3,"settings":[{"name":"lease-max","value":"20s","default":"30s","changed":true,"meaning":"m"}]}`},
+		{"PATCH", "/v1/cluster/settings", `{"set":{"lease-max":"20s"},"version":2}`, 200, `"version":3`},
+		{"PATCH", "/v1/cluster/settings", `{"set":{}}`, 400, `"field":"set"`},
+		{"PATCH", "/v1/cluster/settings", `{"set":{"lease-max":"never"}}`, 400, `"field":"lease-max"`},
 		{"GET", "/v1/hub-keys", "", 200, `"keys":[{"signatureScheme":"Ed25519","publicKey":"AQ==","current":true,"developmentOnly":false}]`},
 		{"POST", "/v1/hub-keys/rotate", `{}`, 204, ""},
 		{"POST", "/v1/hub-keys/rotate", `{"signatureScheme":"Ed448"}`, 204, ""},
@@ -158,7 +172,7 @@ func TestAdminEndpoints(t *testing.T) {
 			problemIn(t, a)
 		}
 	}
-	if len(admin.asked) != 15 {
+	if len(admin.asked) != 16 {
 		t.Errorf("asked %v", admin.asked)
 	}
 	admin.ready = Readiness{Ready: true}

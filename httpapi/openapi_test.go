@@ -115,6 +115,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
+		"ClusterSettings": ClusterSettings{}, "Setting": Setting{}, "SettingsChange": SettingsChange{Version: 1},
 		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{SignatureScheme: "Ed25519"},
 		"ClaimLimits": ClaimLimits{new(uint32), new(uint64), new(uint32), new(uint32), new(uint32), new(uint32), new(bool)},
 		"Problem":     Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},

@@ -109,6 +109,38 @@ func TestInitInviteJoin(t *testing.T) {
 			t.Errorf("%v: exit code %d", arguments, code)
 		}
 	}
+	changeSettings(t, first, second)
+}
+
+// changeSettings changes limits at one node by the program's commands, and looks at another.
+func changeSettings(t *testing.T, at, other *adminclient.Client) {
+	for _, test := range []struct {
+		arguments []string
+		want      int
+	}{
+		{[]string{"show"}, exitOK},
+		{[]string{"set"}, exitUsage},
+		{[]string{"set", "--lease-max", "20s", "--deletions-to", ""}, exitOK},
+		{[]string{"set", "--lease-max", "20s"}, exitOK},
+		{[]string{"set", "--lease-min", "21s"}, exitUsage},
+		{[]string{"set", "--epoch-window", "3", "--if-version", "1"}, exitUnsafe},
+	} {
+		if code := run(t.Context(), append(append([]string{"cluster", "settings"}, test.arguments...), "--admin", at.Address())); code != test.want {
+			t.Errorf("settings %v: exit code %d, want %d", test.arguments, code, test.want)
+		}
+	}
+	soon(t, "the other node knows", func() error {
+		in, err := other.Settings(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, s := range in.Settings {
+			if changed := s.Name == "lease-max"; s.Changed != changed || changed && (s.Value != "20s" || s.Default != "30s") {
+				return fmt.Errorf("%+v", s)
+			}
+		}
+		return nil
+	})
 }
 
 // A pipe from an invitation that failed brings nothing; the node must not be asked to join nobody.

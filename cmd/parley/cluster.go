@@ -13,7 +13,7 @@ import (
 
 func newCluster() *cobra.Command {
 	command := &cobra.Command{Use: "cluster", Short: "Begin a cluster, and look at one"}
-	command.AddCommand(newClusterInit(), newClusterStatus(), newClusterReseal(), newClusterHubKey())
+	command.AddCommand(newClusterInit(), newClusterStatus(), newClusterReseal(), newClusterHubKey(), newClusterSettings())
 	return command
 }
 

@@ -124,16 +124,41 @@ func (c InitCluster) again(t *tx) Outcome {
 }
 
 func (c PutSettings) apply(t *tx) Outcome {
+	switch outcome := c.fault(t); {
+	case outcome != nil:
+		return outcome
+	case sameSettings(t.m.settings, c.Settings):
+		return t.unchanged()
+	}
+	t.setSettings(c.Settings)
+	return t.changed()
+}
+
+// fault refuses what cannot be; nil for what can.
+func (c PutSettings) fault(t *tx) Outcome {
 	if reason := settingsFault(t.m, c.Settings); reason != "" {
 		return Refused{reason}
 	}
 	if c.Settings.Domains[0] != t.m.settings.Domains[0] {
 		return refuse("the first domain, %s, names the local inbox and cannot change", t.m.settings.Domains[0])
 	}
-	was, is := t.m.settings, c.Settings
-	was.HubKeys, is.HubKeys = nil, nil
-	if bytes.Equal(fsm.EncodeSettings(was), fsm.EncodeSettings(is)) {
+	return nil
+}
+
+// sameSettings compares all but the hub's keys, which have records of their own.
+func sameSettings(a, b fsm.Settings) bool {
+	a.HubKeys, b.HubKeys = nil, nil
+	return bytes.Equal(fsm.EncodeSettings(a), fsm.EncodeSettings(b))
+}
+
+func (c ChangeSettings) apply(t *tx) Outcome {
+	switch outcome := (PutSettings{c.Settings}).fault(t); {
+	case outcome != nil:
+		return outcome
+	case sameSettings(t.m.settings, c.Settings):
 		return t.unchanged()
+	case c.Version != t.m.settingsVersion:
+		return refuse("the settings are of version %d by now, and the change was made to version %d", t.m.settingsVersion, c.Version)
 	}
 	t.setSettings(c.Settings)
 	return t.changed()

@@ -62,6 +62,8 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return RevokeToken{string(r.Opaque("id"))}
 	case kindPutSettings:
 		return PutSettings{readSettings(r)}
+	case kindChangeSettings:
+		return ChangeSettings{Version: r.Uint64("version"), Settings: readSettings(r)}
 	case kindAddHubKey:
 		return AddHubKey{Key: readHubKey(r), Stamp: r.Uint64("stamp")}
 	case kindPutHubKey:
@@ -128,6 +130,15 @@ func (c PutToken) appendTo(w *mls.Writer)      { c.Token.appendTo(w) }
 func (c RevokeToken) appendTo(w *mls.Writer)   { appendText(w, c.ID) }
 func (c PutSettings) appendTo(w *mls.Writer)   { appendSettings(w, c.Settings) }
 func (c PutHubKey) appendTo(w *mls.Writer)     { c.Key.appendTo(w) }
+
+//	struct {
+//	    uint64 version;
+//	    opaque settings<V>; // fsm.EncodeSettings
+//	} ChangeSettings;
+func (c ChangeSettings) appendTo(w *mls.Writer) {
+	w.Uint64(c.Version)
+	appendSettings(w, c.Settings)
+}
 
 //	struct {
 //	    HubKey key;

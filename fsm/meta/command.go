@@ -40,6 +40,8 @@ const (
 	kindRemoveGossipKey
 	kindReseal
 	kindAddHubKey
+
+	kindChangeSettings commandKind = 40
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes
@@ -85,6 +87,13 @@ type RevokeToken struct{ ID string }
 
 // PutSettings replaces the settings. The first domain stays: it is the name of the local inbox.
 type PutSettings struct{ Settings fsm.Settings }
+
+// ChangeSettings is PutSettings for who has read the settings: it is refused where they are of another version by then, so that nobody
+// overwrites what they have not seen. The same again changes nothing. It is of fsm.FormatBulk.
+type ChangeSettings struct {
+	Version  uint64 // of the settings that were read
+	Settings fsm.Settings
+}
 
 // PutHubKey adds a key, which from then on is the one to sign with in its scheme. Older ones stay, for the rooms that list them.
 type PutHubKey struct{ Key HubKey }
@@ -157,17 +166,18 @@ func (c RecordCertificate) WithStamp(millis uint64) Command { c.Stamp = millis; 
 // WithStamp implements Stamped.
 func (c RevokeCertificates) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
 
-func (InitCluster) kind() commandKind   { return kindInitCluster }
-func (AddNode) kind() commandKind       { return kindAddNode }
-func (UpdateNode) kind() commandKind    { return kindUpdateNode }
-func (PlaceShards) kind() commandKind   { return kindPlaceShards }
-func (ActivateShard) kind() commandKind { return kindActivateShard }
-func (PutPeer) kind() commandKind       { return kindPutPeer }
-func (RemovePeer) kind() commandKind    { return kindRemovePeer }
-func (PutToken) kind() commandKind      { return kindPutToken }
-func (RevokeToken) kind() commandKind   { return kindRevokeToken }
-func (PutSettings) kind() commandKind   { return kindPutSettings }
-func (PutHubKey) kind() commandKind     { return kindPutHubKey }
+func (InitCluster) kind() commandKind    { return kindInitCluster }
+func (AddNode) kind() commandKind        { return kindAddNode }
+func (UpdateNode) kind() commandKind     { return kindUpdateNode }
+func (PlaceShards) kind() commandKind    { return kindPlaceShards }
+func (ActivateShard) kind() commandKind  { return kindActivateShard }
+func (PutPeer) kind() commandKind        { return kindPutPeer }
+func (RemovePeer) kind() commandKind     { return kindRemovePeer }
+func (PutToken) kind() commandKind       { return kindPutToken }
+func (RevokeToken) kind() commandKind    { return kindRevokeToken }
+func (PutSettings) kind() commandKind    { return kindPutSettings }
+func (PutHubKey) kind() commandKind      { return kindPutHubKey }
+func (ChangeSettings) kind() commandKind { return kindChangeSettings }
 
 func (PutCA) kind() commandKind              { return kindPutCA }
 func (PutJoinToken) kind() commandKind       { return kindPutJoinToken }

@@ -235,6 +235,8 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.InitCluster{ClusterID: l.word(1), Settings: l.settings(), ReplicationFactor: uint32(l.number("replication", 3)), Shards: uint32(l.number("shards", 6))}
 	case "settings":
 		return meta.PutSettings{Settings: l.settings()}
+	case "change-settings":
+		return meta.ChangeSettings{Version: uint64(l.number("version", 0)), Settings: l.settings()}
 	case "add-node":
 		return meta.AddNode{Node: l.node()}
 	case "update-node":

@@ -118,6 +118,14 @@ func (c *Client) Init(ctx context.Context, r httpapi.InitRequest) (identity http
 	return identity, c.do(ctx, http.MethodPost, "/v1/cluster/init", r, &identity)
 }
 
+func (c *Client) Settings(ctx context.Context) (settings httpapi.ClusterSettings, err error) {
+	return settings, c.do(ctx, http.MethodGet, "/v1/cluster/settings", nil, &settings)
+}
+
+func (c *Client) ChangeSettings(ctx context.Context, change httpapi.SettingsChange) (settings httpapi.ClusterSettings, err error) {
+	return settings, c.do(ctx, http.MethodPatch, "/v1/cluster/settings", change, &settings)
+}
+
 func (c *Client) Join(ctx context.Context, r httpapi.JoinRequest) (identity httpapi.ClusterIdentity, err error) {
 	return identity, c.do(ctx, http.MethodPost, "/v1/node/join", r, &identity)
 }

@@ -142,6 +142,14 @@ func (l *lobby) Reseal(ctx context.Context) (httpapi.ResealReport, error) {
 	return ask(l, func(o *operations) (httpapi.ResealReport, error) { return o.Reseal(ctx) })
 }
 
+func (l *lobby) Settings(ctx context.Context) (httpapi.ClusterSettings, error) {
+	return ask(l, func(o *operations) (httpapi.ClusterSettings, error) { return o.Settings(ctx) })
+}
+
+func (l *lobby) ChangeSettings(ctx context.Context, c httpapi.SettingsChange) (httpapi.ClusterSettings, error) {
+	return ask(l, func(o *operations) (httpapi.ClusterSettings, error) { return o.ChangeSettings(ctx, c) })
+}
+
 func (l *lobby) Peers(ctx context.Context) ([]httpapi.PeerEntry, error) {
 	return ask(l, func(o *operations) ([]httpapi.PeerEntry, error) { return o.Peers(ctx) })
 }
