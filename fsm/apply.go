@@ -123,6 +123,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.revokeJoiningCode(c)
 	case AcknowledgeThrough:
 		return t.acknowledgeThrough(c)
+	case SubmitBatch:
+		return t.submitBatch(c)
+	case RecordVerdicts:
+		return t.recordVerdicts(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}

@@ -186,6 +186,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readRevokeJoiningCode)
 	case KindAcknowledgeThrough:
 		return as(readAcknowledgeThrough)
+	case KindSubmitBatch:
+		return as(readSubmitBatch)
+	case KindRecordVerdicts:
+		return as(readRecordVerdicts)
 	default:
 		return nil
 	}

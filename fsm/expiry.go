@@ -140,6 +140,8 @@ func (t *tx) expire(note key) {
 		t.expireCode(target)
 	case keyJoinAuthorization:
 		t.expireAuthorization(target)
+	case keyRejection:
+		t.expireRejection(target)
 	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyCodeGuesses, keyPairClaims, keyFloorClaims:
 		t.expireTimed(target)
 	default:

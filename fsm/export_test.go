@@ -20,6 +20,7 @@ func VerifyState(r Reader) error {
 		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
 		loads: map[string]roomLoad{}, piled: map[string]roomLoad{}, consents: map[string]uint32{}, consentHeads: map[string]uint32{},
 		joins: map[string]joinLoad{}, joinsCounted: map[string]joinLoad{},
+		rejections: map[string]uint32{}, rejectionsCounted: map[string]uint32{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -44,6 +45,9 @@ func VerifyState(r Reader) error {
 	}
 	if !maps.Equal(v.joins, v.joinsCounted) {
 		return fmt.Errorf("the rooms count %v of codes and authorizations and have %v", v.joinsCounted, v.joins)
+	}
+	if !maps.Equal(v.rejections, v.rejectionsCounted) {
+		return fmt.Errorf("the rooms count %v recorded verdicts and have %v", v.rejectionsCounted, v.rejections)
 	}
 	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
 	if !maps.Equal(v.effects, v.queues) {
@@ -74,6 +78,8 @@ type verifier struct {
 	loads, piled map[string]roomLoad // by slot and room; a room without a load was never counted
 
 	joins, joinsCounted map[string]joinLoad // by slot and room
+
+	rejections, rejectionsCounted map[string]uint32 // by slot, room and provider
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -98,6 +104,16 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyJoinLoad:
 		load, err := decode("join load", value, readJoinLoad)
 		v.joinsCounted[slot+string(rest)] = load
+		return true, err
+	case keyRejection:
+		rejected, err := decode("rejection", bytes.Clone(value), readRejection)
+		v.rejections[slot+string(rest[:hashBytes])+rejected.provider.String()]++
+		return true, err
+	case keyRejections:
+		counts, err := decode("rejections", value, readRejectionCounts)
+		for _, c := range counts {
+			v.rejectionsCounted[slot+string(rest)+c.provider.String()] += c.count
+		}
 		return true, err
 	case keyRoom:
 		head, err := decodeUpTo("room", value, roomHeadVersion, readRoomHead)

@@ -54,6 +54,8 @@ func FormatOf(c Command) Format {
 		return FormatExclusive
 	case CreateJoiningCode, RevokeJoiningCode:
 		return FormatExclusive
+	case SubmitBatch, RecordVerdicts:
+		return FormatBulk
 	case AcknowledgeThrough:
 		return FormatBulk
 	case AcceptCommit:

@@ -39,6 +39,8 @@ import (
 //	0x1f  R ‖ U                   by which code a user may join                 joinauthorization.go
 //	0x58  R                       how many codes and authorizations there are   joinauthorization.go
 //	0x59  R ‖ hash                codes of a provider that did not admit        codeguess.go
+//	0x5a  R ‖ receipt ‖ D [‖ U]   the verdict on what a provider submitted      rejection.go
+//	0x5b  R                       how many of them there are, by provider       rejection.go
 //	0x50  R                       what apply knows of the room's policy         rules.go
 //	0x51  R ‖ leaf(4)             a client that is on its way out               leave.go
 //	0x52  R ‖ U                   a user that is on its way out, or banned      leave.go
@@ -127,6 +129,8 @@ const (
 	keyDeparted          keyKind = 0x55
 	keyRoomLife          keyKind = 0x56
 	keyGroupRoom         keyKind = 0x57
+	keyRejection         keyKind = 0x5a
+	keyRejections        keyKind = 0x5b
 	keyRoomRules         keyKind = 0x50
 	keyLeavingClient     keyKind = 0x51
 	keyLeavingUser       keyKind = 0x52

@@ -15,10 +15,32 @@ func readAccepted(r *mls.Reader) Accepted {
 //	struct {
 //	    Accepted accepted;
 //	    opaque sender<V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint8 told; // 0 or 1
+//	    };
 //	} KnownMessage;
 type knownMessage struct {
 	accepted Accepted
 	sender   mimi.UserURI
+	told     bool // the acceptance stands on the sender's provider's stream
+}
+
+// knownMessageVersion is the last layout. One that was told nobody is in the first.
+const knownMessageVersion = 2
+
+func (m knownMessage) verdict(receipt mimi.Receipt) mimi.Verdict {
+	return mimi.Verdict{Receipt: receipt, Code: mimi.VerdictAccepted, AcceptedMillis: m.accepted.Millis, Current: m.accepted.Epoch}
+}
+
+func (m knownMessage) record() []byte {
+	if m.told {
+		return encode(2, func(w *mls.Writer) {
+			m.appendTo(w)
+			w.Bool(m.told)
+		})
+	}
+	return encode(1, m.appendTo)
 }
 
 func (m knownMessage) appendTo(w *mls.Writer) {
@@ -26,14 +48,22 @@ func (m knownMessage) appendTo(w *mls.Writer) {
 	m.sender.AppendTo(w)
 }
 
-func readKnownMessage(r *mls.Reader) knownMessage {
-	return knownMessage{accepted: readAccepted(r), sender: mimi.ReadUserURI(r, "sender")}
+func readKnownMessage(r *mls.Reader, version uint8) knownMessage {
+	m := knownMessage{accepted: readAccepted(r), sender: mimi.ReadUserURI(r, "sender")}
+	if version >= 2 {
+		m.told = r.Bool("told")
+	}
+	return m
+}
+
+func readMessageAt(r Reader, k key) (knownMessage, bool, error) {
+	return readRecordUpTo(r, k, "accepted message", knownMessageVersion, readKnownMessage)
 }
 
 // ReadKnownMessage returns the answer that a message got; false where it was not accepted, or its epoch has left the window.
 // hash is the SHA-256 of its MLSMessage.
 func ReadKnownMessage(r Reader, room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]byte) (Accepted, bool, error) {
-	known, found, err := readRecord(r, messageKey(room, group, epoch, hash), "accepted message", readKnownMessage)
+	known, found, err := readMessageAt(r, messageKey(room, group, epoch, hash))
 	return known.accepted, found, err
 }
 
@@ -43,54 +73,12 @@ func messageKey(room mimi.RoomURI, group mls.GroupID, epoch mls.Epoch, hash [32]
 
 // submitMessage accepts an application message (mimi-protocol-06 §5.4) for every destination that follows the room.
 func (t *tx) submitMessage(c SubmitMessage) Outcome {
-	head, found := t.head(c.Room)
-	if !found {
-		return NoSuchRoom{}
+	in := t.intake(c.Room)
+	m := BatchMessage{GroupID: c.GroupID, Epoch: c.Epoch, Sender: c.Sender, Hash: c.Hash, Message: c.Message}
+	known, refused := in.decide(m)
+	if refused.outcome != nil {
+		return refused.outcome
 	}
-	k := messageKey(c.Room, c.GroupID, c.Epoch, c.Hash)
-	known, found := get(t, func(r Reader) (knownMessage, bool, error) {
-		return readRecord(r, k, "accepted message", readKnownMessage)
-	})
-	switch {
-	case found && known.sender == c.Sender:
-		return known.accepted
-	case found:
-		return NotAllowed{Reason: "the message was accepted from another sender"}
-	}
-	if refusal := t.refuseMessage(head, c); refusal != nil {
-		return refusal
-	}
-	accepted := Accepted{Millis: t.now, Epoch: head.epoch}
-	t.set(k, record(knownMessage{accepted, c.Sender}.appendTo))
-	t.sendAll(c.Room, head.destinations, t.fanoutApplication(c.Message))
-	return accepted
-}
-
-// refuseMessage says why a message is not taken; nil where it is. A wider window brings no epoch back that had left it, and
-// none from before the room's creation here.
-func (t *tx) refuseMessage(head roomHead, c SubmitMessage) Outcome {
-	if refusal := t.refuseEnded(head); refusal != nil {
-		return refusal
-	}
-	if c.GroupID != head.groupID {
-		return NotAllowed{Reason: "the message is of another group"}
-	}
-	rules := t.roomRules(c.Room)
-	oldest := max(head.floor, since(head.epoch, t.epochWindow(rules)))
-	switch {
-	case c.Epoch > head.epoch:
-		return NotAllowed{Reason: "the message is of a future epoch"}
-	case c.Epoch < oldest:
-		return EpochTooOld{Current: head.epoch}
-	}
-	switch joined, found := t.participantSince(c.Room, c.Sender); {
-	case !found:
-		return NotAllowed{Reason: "the sender is not a participant"}
-	case c.Epoch < joined:
-		return NotAllowed{Reason: "the sender was not a participant in the message's epoch"}
-	}
-	if reason := t.silenced(c.Room, c.Sender, rules); reason != "" {
-		return NotAllowed{Reason: reason}
-	}
-	return t.refuseDeparted(head, c.Sender)
+	in.deliver()
+	return known.accepted
 }

@@ -95,6 +95,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readDamped(r)
 	case OutcomeAcknowledged:
 		return readAcknowledged(r)
+	case OutcomeBatchDecided:
+		return readBatchDecided(r)
+	case OutcomeSubmissionsRead:
+		return readSubmissionsRead(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -29,11 +29,13 @@ func (t *tx) setRoomRules(room mimi.RoomURI, rules RoomRules) {
 }
 
 // epochWindow is for how many older epochs a room takes messages: as its own policy says, or the settings.
-func (t *tx) epochWindow(rules RoomRules) uint64 {
+func (t *tx) epochWindow(rules RoomRules) uint64 { return epochWindow(t.settings, rules) }
+
+func epochWindow(settings Settings, rules RoomRules) uint64 {
 	if rules.EpochTolerance != nil {
 		return uint64(*rules.EpochTolerance)
 	}
-	return uint64(t.settings.EpochWindow)
+	return uint64(settings.EpochWindow)
 }
 
 // silenced says why a participant may not send a message, or nothing. The role that it has now counts, not the one that it had in

@@ -128,6 +128,12 @@ func sampleCommands() []named[fsm.Command] {
 		{"SubmitProposals, with leaves", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Leaves: []fsm.Leave{
 			{Ref: "p1", Client: true, Leaf: 3, Self: true, Due: true}, {Ref: "p2", User: bob, Due: true}, {Ref: "p1", User: bob, Silent: true},
 		}}},
+		{"SubmitBatch", fsm.SubmitBatch{Room: club, Tell: true, Again: true, Messages: []fsm.BatchMessage{
+			{GroupID: "group", Epoch: 2, Sender: bob, Hash: hash, Message: []byte("message")}, {GroupID: "group", Sender: alice, Fault: "no"},
+		}}},
+		{"RecordVerdicts", fsm.RecordVerdicts{Room: club, Provider: peer, Tell: true, Verdicts: []mimi.Verdict{
+			{Receipt: hash, Code: mimi.VerdictInvalid, Current: 2, Reason: "no"}, {Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2},
+		}}},
 	}
 }
 
@@ -228,6 +234,11 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			GroupID: "next group", Suite: 3,
 		}},
 		{"RoomEnded", fsm.RoomEnded{Status: fsm.RoomDestroyed, Millis: 7}},
+		{"BatchDecided", fsm.BatchDecided{Verdicts: []fsm.BatchVerdict{
+			{Verdict: mimi.Verdict{Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2}},
+			{Verdict: mimi.Verdict{Receipt: hashOf("n"), Code: mimi.VerdictEpochTooOld, Current: 9, Reason: "over"}, Undecided: true},
+		}}},
+		{"SubmissionsRead", fsm.SubmissionsRead{Verdicts: []mimi.Verdict{{Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2}}}},
 	}
 }
 

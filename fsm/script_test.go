@@ -199,6 +199,10 @@ func (s *script) roomCommand(l line) fsm.Command {
 		return ask(r, l)
 	case "propose":
 		return r.Propose(epoch, user("alice"), l.words[1:]...)
+	case "batch":
+		return batch(r, l)
+	case "verdicts":
+		return verdicts(r, l)
 	case "message":
 		return r.Message(l.words[1], epoch, user(l.options["by"]))
 	case "lease":

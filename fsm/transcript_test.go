@@ -157,6 +157,8 @@ func outcomeText(o fsm.Outcome) string {
 			fmt.Fprintf(&out, "\n  %s %s %s until %d", c.Client, c.Code, c.KeyPackage, c.NotAfter)
 		}
 		return out.String()
+	case fsm.BatchDecided:
+		return batchText(o)
 	case fsm.ClaimThrottled:
 		return fmt.Sprintf("throttled at %d until %d: %s", o.NowMillis, o.UntilMillis, o.Reason)
 	default:
@@ -173,6 +175,8 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 		sum, err := fsm.Digest(r)
 		check(t, err)
 		fmt.Fprintln(&out, hex.EncodeToString(sum[:]))
+	case "submission":
+		describeSubmission(t, r, l, &out)
 	case "joins":
 		describeJoins(t, r, l, &out)
 	case "room":

@@ -15,6 +15,10 @@ const EndpointBulkSubmit Endpoint = "parley.bulkSubmit"
 const (
 	SubmissionsMax     = 1000
 	BulkSubmitBytesMax = 4 << 20 // the whole of it
+
+	// MessageBytesMax bounds a message that is submitted in bulk, as an MLSMessage. With the names that are added on the way it fits an
+	// entry of the hub's log, and a follower's.
+	MessageBytesMax = 448 << 10
 )
 
 // SubmissionKind tells what is submitted.
