@@ -265,3 +265,20 @@ func (t *tx) setGroup(head roomHead, f RoomFacts) {
 	head.destinations = f.Destinations
 	t.setHead(head)
 }
+
+// GroupState is what a room's messages are held to before the log.
+type GroupState struct {
+	GroupID      mls.GroupID
+	Epoch        mls.Epoch
+	GroupContext []byte // encoded, of Epoch
+}
+
+// ReadGroupState is ReadRoom without the participant list, which may be long.
+func ReadGroupState(r Reader, room mimi.RoomURI) (GroupState, bool, error) {
+	head, found, err := readHead(r, room)
+	if err != nil || !found || head.status == RoomDestroyed {
+		return GroupState{}, false, err
+	}
+	group, found, err := readRecord(r, roomKey(keyGroup, room), "room's group", readRoomGroup)
+	return GroupState{GroupID: head.groupID, Epoch: head.epoch, GroupContext: group.context}, found, err
+}

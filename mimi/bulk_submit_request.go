@@ -150,8 +150,21 @@ func (s Submission) readMessage(r *mls.Reader, room RoomURI) Submitted {
 	if r.Failed() {
 		return nil
 	}
+	return newSubmittedMessage(room, request)
+}
+
+func newSubmittedMessage(room RoomURI, request SubmitMessageRequest) SubmittedMessage {
 	encoded := request.Encoded()
 	return SubmittedMessage{Room: room, Request: request, Encoded: encoded, receipt: sha256.Sum256(encoded)}
+}
+
+// ParseSubmittedMessage reads a SubmitMessageRequest for a room, which the result aliases.
+func ParseSubmittedMessage(room RoomURI, body []byte) (SubmittedMessage, error) {
+	request, err := ParseSubmitMessageRequest(body)
+	if err != nil {
+		return SubmittedMessage{}, err
+	}
+	return newSubmittedMessage(room, request), nil
 }
 
 func (s Submission) readProposals(r *mls.Reader, room RoomURI) Submitted {

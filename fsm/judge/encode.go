@@ -42,6 +42,13 @@ const (
 	kindReserveGroup requestKind = 22
 )
 
+// Kinds of what is submitted in bulk.
+const (
+	kindSubmitBatch    requestKind = 40
+	kindRecordVerdicts requestKind = 41
+	kindSubmissions    requestKind = 42
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -129,6 +136,12 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return constructed(NewListJoiningCodes(readURI(r, "room", mimi.ParseRoomURI)))
 	case kindAcknowledgeThrough:
 		return readAcknowledgeThrough(r)
+	case kindSubmitBatch:
+		return readSubmitBatch(r)
+	case kindRecordVerdicts:
+		return readRecordVerdicts(r)
+	case kindSubmissions:
+		return readSubmissions(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("request kind %d is unknown", kind))
 		return nil, nil

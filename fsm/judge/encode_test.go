@@ -49,6 +49,15 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewDepart(bob.User.Provider(), bob.User, mimi.ClientURI{})))
 	add(constructed(NewDestroyRoom(room)))
 	add(constructed(NewReserveGroup("group", room)))
+	body := mimi.SubmitMessageRequest{Message: &mls.PrivateMessage{GroupID: "group", ContentType: mls.ContentApplication}, Sender: alice.User}.Marshal()
+	message, err := mimi.ParseSubmittedMessage(room, body)
+	m.ok(err)
+	batch, err := NewSubmitBatch(alice.User.Provider(), room, []mimi.SubmittedMessage{message}, true)
+	add(batch, err)
+	add(Repeated(batch), err)
+	verdict := mimi.Verdict{Code: mimi.VerdictInvalid, Reason: "no"}
+	add(constructed(NewRecordVerdicts(room, bob.User.Provider(), []mimi.Verdict{verdict}, true)))
+	add(constructed(NewSubmissions([]mimi.Provider{bob.User.Provider(), alice.User.Provider()}, room, []mimi.Receipt{{1}, {2}})))
 	id := fsm.CodeIDOf([]byte("code"))
 	add(constructed(NewCreateJoiningCode(room, alice.User, id, CodeTerms{Role: 2, Uses: 3, LifetimeMillis: 4, Lock: fsm.PassphraseLock{
 		Salt: []byte("salt"), Rounds: 5, Key: []byte("key"),

@@ -26,7 +26,7 @@ func NewSubmit(from mimi.Provider, room mimi.RoomURI, body []byte) (*Submit, err
 	if err != nil {
 		return nil, err
 	}
-	message, raw := request.Message, request.MLSMessage().Marshal()
+	message, raw := request.Message, request.Encoded()
 	return &Submit{from: from, data: message.AuthenticatedData, body: body, command: fsm.SubmitMessage{
 		Room: room, GroupID: message.GroupID, Epoch: message.Epoch, Sender: request.Sender,
 		Hash: sha256.Sum256(raw), Message: raw,
@@ -55,15 +55,23 @@ func (s *Submit) Judge(replica fsm.Reader) (Verdict, error) {
 // checkData refuses authenticated data that is no SafeAAD where the room demands one (mls-extensions, Safe Additional
 // Authenticated Data). The GroupContext of an epoch that has ended is no longer there, so its messages go unchecked.
 func (s *Submit) checkData(replica fsm.Reader) error {
-	room, found, err := fsm.ReadRoom(replica, s.command.Room)
+	room, found, err := fsm.ReadGroupState(replica, s.command.Room)
 	if err != nil || !found || room.GroupID != s.command.GroupID || room.Epoch != s.command.Epoch {
 		return err
 	}
-	context, err := mls.ParseGroupContext(room.GroupContext)
+	context, err := contextOf(s.command.Room, room)
 	if err != nil {
-		return fmt.Errorf("the stored GroupContext of %s: %v", s.command.Room, err)
+		return err
 	}
 	return objection(context.CheckAuthenticatedData(s.data))
+}
+
+func contextOf(room mimi.RoomURI, state fsm.GroupState) (mls.GroupContext, error) {
+	context, err := mls.ParseGroupContext(state.GroupContext)
+	if err != nil {
+		return context, fmt.Errorf("the stored GroupContext of %s: %v", room, err)
+	}
+	return context, nil
 }
 
 func (s *Submit) appendArguments(w *mls.Writer) {
