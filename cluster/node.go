@@ -41,6 +41,7 @@ type Node struct {
 	clocks    *clocks
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
+	convoys   *convoys
 	cleared   atomic.Uint64 // replicas, for damage
 
 	credentials atomic.Pointer[pki.Credentials] // the present ones
@@ -84,6 +85,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
 	n.clocks = newClocks(n)
+	n.convoys = newConvoys(n)
 	known, err := newGroupCache()
 	if err != nil {
 		return nil, err
@@ -153,7 +155,7 @@ func (n *Node) serve() {
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
 		methodGone: n.serveGone, methodLead: n.serveLead,
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
-		methodEvict: n.serveEvict,
+		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

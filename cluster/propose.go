@@ -73,62 +73,18 @@ func (t *tries) unavailable(cause error) error {
 
 // bring asks the shard's leader, wherever it is, until there is a decision, a final error, or no more time.
 func (t *tries) bring(ctx context.Context, shard meta.Shard, command fsm.Command) (decision, error) {
-	var pause backoff
-	var target, was string
-	for {
-		before := t.node.leadOf(uint32(shard.ID))
-		if target == "" {
-			target = t.node.leaderOf(shard.ID)
-		}
-		if target == "" || target == was {
-			target = shard.Replicas[t.next%len(shard.Replicas)]
-			t.next++
-		}
-		reply := t.ask(ctx, target, shard, command)
-		switch reply.code {
-		case answerOutcome:
-			t.node.noteLeader(shard.ID, target)
-			return decision{outcome: reply.outcome, index: reply.index}, nil
-		case answerMalformed:
-			return decision{}, &reply.fault
-		case answerOverloaded:
-			if !t.open {
-				return decision{}, fsm.ErrOverloaded
-			}
-		case answerUnknown:
-			t.open = true
-		}
-		was = target
-		t.node.forgetLeader(shard.ID, was)
-		target = reply.leader // none but from one who knows it
-		if target != "" && target != was && pause.next == 0 {
-			pause.next = backoffFirst // the first redirection costs no wait
-			continue
-		}
-		if err := t.node.retry(ctx, &pause, uint32(shard.ID), before); err != nil {
-			return decision{}, t.unavailable(err)
-		}
-	}
+	m := &runMember{tries: t, command: command}
+	bringRun(ctx, t.node, shard, []*runMember{m})
+	return m.decided, m.err
 }
 
-// ask proposes at one node, as long as no other is known to lead. It answers in the words of the wire also where the node is this one.
-func (t *tries) ask(ctx context.Context, target string, shard meta.Shard, command fsm.Command) answer {
-	ctx, done := t.node.whileLeads(ctx, uint32(shard.ID), target, shard.Replicas)
-	defer done()
-	var reply answer
-	if target == t.node.id {
-		reply = t.node.proposeHere(ctx, shard.ID, command)
-	} else {
-		var w mls.Writer
-		w.Uint8(answerVersion)
-		w.Uint32(uint32(shard.ID))
-		w.Opaque(fsm.EncodeCommand(command))
-		reply = received(t.node.call(ctx, target, methodPropose, w.Bytes()))
-	}
-	if by := supersededBy(ctx); by != "" && reply.code != answerOutcome {
-		reply.leader = by
-	}
-	return reply
+// askOne proposes at another node.
+func (n *Node) askOne(ctx context.Context, target string, shard fsm.ShardID, command fsm.Command) answer {
+	var w mls.Writer
+	w.Uint8(answerVersion)
+	w.Uint32(uint32(shard))
+	w.Opaque(fsm.EncodeCommand(command))
+	return received(n.call(ctx, target, methodPropose, w.Bytes()))
 }
 
 // received reads another node's answer. Where a call broke off after it was sent, nothing is known.
@@ -147,25 +103,7 @@ func received(raw []byte, sent bool, err error) answer {
 
 // proposeHere puts a command into the shard's log if this node leads it.
 func (n *Node) proposeHere(ctx context.Context, shard fsm.ShardID, command fsm.Command) answer {
-	replica := n.replica(shard)
-	if replica == nil {
-		return answer{code: answerNoReplica}
-	}
-	if reply, seeded := n.seededAnswer(replica, command); seeded {
-		return reply
-	}
-	if !replica.leads() {
-		return answer{code: answerNotLeader, leader: replica.leader()}
-	}
-	if n.disk.low.Load() && !makesRoom(command) {
-		return answer{code: answerOverloaded}
-	}
-	if replica.formatFault(command) != nil {
-		if reply, refused := replica.denyFormat(ctx, command); refused {
-			return reply
-		}
-	}
-	return replica.decide(ctx, command)
+	return n.start(ctx, shard, []fsm.Command{command}).await(ctx)[0]
 }
 
 // decide puts a command into the shard's log and waits for what becomes of it.
@@ -174,15 +112,7 @@ func (r *replica) decide(ctx context.Context, command fsm.Command) answer {
 	if err != nil {
 		return answerOf(err)
 	}
-	select {
-	case d := <-decided:
-		if d.err != nil {
-			return answerOf(d.err)
-		}
-		return answer{code: answerOutcome, outcome: d.outcome, index: d.index}
-	case <-ctx.Done():
-		return answer{code: answerUnknown}
-	}
+	return awaitOne(ctx, decided)
 }
 
 // servePropose answers methodPropose:

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"parley/fsm"
 	"parley/fsm/judge"
 	"parley/fsm/meta"
+	"parley/mimi"
 	"parley/mls"
 	"parley/storage"
 )
@@ -47,10 +49,16 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 	defer done()
 	q := &query{tries: tries{node: n}, request: request}
 	q.takeCaller(ctx)
+	return q.settle(ctx)
+}
+
+// settle makes attempts until the request is decided, or there is no more time.
+func (q *query) settle(ctx context.Context) (fsm.Outcome, error) {
+	n := q.node
 	var pause backoff
 	for {
 		wait := pause.wait
-		if shard, ok := n.servingSlot(request.Slot()); ok {
+		if shard, ok := n.servingSlot(q.request.Slot()); ok {
 			before := n.leadOf(uint32(shard.ID))
 			wait = func(ctx context.Context) error { return n.retry(ctx, &pause, uint32(shard.ID), before) }
 			outcome, err := q.decide(ctx, shard)
@@ -147,7 +155,7 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			if err != nil {
 				return nil, 0, err
 			}
-			if _, err := q.known(decided.outcome); err != nil {
+			if decided.outcome, err = q.known(decided.outcome); err != nil {
 				return nil, 0, err
 			}
 			if changed, yes := decided.outcome.(fsm.ReadSetChanged); yes {
@@ -187,10 +195,22 @@ func (q *query) elsewhere(outcome fsm.Outcome) (fsm.Outcome, error) {
 
 // known is the outcome, unless it could be the answer to a retry of something that an earlier attempt of this request got accepted.
 func (q *query) known(outcome fsm.Outcome) (fsm.Outcome, error) {
+	if batch, yes := outcome.(fsm.BatchDecided); yes && q.open {
+		return undecidedAgain(batch), nil
+	}
 	if q.open && forgotten(outcome) {
 		return nil, q.unavailable(errors.New("an earlier attempt may have been accepted, and the record of it is gone"))
 	}
 	return outcome, nil
+}
+
+// undecidedAgain is known for the messages of a batch: each of them may be the retry that looks too old.
+func undecidedAgain(batch fsm.BatchDecided) fsm.BatchDecided {
+	verdicts := slices.Clone(batch.Verdicts)
+	for i, v := range verdicts {
+		verdicts[i].Undecided = v.Undecided || v.Code == mimi.VerdictEpochTooOld
+	}
+	return fsm.BatchDecided{Verdicts: verdicts}
 }
 
 // forgotten reports a refusal that a retry of something accepted gets as well, once the record of the acceptance has been dropped: a
@@ -249,7 +269,11 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	w.Uint8(doVersion)
 	w.Uint32(uint32(shard.ID))
 	w.Uint64(q.floor)
-	w.Opaque(judge.EncodeRequest(q.request))
+	request := q.request
+	if q.open {
+		request = judge.Repeated(request)
+	}
+	w.Opaque(judge.EncodeRequest(request))
 	known.appendTo(&w)
 	ctx, done := q.node.whileLeads(ctx, uint32(shard.ID), target, shard.Replicas)
 	defer done()

@@ -10,20 +10,21 @@ import (
 
 // The methods of the cluster's RPC. Names are for ever: nodes of two versions talk to each other during an upgrade.
 const (
-	methodPropose  = "propose"  // a command for a shard's leader
-	methodDo       = "do"       // a whole request for a node with a replica
-	methodInbox    = "inbox"    // a page of the local inbox from one shard
-	methodMeta     = "meta"     // a command for the meta group's leader
-	methodJoin     = "join"     // a node asks to become a member
-	methodStatus   = "status"   // a node's own view
-	methodDigest   = "digest"   // a replica's digest at an index
-	methodState    = "state"    // a stream of one group's state, less what the other end has
-	methodLead     = "lead"     // whom a replica takes for its group's leader, and in which term
-	methodGone     = "gone"     // whether a node's port refuses a dial of the node that is asked
-	methodTransfer = "transfer" // a shard's leader is to hand over
-	methodRenew    = "renew"    // another certificate for the node that asks
-	methodClock    = "clock"    // a node's wall clock
-	methodEvict    = "evict"    // a group's leader is to take out the replica of the node that asks, which lost what it had
+	methodPropose     = "propose"      // a command for a shard's leader
+	methodProposeMany = "propose-many" // runs of commands for a shard's leader
+	methodDo          = "do"           // a whole request for a node with a replica
+	methodInbox       = "inbox"        // a page of the local inbox from one shard
+	methodMeta        = "meta"         // a command for the meta group's leader
+	methodJoin        = "join"         // a node asks to become a member
+	methodStatus      = "status"       // a node's own view
+	methodDigest      = "digest"       // a replica's digest at an index
+	methodState       = "state"        // a stream of one group's state, less what the other end has
+	methodLead        = "lead"         // whom a replica takes for its group's leader, and in which term
+	methodGone        = "gone"         // whether a node's port refuses a dial of the node that is asked
+	methodTransfer    = "transfer"     // a shard's leader is to hand over
+	methodRenew       = "renew"        // another certificate for the node that asks
+	methodClock       = "clock"        // a node's wall clock
+	methodEvict       = "evict"        // a group's leader is to take out the replica of the node that asks, which lost what it had
 )
 
 // answerCode begins the answer to propose and do.

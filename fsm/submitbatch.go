@@ -173,3 +173,13 @@ func reasonOf(o Outcome) string {
 		panic(fmt.Sprintf("fsm: a message was refused with outcome %d", o.outcomeKind()))
 	}
 }
+
+// Repeated is a command as it is to be proposed after an attempt of which nothing is known. Those whose retries are recognised without
+// that are returned as they are.
+func Repeated(c Command) Command {
+	if batch, yes := c.(SubmitBatch); yes {
+		batch.Again = true
+		return batch
+	}
+	return c
+}

@@ -54,3 +54,9 @@ type Refuse struct{ Outcome fsm.Outcome }
 func (Propose) verdict() {}
 func (Answer) verdict()  {}
 func (Refuse) verdict()  {}
+
+// Decided is what one of several requests came to: an outcome or an error.
+type Decided struct {
+	Outcome fsm.Outcome
+	Err     error
+}
