@@ -183,8 +183,9 @@ func (m *batchModel) stream(store *fsmtest.Store, destination mimi.Provider) (bo
 	err := fsm.ReadOutbox(store, fsm.SlotOfRoom(club), destination, 0, func(item fsm.OutboxItem) (bool, error) {
 		bodies = append(bodies, item.Body...)
 		for _, n := range item.Notes {
-			if noticed, yes := n.(fsm.Noticed); yes {
-				told = append(told, noticed.Notice.(mimi.Verdict))
+			noticed, _ := n.(fsm.Noticed)
+			if verdict, yes := noticed.Notice.(mimi.Verdict); yes {
+				told = append(told, verdict)
 			}
 		}
 		return true, nil
