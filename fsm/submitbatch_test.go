@@ -109,6 +109,12 @@ func (m *batchModel) submit() {
 			}
 			continue
 		}
+		if earlier, stands := m.rejected[string(message.Hash[:])+message.Sender.String()]; stands { // by this batch
+			if v.Verdict != earlier {
+				m.t.Fatalf("what this batch has rejected with %+v is answered %+v", earlier, v)
+			}
+			continue
+		}
 		if got, want := verdictOutcome(v.Verdict), outcomes[at]; got != want {
 			m.t.Fatalf("message %d: in bulk %+v, by itself %+v", i, v, want)
 		}
