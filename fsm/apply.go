@@ -89,6 +89,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.recordKeyPackageRefs(c)
 	case ReceiveFanout:
 		return t.receiveFanout(c)
+	case ReceiveBodies:
+		return t.receiveBodies(c)
+	case FollowGroup:
+		return t.followGroup(c)
 	case Acknowledge:
 		return t.acknowledge(c)
 	case PutPiece:

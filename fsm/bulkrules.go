@@ -14,6 +14,8 @@ type BulkRules struct {
 	ClientInboxes         bool   // whether each local client has an inbox of its own, beside the backend's; default false
 
 	DeletionsTo []mimi.Provider // the peers that are told of each user of this provider that is deleted; default none
+
+	HubGapMillis uint64 // what another hub delivers of a room waits so long for what comes before it; default 5 min
 }
 
 const (
@@ -22,6 +24,8 @@ const (
 	receiptDefault           = day
 	inboxRetentionDefault    = 30 * day
 	bulkRetentionMillisLeast = 60 * 1000
+	hubGapDefault            = 5 * 60 * 1000
+	hubGapLeast              = 1000
 
 	deletionsToMax = 100
 )
@@ -33,6 +37,8 @@ func (b BulkRules) receipts() uint64 { return orDefault(b.ReceiptMillis, receipt
 func (b BulkRules) inboxRetention() uint64 {
 	return orDefault(b.InboxRetentionMillis, inboxRetentionDefault)
 }
+
+func (b BulkRules) hubGap() uint64 { return orDefault(b.HubGapMillis, hubGapDefault) }
 
 func orDefault(value, fallback uint64) uint64 {
 	if value == 0 {
@@ -54,6 +60,9 @@ func (b BulkRules) Fault() string {
 			return "something is to be kept for less than a minute"
 		}
 	}
+	if b.hubGap() < hubGapLeast {
+		return "what comes before its turn is to wait for less than a second"
+	}
 	if len(b.DeletionsTo) > deletionsToMax {
 		return "more than 100 providers are to be told of deleted users"
 	}
@@ -66,6 +75,7 @@ func (b BulkRules) Fault() string {
 //	    uint64 inbox_retention_millis;
 //	    uint8 client_inboxes; // 0 or 1
 //	    opaque deletions_to<V><V>;
+//	    uint64 hub_gap_millis;
 //	} BulkRules;
 func (b BulkRules) appendTo(w *mls.Writer) {
 	w.Uint64(b.OutboxRetentionMillis)
@@ -73,6 +83,7 @@ func (b BulkRules) appendTo(w *mls.Writer) {
 	w.Uint64(b.InboxRetentionMillis)
 	w.Bool(b.ClientInboxes)
 	appendProviders(w, b.DeletionsTo)
+	w.Uint64(b.HubGapMillis)
 }
 
 func readBulkRules(r *mls.Reader) BulkRules {
@@ -82,5 +93,6 @@ func readBulkRules(r *mls.Reader) BulkRules {
 		InboxRetentionMillis:  r.Uint64("inbox_retention_millis"),
 		ClientInboxes:         r.Bool("client_inboxes"),
 		DeletionsTo:           readProviders(r, "deletions_to"),
+		HubGapMillis:          r.Uint64("hub_gap_millis"),
 	}
 }

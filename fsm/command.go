@@ -58,6 +58,12 @@ const (
 	KindDeleteKeyPackages CommandKind = 22
 )
 
+// Kinds of what other hubs deliver.
+const (
+	KindReceiveBodies CommandKind = 65
+	KindFollowGroup   CommandKind = 66
+)
+
 // Fence changes nothing. Its index bounds from below everything that was accepted before it was proposed, so a replica that has
 // applied it may answer *no*.
 type Fence struct{}

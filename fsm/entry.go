@@ -152,6 +152,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readRecordKeyPackageRefs)
 	case KindReceiveFanout:
 		return as(readReceiveFanout)
+	case KindReceiveBodies:
+		return as(readReceiveBodies)
+	case KindFollowGroup:
+		return as(readFollowGroup)
 	case KindAcknowledge:
 		return as(readAcknowledge)
 	case KindPutPiece:

@@ -136,6 +136,8 @@ func (t *tx) expire(note key) {
 		} else {
 			t.expireTimed(target)
 		}
+	case keyHubStream:
+		t.expireHubStream(target)
 	case keyJoiningCode:
 		t.expireCode(target)
 	case keyJoinAuthorization:

@@ -21,6 +21,7 @@ func VerifyState(r Reader) error {
 		loads: map[string]roomLoad{}, piled: map[string]roomLoad{}, consents: map[string]uint32{}, consentHeads: map[string]uint32{},
 		joins: map[string]joinLoad{}, joinsCounted: map[string]joinLoad{},
 		rejections: map[string]uint32{}, rejectionsCounted: map[string]uint32{},
+		held: map[string]heldLoad{}, heldCounted: map[string]heldLoad{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -48,6 +49,9 @@ func VerifyState(r Reader) error {
 	}
 	if !maps.Equal(v.rejections, v.rejectionsCounted) {
 		return fmt.Errorf("the rooms count %v recorded verdicts and have %v", v.rejectionsCounted, v.rejections)
+	}
+	if !maps.Equal(v.held, v.heldCounted) {
+		return fmt.Errorf("followed rooms count %v bodies that wait and have %v", v.heldCounted, v.held)
 	}
 	maps.DeleteFunc(v.queues, func(_ string, waiting uint64) bool { return waiting == 0 })
 	if !maps.Equal(v.effects, v.queues) {
@@ -80,6 +84,14 @@ type verifier struct {
 	joins, joinsCounted map[string]joinLoad // by slot and room
 
 	rejections, rejectionsCounted map[string]uint32 // by slot, room and provider
+
+	held, heldCounted map[string]heldLoad // by slot, room and hub; none where nothing waits
+}
+
+// heldLoad is what waits of a followed room.
+type heldLoad struct {
+	bodies uint32
+	bytes  uint64
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
@@ -188,6 +200,23 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 			v.consentHeads[slot+string(rest)] = head.entries
 		}
 		return true, err
+	case keyHubStream:
+		s, err := decode("stream", bytes.Clone(value), readHubStream)
+		if err == nil && (s.held == 0) != (s.dueMillis == 0) {
+			err = fmt.Errorf("a followed room has %d bodies that wait until %d", s.held, s.dueMillis)
+		}
+		if err == nil && s.held > 0 {
+			v.heldCounted[slot+string(rest)] = heldLoad{s.held, s.heldBytes}
+		}
+		return true, err
+	case keyHubHeld:
+		h, err := decode("body that waits", bytes.Clone(value), readHeldBody)
+		load := v.held[slot+string(rest[:len(rest)-8])]
+		v.held[slot+string(rest[:len(rest)-8])] = heldLoad{load.bodies + 1, load.bytes + h.bytes()}
+		return true, err
+	case keyHubOffer:
+		_, err := decode("Proposal of a followed room", bytes.Clone(value), readOffer)
+		return true, err
 	case keyExpiry:
 		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)
 		if err == nil && (!noted || due > numberOf(rest[:8])) {
@@ -197,7 +226,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
-		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom,
+		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup,
 		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses:
 		return true, nil
 	default:

@@ -65,6 +65,8 @@ func FormatOf(c Command) Format {
 			return FormatExclusive
 		}
 		return FormatFirst
+	case ReceiveBodies, FollowGroup:
+		return FormatBulk
 	default:
 		return FormatFirst
 	}

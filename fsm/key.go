@@ -61,6 +61,10 @@ import (
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
 //	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
 //	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
+//	0x47  R ‖ D                   where a room of another hub is                hubstream.go
+//	0x48  R ‖ D ‖ n(8)            a body that waits for what comes before it    hubheld.go
+//	0x49  D ‖ G                   which room of a hub a group is of             followgroup.go
+//	0x4a  R ‖ D ‖ G ‖ epoch(8) ‖ ref  a Proposal of it that has come            hubstream.go
 //	0x34  to(2)                   what is on its way to another slot            internal.go
 //	0x35  to(2) ‖ sequence(8)     an effect for another slot                    internal.go
 //	0x36  from(2)                 how far another slot's effects have happened  internal.go
@@ -120,6 +124,11 @@ const (
 	keyPiece          keyKind = 0x38
 	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40
+
+	keyHubStream     keyKind = 0x47
+	keyHubHeld       keyKind = 0x48
+	keyFollowedGroup keyKind = 0x49
+	keyHubOffer      keyKind = 0x4a
 
 	keyJoiningCode       keyKind = 0x1e
 	keyJoinAuthorization keyKind = 0x1f

@@ -44,6 +44,9 @@ const (
 	OutcomeInventoryRead      OutcomeKind = 23
 )
 
+// OutcomeBodiesReceived is of what other hubs deliver.
+const OutcomeBodiesReceived OutcomeKind = 65
+
 // Done answers commands whose result is only that they were applied.
 type Done struct{}
 

@@ -55,6 +55,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return ReadSetChanged{Index: r.Uint64("index")}
 	case OutcomeMovedTo:
 		return MovedTo{Shard: ShardID(r.Uint32("shard")), Generation: r.Uint64("generation")}
+	case OutcomeBodiesReceived:
+		return readBodiesReceived(r)
 	case OutcomeLeaseGranted:
 		return readLeaseGranted(r)
 	case OutcomeLeaseHeld:

@@ -55,7 +55,7 @@ func carriedLane(kind CommandKind) (Lane, bool) {
 	switch kind {
 	case KindCreateRoom, KindAcceptCommit, KindJudged, KindDestroyRoom, KindContinueRoom:
 		return Exclusive, true
-	case KindSubmitProposals, KindUploadKeyPackages, KindReceiveFanout:
+	case KindSubmitProposals, KindUploadKeyPackages, KindReceiveFanout, KindReceiveBodies:
 		return Bulk, true
 	default:
 		return 0, false
@@ -63,7 +63,7 @@ func carriedLane(kind CommandKind) (Lane, bool) {
 }
 
 func objectBytesMax(kind CommandKind) int {
-	if kind == KindReceiveFanout {
+	if kind == KindReceiveFanout || kind == KindReceiveBodies {
 		return FanoutBytesMax
 	}
 	return ObjectBytesMax

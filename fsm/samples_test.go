@@ -125,6 +125,11 @@ func sampleCommands() []named[fsm.Command] {
 			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, Leaves: []fsm.Leave{{Ref: "p1", Client: true, Leaf: 5, Due: true}},
 			Rules: sampleRules(),
 		}}},
+		{"ReceiveBodies", fsm.ReceiveBodies{Room: room("elsewhere@b.example"), Hub: peer, Bodies: []fsm.HubBody{
+			{Hash: hash, Messages: sampleHubMessages(), Notices: []mimi.Notice{mimi.RoomDestroyed{}}}, {Hash: hashOf("second")},
+		}, Groups: []mls.GroupID{"group", "next group"}}},
+		{"ReceiveBodies, of no room", fsm.ReceiveBodies{Hub: peer, Bodies: []fsm.HubBody{{Hash: hash, Notices: []mimi.Notice{mimi.UserDeleted{User: bob, Millis: 3}}}}}},
+		{"FollowGroup", fsm.FollowGroup{Hub: peer, Group: "group", Room: room("elsewhere@b.example")}},
 		{"SubmitProposals, with leaves", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Leaves: []fsm.Leave{
 			{Ref: "p1", Client: true, Leaf: 3, Self: true, Due: true}, {Ref: "p2", User: bob, Due: true}, {Ref: "p1", User: bob, Silent: true},
 		}}},
@@ -134,6 +139,15 @@ func sampleCommands() []named[fsm.Command] {
 		{"RecordVerdicts", fsm.RecordVerdicts{Room: club, Provider: peer, Tell: true, Verdicts: []mimi.Verdict{
 			{Receipt: hash, Code: mimi.VerdictInvalid, Current: 2, Reason: "no"}, {Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2},
 		}}},
+	}
+}
+
+func sampleHubMessages() []fsm.HubMessage {
+	return []fsm.HubMessage{
+		{Hash: hashOf("m"), Bytes: []byte("fanout"), HubMessageFacts: fsm.HubMessageFacts{
+			Kind: fsm.HubCommit, Group: "group", Epoch: 7, Joins: true, Needs: []mls.ProposalRef{"p1", "p2"}, Offers: []mls.ProposalRef{"p3"}, Next: "next group",
+		}},
+		{Hash: hashOf("w"), Bytes: []byte("welcome"), HubMessageFacts: fsm.HubMessageFacts{Kind: fsm.HubWelcome, Welcomed: []mls.KeyPackageRef{"ref"}, Alone: true}},
 	}
 }
 
@@ -152,7 +166,7 @@ func thirdSettings(domains ...mimi.Provider) fsm.Settings {
 func fourthSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
 	s.Format = fsm.FormatBulk
-	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true, DeletionsTo: []mimi.Provider{peer}}
+	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true, HubGapMillis: 1 << 23, DeletionsTo: []mimi.Provider{peer}}
 	return s
 }
 
@@ -215,6 +229,7 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"Acknowledged", fsm.Acknowledged{Items: 7, More: true}},
 		{"MissingPieces", fsm.MissingPieces{Indexes: []uint16{0, 3}}},
 		{"SlotFull", fsm.SlotFull{}},
+		{"BodiesReceived", fsm.BodiesReceived{Taken: 3, Stop: fsm.StopGroups, Groups: []mls.GroupID{"group", "next group"}}},
 		{"Received", fsm.Received{Next: 8}},
 		{"JoiningCodeMade", fsm.JoiningCodeMade{Code: sampleCode()}},
 		{"JoiningCodes", fsm.JoiningCodes{Codes: []fsm.JoiningCode{sampleCode(), {ID: fsm.CodeIDOf([]byte("other")), Creator: alice}}}},

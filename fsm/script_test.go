@@ -19,10 +19,11 @@ type script struct {
 	rooms   map[string]*fsmtest.Room
 	commits map[string]fsm.AcceptCommit // by label; the same label again is a retry
 	objects map[[32]byte]fsm.Command    // that came in pieces, by hash
+	hubs    map[string]*deliveredRoom   // of other hubs
 }
 
 func newScript() *script {
-	return &script{rooms: map[string]*fsmtest.Room{}, commits: map[string]fsm.AcceptCommit{}, objects: map[[32]byte]fsm.Command{}}
+	return &script{rooms: map[string]*fsmtest.Room{}, commits: map[string]fsm.AcceptCommit{}, objects: map[[32]byte]fsm.Command{}, hubs: map[string]*deliveredRoom{}}
 }
 
 // line is one line of a transcript taken apart. A read of something that is not there panics: the transcript is wrong.
@@ -150,6 +151,10 @@ func (s *script) command(text string) fsm.Command {
 				return fsm.FanoutItem{Hash: hashOf(w), Bytes: fanoutOf(w)}
 			}),
 		}
+	case "deliver":
+		return s.deliver(l)
+	case "follow":
+		return fsm.FollowGroup{Hub: provider(l.words[0]), Group: mls.GroupID(l.words[1]), Room: room(l.words[2])}
 	case "carry":
 		return s.carry(l)
 	case "drop":
