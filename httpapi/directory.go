@@ -27,6 +27,9 @@ func directoryDocument(base *url.URL) ([]byte, error) {
 	if directory, err = directory.With(mimi.EndpointBulkKeyMaterial, base.String()+bulkKeyMaterialPath); err != nil {
 		return nil, fmt.Errorf("make the directory document: %w", err)
 	}
+	if directory, err = directory.With(mimi.EndpointBulkNotify, base.String()+bulkNotifyPath); err != nil {
+		return nil, fmt.Errorf("make the directory document: %w", err)
+	}
 	document, err := json.MarshalIndent(directory, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode the directory document: %w", err)

@@ -168,6 +168,14 @@ func (h *memoryHub) pass(millis uint64) {
 	h.apply(fsm.Fence{})
 }
 
+// elapse moves the hub's clock and removes what has expired, as a leader does from time to time.
+func (h *memoryHub) elapse(millis uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now += millis
+	h.apply(fsm.Sweep{Max: 500})
+}
+
 // entries counts what was decided so far.
 func (h *memoryHub) entries() uint64 {
 	h.mu.Lock()

@@ -17,11 +17,23 @@ func (s *PeerServer) notify(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if !from.speaksFor(room.Provider()) {
-		return newProblem(http.StatusForbidden, problemNotYours, "roomId", "Only the room's own provider may notify of it.")
+	if !s.desk.takesBulk() {
+		return s.notifyUnordered(c, from, room, body)
 	}
-	if s.desk.isOurs(room.Provider()) {
-		return newProblem(http.StatusForbidden, problemNotYours, mimi.HeaderFrom, "The room is hosted here.")
+	arrived := s.desk.receive(c.Request().Context(), from, []mimi.NotifyItem{mimi.NewNotifyItem(room, body, nil)})
+	if err := arrived[0].err; err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusCreated)
+}
+
+// takesBulk reports whether every node takes the requests of bulk delivery.
+func (d *Desk) takesBulk() bool { return d.config.Settings().Format >= fsm.FormatBulk }
+
+// notifyUnordered is notify in a cluster some of whose nodes may be of an older program.
+func (s *PeerServer) notifyUnordered(c echo.Context, from caller, room mimi.RoomURI, body []byte) error {
+	if _, err := s.desk.readItem(from, mimi.NewNotifyItem(room, body, nil)); err != nil {
+		return err
 	}
 	request, err := judge.NewNotify(room.Provider(), room, body)
 	if err != nil {

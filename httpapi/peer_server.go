@@ -90,6 +90,7 @@ func (s *PeerServer) routes(metrics *RequestMetrics) {
 	s.echo.POST("/v1/submitMessage/*", s.submitMessage)
 	s.echo.POST("/v1/groupInfo/*", s.groupInfo)
 	s.echo.POST("/v1/notify/*", s.notify)
+	s.echo.POST(bulkNotifyPath, s.bulkNotify)
 }
 
 // limited lets a request of a known peer in, if the peer has not too many already.

@@ -473,7 +473,10 @@ func TestPeerDirectory(t *testing.T) {
 	if got, _ := directory.URL(mimi.EndpointBulkKeyMaterial, noVariable{}); got != "https://mimi.a.example/v1/bulkKeyMaterial" {
 		t.Errorf("bulk claims at %s", got)
 	}
-	if n := len(directory.Endpoints()); n != 6 {
+	if got, _ := directory.URL(mimi.EndpointBulkNotify, noVariable{}); got != "https://mimi.a.example/v1/bulkNotify" {
+		t.Errorf("bulk deliveries at %s", got)
+	}
+	if n := len(directory.Endpoints()); n != 7 {
 		t.Errorf("%d endpoints listed", n)
 	}
 }

@@ -63,6 +63,8 @@ const (
 	problemConflict       = "conflict"
 	problemRefused        = "refused-as-unsafe"
 	problemRoomEnded      = "room-ended"
+	problemWrongGroup     = "group-of-another-room"
+	problemOutOfOrder     = "out-of-order"
 	problemHTTP           = "http"
 	problemInternal       = "internal"
 	problemNoPeer         = "not-a-peer"
@@ -88,6 +90,8 @@ var problemTitles = map[string]string{
 	problemConflict:       "The request does not fit the present state",
 	problemRefused:        "Refused as unsafe",
 	problemRoomEnded:      "The room takes nothing more",
+	problemWrongGroup:     "The group belongs to another room",
+	problemOutOfOrder:     "What comes before it has not come",
 	problemHTTP:           "The request was refused",
 	problemInternal:       "Internal error",
 	problemNoPeer:         "The other provider is not a peer of this one",
@@ -96,13 +100,15 @@ var problemTitles = map[string]string{
 // newProblem fills in what belongs to the name. field and detail may be empty.
 func newProblem(status int, name, field, detail string) *Problem {
 	return &Problem{
-		Type:   "urn:parley:problem:" + name,
+		Type:   problemType(name),
 		Title:  problemTitles[name],
 		Status: status,
 		Detail: detail,
 		Field:  field,
 	}
 }
+
+func problemType(name string) string { return "urn:parley:problem:" + name }
 
 // after sets Retry-After.
 func (p *Problem) after(wait time.Duration) *Problem {

@@ -49,6 +49,12 @@ const (
 	kindSubmissions    requestKind = 42
 )
 
+// Those of what other hubs deliver.
+const (
+	kindReceiveBodies requestKind = 55
+	kindFollowGroup   requestKind = 56
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -102,6 +108,10 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return constructed(NewRecordRoutes(readURI(r, "room", mimi.ParseRoomURI), mls.ReadList(r, "routes", readRoute)))
 	case kindNotify:
 		return constructed(NewNotify(readURI(r, "hub", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
+	case kindReceiveBodies:
+		return readReceiveBodies(r)
+	case kindFollowGroup:
+		return constructed(NewFollowGroup(readURI(r, "hub", mimi.ParseProvider), mls.GroupID(r.Opaque("group")), readURI(r, "room", mimi.ParseRoomURI)))
 	case kindAcknowledge:
 		return constructed(NewAcknowledge(fsm.SlotID(r.Uint16("slot")), readURI(r, "destination", mimi.ParseProvider),
 			mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })))

@@ -58,6 +58,14 @@ func (m *maker) samples() (all [][]byte) {
 	verdict := mimi.Verdict{Code: mimi.VerdictInvalid, Reason: "no"}
 	add(constructed(NewRecordVerdicts(room, bob.User.Provider(), []mimi.Verdict{verdict}, true)))
 	add(constructed(NewSubmissions([]mimi.Provider{bob.User.Provider(), alice.User.Provider()}, room, []mimi.Receipt{{1}, {2}})))
+	add(constructed(NewFollowGroup(bob.User.Provider(), "group", room)))
+	frame := mimi.FanoutMessage{Millis: 1, Event: mimi.FanoutApplication{Message: &mls.PrivateMessage{GroupID: "group", ContentType: mls.ContentApplication}}}.Marshal()
+	item, err := ReadDelivered(frame, mimi.MarshalNotice(mimi.RoomDestroyed{}))
+	m.ok(err)
+	add(constructed(NewReceiveBodies(bob.User.Provider(), room, []Delivered{item, item}, []mls.GroupID{"group"})))
+	told, err := ReadDelivered(nil, mimi.MarshalNotice(mimi.UserDeleted{User: bob.User}))
+	m.ok(err)
+	add(constructed(NewReceiveBodies(bob.User.Provider(), mimi.RoomURI{}, []Delivered{told}, nil)))
 	id := fsm.CodeIDOf([]byte("code"))
 	add(constructed(NewCreateJoiningCode(room, alice.User, id, CodeTerms{Role: 2, Uses: 3, LifetimeMillis: 4, Lock: fsm.PassphraseLock{
 		Salt: []byte("salt"), Rounds: 5, Key: []byte("key"),

@@ -285,8 +285,28 @@ func TestSubmitAndNotifyOfOthers(t *testing.T) {
 	want[fsm.NotAllowed](t, m.do(constructed(NewSubmit(provider(t, "b.example"), room, body))))
 	want[fsm.NotAllowed](t, m.do(constructed(NewNotify(provider(t, "b.example"), elsewhere, fanout))))
 	want[fsm.NotAllowed](t, m.do(constructed(NewNotify(provider(t, "a.example"), room, fanout))))
+	item, err := ReadDelivered(fanout, nil)
+	m.ok(err)
+	deliver := func(hub string, at mimi.RoomURI, lookedUp ...mls.GroupID) fsm.Outcome {
+		return m.do(constructed(NewReceiveBodies(provider(t, hub), at, []Delivered{item, item}, lookedUp)))
+	}
+	for hub, at := range map[string]mimi.RoomURI{"b.example": elsewhere, "a.example": room} {
+		if got, refused := deliver(hub, at).(fsm.NotAllowed); !refused {
+			t.Errorf("%s delivers of %s: %+v", hub, at, got)
+		}
+	}
+	group := message.Body.(*mls.PrivateMessage).GroupID
+	if got := want[fsm.BodiesReceived](t, deliver("c.example", elsewhere)); got.Stop != fsm.StopGroups || !slices.Equal(got.Groups, []mls.GroupID{group}) {
+		t.Errorf("a group that nobody has looked up: %+v", got)
+	}
 	if m.digest() != before {
 		t.Error("a refusal changed the state")
 	}
+	if got := want[fsm.BodiesReceived](t, deliver("c.example", elsewhere, group)); got.Taken != 2 {
+		t.Errorf("%+v", got)
+	}
 	want[fsm.Accepted](t, m.do(constructed(NewNotify(provider(t, "c.example"), elsewhere, fanout))))
+	if _, err := NewReceiveBodies(provider(t, "c.example"), mimi.RoomURI{}, []Delivered{item}, nil); err == nil {
+		t.Error("a body of no room was read")
+	}
 }
