@@ -25,7 +25,6 @@ const (
 	inboxRetentionDefault    = 30 * day
 	bulkRetentionMillisLeast = 60 * 1000
 	hubGapDefault            = 5 * 60 * 1000
-	hubGapLeast              = 1000
 
 	deletionsToMax = 100
 )
@@ -50,18 +49,16 @@ func orDefault(value, fallback uint64) uint64 {
 // InForce are the rules with the defaults that a number of zero stands for.
 func (b BulkRules) InForce() BulkRules {
 	b.OutboxRetentionMillis, b.ReceiptMillis, b.InboxRetentionMillis = b.outboxRetention(), b.receipts(), b.inboxRetention()
+	b.HubGapMillis = b.hubGap()
 	return b
 }
 
 // Fault says what of the rules cannot be; empty where all can.
 func (b BulkRules) Fault() string {
-	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention()} {
+	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention(), b.hubGap()} {
 		if millis < bulkRetentionMillisLeast {
 			return "something is to be kept for less than a minute"
 		}
-	}
-	if b.hubGap() < hubGapLeast {
-		return "what comes before its turn is to wait for less than a second"
 	}
 	if len(b.DeletionsTo) > deletionsToMax {
 		return "more than 100 providers are to be told of deleted users"

@@ -36,8 +36,8 @@ func readBulkNotifyAnswer(t testing.TB, body []byte) (taken uint32, exceptions [
 	return taken, exceptions
 }
 
-// applicationBody is a notify body of one application message.
-func applicationBody(group mls.GroupID, epoch mls.Epoch, label string) []byte {
+// oneMessage is a notify body of one application message.
+func oneMessage(group mls.GroupID, epoch mls.Epoch, label string) []byte {
 	return mimi.FanoutMessage{Millis: 5, Event: mimi.FanoutApplication{Message: &mls.PrivateMessage{
 		GroupID: group, Epoch: epoch, ContentType: mls.ContentApplication, Ciphertext: []byte(label),
 	}}}.Marshal()
@@ -54,11 +54,11 @@ func commitBody(group mls.GroupID, epoch mls.Epoch, label string) []byte {
 // inboxLabels lists what a provider's inbox has of a room.
 func inboxLabels(t testing.TB, s *station, room mimi.RoomURI) (labels []string) {
 	t.Helper()
-	items, err := s.hub.Inbox(context.Background(), 1000)
+	page, err := s.hub.ReadInbox(context.Background(), fsm.InboxQuery{Items: 1000, Classes: fsm.AllClasses})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, item := range items {
+	for _, item := range page.Items {
 		if item.Room != room {
 			continue
 		}
@@ -105,7 +105,7 @@ func TestBulkNotifyAnswers(t *testing.T) {
 	item := func(r mimi.RoomURI, body []byte, notices ...mimi.Notice) mimi.NotifyItem {
 		return mimi.NewNotifyItem(r, body, notices)
 	}
-	if got := deliverBulk(t, b, a, item(attic, applicationBody("attic", 1, "a0"))); len(got) != 0 {
+	if got := deliverBulk(t, b, a, item(attic, oneMessage("attic", 1, "a0"))); len(got) != 0 {
 		t.Fatalf("%+v", got)
 	}
 	broken := item(den, nil)
@@ -119,20 +119,20 @@ func TestBulkNotifyAnswers(t *testing.T) {
 	a.hub.lead(func(slot fsm.SlotID) error { return failing[slot] })
 	items := []mimi.NotifyItem{
 		item(den, commitBody("den", 7, "d1")),
-		item(den, applicationBody("den", 8, "d2"), mimi.PolicyChanged{Epoch: 8, Changes: mimi.RolesChanged}),
-		item(den, []byte("no FanoutMessage")),                            // 2: malformed
-		item(den, applicationBody("den", 8, "d3")),                       // 3: behind
-		item(hall, applicationBody("attic", 1, "another's")),             // 4: of the group of attic
-		item(attic, applicationBody("attic", 1, "a1")),                   //
-		item(ourRoom, applicationBody("ours", 1, "x")),                   // 6: hosted here
-		item(room("mimi://c.example/r/x"), applicationBody("x", 1, "x")), // 7: a third provider's
-		item(room("mimi://b.example/r/leaderless"), applicationBody("g1", 1, "x")),
-		item(room("mimi://b.example/r/full"), applicationBody("g2", 1, "x")),
-		item(room("mimi://b.example/r/cut"), applicationBody("g3", 1, "x")),
-		item(mimi.RoomURI{}, nil, mimi.UserDeleted{User: bob, Millis: 4}),      //
-		item(mimi.RoomURI{}, nil, mimi.UserDeleted{User: alice, Millis: 4}),    // 12: not theirs
-		item(room("mimi://b.example/r/faulty"), applicationBody("g4", 1, "x")), // 13
-		item(room("mimi://b.example/r/void"), nil),                             // 14: nothing in it
+		item(den, oneMessage("den", 8, "d2"), mimi.PolicyChanged{Epoch: 8, Changes: mimi.RolesChanged}),
+		item(den, []byte("no FanoutMessage")),                       // 2: malformed
+		item(den, oneMessage("den", 8, "d3")),                       // 3: behind
+		item(hall, oneMessage("attic", 1, "another's")),             // 4: of the group of attic
+		item(attic, oneMessage("attic", 1, "a1")),                   //
+		item(ourRoom, oneMessage("ours", 1, "x")),                   // 6: hosted here
+		item(room("mimi://c.example/r/x"), oneMessage("x", 1, "x")), // 7: a third provider's
+		item(room("mimi://b.example/r/leaderless"), oneMessage("g1", 1, "x")),
+		item(room("mimi://b.example/r/full"), oneMessage("g2", 1, "x")),
+		item(room("mimi://b.example/r/cut"), oneMessage("g3", 1, "x")),
+		item(mimi.RoomURI{}, nil, mimi.UserDeleted{User: bob, Millis: 4}),   //
+		item(mimi.RoomURI{}, nil, mimi.UserDeleted{User: alice, Millis: 4}), // 12: not theirs
+		item(room("mimi://b.example/r/faulty"), oneMessage("g4", 1, "x")),   // 13
+		item(room("mimi://b.example/r/void"), nil),                          // 14: nothing in it
 	}
 	got := deliverBulk(t, b, a, items...)
 	want := []exceptionRead{{index: 2, code: 1}, {3, 0x83, 1, ""}, {index: 4, code: 4}, {index: 6, code: 2}, {index: 7, code: 2},
@@ -162,11 +162,11 @@ func TestBulkNotifyAnswers(t *testing.T) {
 	}
 	// Sent again, mended: what was taken is not taken twice, by whichever way.
 	a.hub.lead(nil)
-	items[2] = item(den, applicationBody("den", 8, "mended"))
+	items[2] = item(den, oneMessage("den", 8, "mended"))
 	if got := deliverBulk(t, b, a, items[:4]...); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
-	if got := b.post(a, path("notify", den), applicationBody("den", 8, "d3")); got.status != http.StatusCreated {
+	if got := b.post(a, path("notify", den), oneMessage("den", 8, "d3")); got.status != http.StatusCreated {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	if got := inboxLabels(t, a, den); !slices.Equal(got, []string{"mimi.PolicyChanged", "d1", "d2", "mended", "d3"}) {
@@ -179,16 +179,16 @@ func TestNotifyOfAnotherRoomsGroup(t *testing.T) {
 	w := newWorld(t, hubDomain, peerDomain)
 	a, b := w.providers[hubDomain], w.providers[peerDomain]
 	attic := room("mimi://b.example/r/attic")
-	if got := b.post(a, path("notify", theirRoom), applicationBody("den", 1, "d1")); got.status != http.StatusCreated {
+	if got := b.post(a, path("notify", theirRoom), oneMessage("den", 1, "d1")); got.status != http.StatusCreated {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
-	got := b.post(a, path("notify", attic), applicationBody("den", 1, "d2"))
+	got := b.post(a, path("notify", attic), oneMessage("den", 1, "d2"))
 	if p := problemIn(t, got); got.status != http.StatusForbidden || p.Field != "group_id" || p.Type != "urn:parley:problem:group-of-another-room" {
 		t.Errorf("%d %+v", got.status, p)
 	}
 	// In one command with what is the room's own, only what stands before it is taken.
-	exceptions := deliverBulk(t, b, a, mimi.NewNotifyItem(attic, applicationBody("attic", 1, "a1"), nil),
-		mimi.NewNotifyItem(attic, applicationBody("den", 1, "d2"), nil), mimi.NewNotifyItem(attic, applicationBody("attic", 1, "a2"), nil))
+	exceptions := deliverBulk(t, b, a, mimi.NewNotifyItem(attic, oneMessage("attic", 1, "a1"), nil),
+		mimi.NewNotifyItem(attic, oneMessage("den", 1, "d2"), nil), mimi.NewNotifyItem(attic, oneMessage("attic", 1, "a2"), nil))
 	if len(exceptions) != 2 || exceptions[0].index != 1 || exceptions[0].code != 4 || exceptions[1].code != 0x83 {
 		t.Errorf("%+v", exceptions)
 	}
@@ -202,7 +202,7 @@ func TestNotifyOfAnotherRoomsGroup(t *testing.T) {
 		}
 		return nil
 	})
-	if got := b.post(a, path("notify", attic), applicationBody("attic", 1, "a3")); got.status != http.StatusCreated {
+	if got := b.post(a, path("notify", attic), oneMessage("attic", 1, "a3")); got.status != http.StatusCreated {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }
@@ -211,7 +211,7 @@ func TestNotifyOfAnotherRoomsGroup(t *testing.T) {
 func TestNotifyPutsCommitsInOrder(t *testing.T) {
 	w := newWorld(t, hubDomain, peerDomain)
 	a, b := w.providers[hubDomain], w.providers[peerDomain]
-	for _, body := range [][]byte{commitBody("den", 1, "c1"), commitBody("den", 3, "c3"), applicationBody("den", 4, "m4"), commitBody("den", 2, "c2")} {
+	for _, body := range [][]byte{commitBody("den", 1, "c1"), commitBody("den", 3, "c3"), oneMessage("den", 4, "m4"), commitBody("den", 2, "c2")} {
 		if got := b.post(a, path("notify", theirRoom), body); got.status != http.StatusCreated {
 			t.Fatalf("%d %s", got.status, got.body)
 		}
@@ -220,14 +220,14 @@ func TestNotifyPutsCommitsInOrder(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	large := strings.Repeat("x", 3<<20)
-	if got := b.post(a, path("notify", theirRoom), applicationBody("den", 9, large)); got.status != http.StatusCreated {
+	if got := b.post(a, path("notify", theirRoom), oneMessage("den", 9, large)); got.status != http.StatusCreated {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
-	got := b.post(a, path("notify", theirRoom), applicationBody("den", 9, large+"y"))
+	got := b.post(a, path("notify", theirRoom), oneMessage("den", 9, large+"y"))
 	if p := problemIn(t, got); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" || p.Type != "urn:parley:problem:out-of-order" {
 		t.Errorf("%d %+v", got.status, p)
 	}
-	if got := deliverBulk(t, b, a, mimi.NewNotifyItem(theirRoom, applicationBody("den", 9, large+"y"), nil)); len(got) != 1 || got[0].code != 0x84 {
+	if got := deliverBulk(t, b, a, mimi.NewNotifyItem(theirRoom, oneMessage("den", 9, large+"y"), nil)); len(got) != 1 || got[0].code != 0x84 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -260,7 +260,7 @@ func TestBulkNotifyOfManyRooms(t *testing.T) {
 	var items []mimi.NotifyItem
 	for n := range mimi.NotifyItemsMax {
 		r := room(fmt.Sprintf("mimi://b.example/r/%d", n%20))
-		items = append(items, mimi.NewNotifyItem(r, applicationBody(mls.GroupID(r.String()), 1, fmt.Sprint(n)), nil))
+		items = append(items, mimi.NewNotifyItem(r, oneMessage(mls.GroupID(r.String()), 1, fmt.Sprint(n)), nil))
 	}
 	if got := deliverBulk(t, b, a, items[:20]...); len(got) != 0 {
 		t.Fatalf("%+v", got)

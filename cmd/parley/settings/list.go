@@ -107,6 +107,8 @@ func bulk() []Setting {
 			func(b *fsm.BulkRules) *uint64 { return &b.ReceiptMillis }),
 		kept("inbox-retention", "what a client has not fetched for so long is dropped, and a gap recorded",
 			func(b *fsm.BulkRules) *uint64 { return &b.InboxRetentionMillis }),
+		kept("hub-gap", "how long what another hub delivers of a room waits for what comes before it, which the hub may have lost",
+			func(b *fsm.BulkRules) *uint64 { return &b.HubGapMillis }),
 		decided("client-inboxes", "whether each local client has an inbox of its own, beside the backend's",
 			func(s *fsm.Settings) *bool { return &s.Bulk.ClientInboxes }),
 		{
