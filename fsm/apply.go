@@ -14,7 +14,9 @@ import (
 type Result struct {
 	Outcomes []Outcome   // one for each command, in order
 	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
-	Posted   []SlotID    // in which slots effects for others were posted, each once
+	Urgent   []OutboxRef // those of Touched in which handshakes wait
+	Dropped  []OutboxDrop
+	Posted   []SlotID // in which slots effects for others were posted, each once
 	// Departing are rooms that somebody has to leave, where there may be something new to do about it.
 	Departing []mimi.RoomURI
 	Format    Format // the shard's, after the entry
@@ -47,7 +49,8 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 	for _, c := range e.Commands {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
-	result.Touched = t.cutOutbox()
+	result.Touched, result.Urgent = t.cutOutbox()
+	result.Dropped = t.dropped
 	result.Posted, result.Departing, result.Format = t.posted, t.departing, t.format
 	return result, nil
 }
@@ -156,6 +159,7 @@ type tx struct {
 	format          Format
 	bodies          []*outboxBody
 	posted          []SlotID
+	dropped         []OutboxDrop
 	departing       []mimi.RoomURI
 
 	// Looked up by key, never ranged over.

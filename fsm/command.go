@@ -286,6 +286,13 @@ type Acknowledge struct {
 	At          SlotID
 	Destination mimi.Provider
 	Sequences   []uint64
+	Rooms       []RoomTaken // of layout 2
+}
+
+// RoomTaken says that a destination has taken all items of a room up to one.
+type RoomTaken struct {
+	Room    mimi.RoomURI // none for the items of no room
+	Through uint64       // a sequence, itself included
 }
 
 // PutPiece brings a piece of an encoded command that is too large for an entry.

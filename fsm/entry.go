@@ -18,7 +18,7 @@ func lastVersion(kind CommandKind) uint8 {
 		return settingsVersion
 	case KindAcceptCommit:
 		return acceptCommitVersion
-	case KindCreateRoom, KindSubmitProposals, KindContinueRoom, KindTakeLease:
+	case KindCreateRoom, KindSubmitProposals, KindContinueRoom, KindTakeLease, KindAcknowledge:
 		return 2
 	default:
 		return 1
@@ -157,7 +157,7 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 	case KindFollowGroup:
 		return as(readFollowGroup)
 	case KindAcknowledge:
-		return as(readAcknowledge)
+		return as(func(r *mls.Reader) Acknowledge { return readAcknowledge(r, version) })
 	case KindPutPiece:
 		return as(readPutPiece)
 	case KindApplyPieces:

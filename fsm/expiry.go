@@ -53,16 +53,32 @@ func (t *tx) sweep(c Sweep) Outcome {
 		if left <= 0 {
 			break
 		}
-		notes := t.dueNotes(slot, left)
-		for _, note := range notes {
-			t.expire(note)
-			t.delete(note)
+		for _, note := range t.dueNotes(slot, left) {
+			if left <= 0 {
+				break
+			}
+			left -= t.follow(note, left)
 		}
-		left -= len(notes)
 		t.renewDue(slot)
 	}
 	return Done{}
 }
+
+// follow does what a note asks for, drops it, and tells how many records it has looked at. An outbox has more than one, and may have so
+// many that its turn comes again, by another note.
+func (t *tx) follow(note key, left int) (records int) {
+	target := noted(note)
+	if keyKind(target[2]) == keyOutboxHead {
+		t.delete(note)
+		return t.tendOutbox(target, left)
+	}
+	t.expire(note)
+	t.delete(note)
+	return 1
+}
+
+// noted is the key of the record that a note names.
+func noted(note key) key { return append(key(nil), note[:2]...).raw(note[keyPrefixBytes+8:]) }
 
 // dueSlots lists the owned slots with something due, in order.
 func (t *tx) dueSlots() (slots []SlotID) {
@@ -73,6 +89,19 @@ func (t *tx) dueSlots() (slots []SlotID) {
 		return true, nil
 	}))
 	return slots
+}
+
+// Overdue reports whether something of the shard is due by its hub time, so that a Sweep would have to do.
+func Overdue(r Reader) (overdue bool, err error) {
+	now, err := ReadClock(r)
+	if err != nil {
+		return false, err
+	}
+	err = scanRecords(r, shardKey(keySlotDue), "slot's due time", readDue, func(_ []byte, due uint64) (bool, error) {
+		overdue = due <= now
+		return !overdue, nil
+	})
+	return overdue, err
 }
 
 // dueNotes lists the keys of at most n notes of a slot that are due, earliest first.
@@ -108,7 +137,7 @@ func (t *tx) renewDue(slot SlotID) {
 
 // expire looks at the record that a note names, and removes it if its time has come.
 func (t *tx) expire(note key) {
-	target := append(key(nil), note[:2]...).raw(note[keyPrefixBytes+8:])
+	target := noted(note)
 	switch kind := keyKind(target[2]); kind {
 	case keyKeyPackageRef:
 		t.expireKeyPackage(target)

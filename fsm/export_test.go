@@ -15,7 +15,7 @@ import (
 // right and that what belongs together is there.
 func VerifyState(r Reader) error {
 	v := verifier{
-		r: r, waiting: map[string]uint64{}, items: map[string]uint64{},
+		r: r, outboxes: map[SlotID][]OutboxPosition{}, waiting: map[string]uint64{}, items: map[string]uint64{},
 		packages: map[string][2]uint32{}, counted: map[string][2]uint32{},
 		pieces: map[string]uint64{}, pieceBytes: map[string]uint64{}, effects: map[string]uint64{}, queues: map[string]uint64{},
 		loads: map[string]roomLoad{}, piled: map[string]roomLoad{}, consents: map[string]uint32{}, consentHeads: map[string]uint32{},
@@ -32,6 +32,13 @@ func VerifyState(r Reader) error {
 			return fmt.Errorf("outbox %q says that %d items wait, and %d do", k, n, v.items[k])
 		}
 		delete(v.items, k)
+	}
+	for slot, destinations := range v.outboxes {
+		for _, p := range destinations {
+			if err := verifyOutbox(r, slot, p); err != nil {
+				return fmt.Errorf("slot %d: %w", slot, err)
+			}
+		}
 	}
 	for k, n := range v.counted {
 		if v.packages[k] != n {
@@ -71,6 +78,7 @@ func VerifyState(r Reader) error {
 
 type verifier struct {
 	r                 Reader
+	outboxes          map[SlotID][]OutboxPosition
 	waiting, items    map[string]uint64    // by slot and destination
 	packages, counted map[string][2]uint32 // by user and position: single-use, last-resort
 
@@ -134,8 +142,10 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		}
 		return true, v.room(head)
 	case keyOutboxHead:
-		p, err := decode("outbox", value, readOutboxPosition)
+		p, err := decodeUpTo("outbox", value, outboxHeadVersion, readOutboxPosition)
 		v.waiting[slot+string(rest)] = p.Waiting
+		at := SlotID(k[0])<<8 | SlotID(k[1])
+		v.outboxes[at] = append(v.outboxes[at], p)
 		return true, err
 	case keyOutboxItem:
 		v.items[slot+string(rest[:len(rest)-8])]++
@@ -227,7 +237,8 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
 		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup,
-		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses:
+		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses,
+		keyOutboxRoom, keyOutboxEntry, keyOutboxUrgent:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)

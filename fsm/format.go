@@ -106,6 +106,9 @@ func (t *tx) raiseFormat(format Format) {
 	if format > FormatNewest {
 		t.check(&UnknownFormatError{format})
 	}
+	if t.format < FormatBulk && format >= FormatBulk {
+		t.noteOldOutboxes()
+	}
 	t.format = format
 	t.set(shardKey(keyFormat), record(func(w *mls.Writer) { w.Uint32(uint32(format)) }))
 }

@@ -57,8 +57,11 @@ import (
 //	0x29  U ‖ position(4) ‖ D     what a provider gets of a client's last ones  claimquota.go
 //	0x2a  U ‖ position(4) ‖ n(8)  a KeyPackage of last resort                   stock.go
 //	---- of a slot: what goes out and comes in ----
-//	0x30  D                       next sequence and number of waiting items     outbox.go
+//	0x30  D                       where an outbox stands, what waits in it      outboxhead.go
 //	0x31  D ‖ sequence(8)         an outbox item                                outbox.go
+//	0x3a  D ‖ R                   what of a room waits in an outbox             outboxroom.go
+//	0x3b  D ‖ R ‖ sequence(8)     which of the items are of the room            outboxroom.go
+//	0x3c  D ‖ R                   that handshakes of the room wait              outboxroom.go
 //	0x32  R ‖ D ‖ hash            a notify body that was taken                  inbox.go
 //	0x33  R ‖ D ‖ hash            a FanoutMessage that was taken                inbox.go
 //	0x47  R ‖ D                   where a room of another hub is                hubstream.go
@@ -121,6 +124,9 @@ const (
 	keyInternalQueue  keyKind = 0x34
 	keyInternalItem   keyKind = 0x35
 	keyReceived       keyKind = 0x36
+	keyOutboxRoom     keyKind = 0x3a
+	keyOutboxEntry    keyKind = 0x3b
+	keyOutboxUrgent   keyKind = 0x3c
 	keyPiece          keyKind = 0x38
 	keyPieceBytes     keyKind = 0x39
 	keyExpiry         keyKind = 0x40

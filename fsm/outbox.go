@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"parley/mimi"
@@ -102,60 +103,28 @@ type OutboxPage struct {
 	Bytes   int // bodies together; 0 means no bound of the reader's own
 }
 
-// OutboxPosition sums an outbox up.
-type OutboxPosition struct {
-	Destination mimi.Provider
-	Next        uint64 // the sequence of the next item
-	Waiting     uint64 // items that no acknowledgement has removed
-}
-
-//	struct {
-//	    opaque destination<V>;
-//	    uint64 next;
-//	    uint64 waiting;
-//	} OutboxPosition;
-func (p OutboxPosition) appendTo(w *mls.Writer) {
-	p.Destination.AppendTo(w)
-	w.Uint64(p.Next)
-	w.Uint64(p.Waiting)
-}
-
-func readOutboxPosition(r *mls.Reader) OutboxPosition {
-	return OutboxPosition{Destination: mimi.ReadProvider(r, "destination"), Next: r.Uint64("next"), Waiting: r.Uint64("waiting")}
-}
-
 // ReadOutbox visits the waiting items of an outbox with sequences of at least from, in order. destination is the name of the
 // outbox: for the local provider, the first of the settings' domains. The items are the visitor's to keep.
 func ReadOutbox(r Reader, slot SlotID, destination mimi.Provider, from uint64, visit func(OutboxItem) (more bool, err error)) error {
+	head, err := ReadOutboxPosition(r, slot, destination)
+	if err != nil || head.Waiting == 0 {
+		return err
+	}
 	prefix := newKey(slot, keyOutboxItem).provider(destination)
-	lower := outboxItemKey(slot, destination, from)
+	// What has been removed lies in front of the first, and may still have to be walked over by the store.
+	lower := outboxItemKey(slot, destination, max(from, head.First))
 	return scanRangeUpTo(r, prefix, lower, prefix.end(), "outbox item", ItemVersion, readStoredItem, func(rest []byte, item OutboxItem) (bool, error) {
 		item.Slot, item.Destination, item.Sequence = slot, destination, numberOf(rest)
 		return visit(item)
 	})
 }
 
-// OutboxPositions visits the outboxes that a slot has ever had, empty ones included.
-func OutboxPositions(r Reader, slot SlotID, visit func(OutboxPosition) (more bool, err error)) error {
-	return scanRecords(r, newKey(slot, keyOutboxHead), "outbox", readOutboxPosition, func(_ []byte, p OutboxPosition) (bool, error) {
-		return visit(p)
-	})
-}
-
-// ReadOutboxPosition returns one outbox; of an outbox that never was, Next is 1.
-func ReadOutboxPosition(r Reader, slot SlotID, destination mimi.Provider) (OutboxPosition, error) {
-	p, found, err := readRecord(r, outboxHeadKey(slot, destination), "outbox", readOutboxPosition)
-	if !found {
-		p = OutboxPosition{Destination: destination, Next: 1}
-	}
-	return p, err
-}
-
 // outboxBody collects what the entry makes for a (room, destination).
 type outboxBody struct {
 	outboxBodyName
-	bytes []byte
-	notes []Note
+	bytes     []byte
+	notes     []Note
+	handshake bool // bytes has a Commit, Proposal or Welcome
 }
 
 type outboxBodyName struct {
@@ -181,6 +150,14 @@ func (t *tx) sendAll(room mimi.RoomURI, destinations []mimi.Provider, message []
 func (t *tx) collect(room mimi.RoomURI, hub, destination mimi.Provider, message []byte) {
 	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, destination})
 	body.bytes = append(body.bytes, message...)
+	body.handshake = body.handshake || isHandshake(message)
+}
+
+// isHandshake reports whether a FanoutMessage brings a Commit, Proposals or a Welcome: all but application messages, which alone are
+// PrivateMessages (mimi-protocol-06 §5.5). It was checked before the log.
+func isHandshake(message []byte) bool {
+	const wireFormat = 8 + 2 // behind the timestamp and the version of the MLSMessage
+	return len(message) < wireFormat+2 || mls.WireFormat(binary.BigEndian.Uint16(message[wireFormat:])) != mls.WirePrivateMessage
 }
 
 // body is the one that this entry makes under a name.
@@ -194,40 +171,24 @@ func (t *tx) body(name outboxBodyName) *outboxBody {
 	return body
 }
 
-// cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up.
-func (t *tx) cutOutbox() (touched []OutboxRef) {
+// cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up. touched are the
+// outboxes, urgent those among them in which handshakes wait, each once.
+func (t *tx) cutOutbox() (touched, urgent []OutboxRef) {
 	for _, b := range t.bodies {
-		slot := b.slot
-		p, err := ReadOutboxPosition(t.store, slot, b.destination)
-		t.check(err)
-		item := OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}
-		t.set(outboxItemKey(slot, b.destination, p.Next), item.record())
-		p.Next++
-		p.Waiting++
-		t.set(outboxHeadKey(slot, b.destination), record(p.appendTo))
-		if ref := (OutboxRef{slot, b.destination}); !slices.Contains(touched, ref) {
-			touched = append(touched, ref)
+		o := t.openOutbox(b.slot, b.destination)
+		o.append(OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}, b.handshake)
+		o.close()
+		touched = addOnce(touched, o.ref)
+		if o.head.Urgent() {
+			urgent = addOnce(urgent, o.ref)
 		}
 	}
-	return touched
+	return touched, urgent
 }
 
-// acknowledge removes items that a destination has taken.
-func (t *tx) acknowledge(c Acknowledge) Outcome {
-	destination := t.destination(c.Destination)
-	p, err := ReadOutboxPosition(t.store, c.At, destination)
-	t.check(err)
-	waiting := p.Waiting
-	for _, sequence := range c.Sequences {
-		k := outboxItemKey(c.At, destination, sequence)
-		if !t.has(k) {
-			continue
-		}
-		t.delete(k)
-		p.Waiting--
+func addOnce(refs []OutboxRef, ref OutboxRef) []OutboxRef {
+	if slices.Contains(refs, ref) {
+		return refs
 	}
-	if p.Waiting != waiting {
-		t.set(outboxHeadKey(c.At, destination), record(p.appendTo))
-	}
-	return Done{}
+	return append(refs, ref)
 }

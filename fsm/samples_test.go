@@ -130,6 +130,7 @@ func sampleCommands() []named[fsm.Command] {
 		}, Groups: []mls.GroupID{"group", "next group"}}},
 		{"ReceiveBodies, of no room", fsm.ReceiveBodies{Hub: peer, Bodies: []fsm.HubBody{{Hash: hash, Notices: []mimi.Notice{mimi.UserDeleted{User: bob, Millis: 3}}}}}},
 		{"FollowGroup", fsm.FollowGroup{Hub: peer, Group: "group", Room: room("elsewhere@b.example")}},
+		{"Acknowledge, of rooms", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{3}, Rooms: []fsm.RoomTaken{{Room: club, Through: 9}, {Through: 2}}}},
 		{"SubmitProposals, with leaves", fsm.SubmitProposals{Room: club, GroupID: "group", Epoch: 2, Sender: bob, Leaves: []fsm.Leave{
 			{Ref: "p1", Client: true, Leaf: 3, Self: true, Due: true}, {Ref: "p2", User: bob, Due: true}, {Ref: "p1", User: bob, Silent: true},
 		}}},

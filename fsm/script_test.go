@@ -169,10 +169,18 @@ func (s *script) command(text string) fsm.Command {
 			return fsm.KeyPackageRoute{Ref: ref(w), Provider: provider("a.example"), User: user(l.words[1]), NotAfter: l.number("until", 5000)}
 		})}
 	case "ack":
-		return fsm.Acknowledge{At: slotNamed(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi)}
+		return fsm.Acknowledge{
+			At: slotNamed(l.words[0]), Destination: provider(l.words[1]), Sequences: mapped(l.words[2:], atoi), Rooms: mapped(l.list("through"), roomTaken),
+		}
 	default:
 		return s.roomCommand(l)
 	}
+}
+
+// roomTaken reads ROOM/SEQUENCE.
+func roomTaken(text string) fsm.RoomTaken {
+	name, through, _ := strings.Cut(text, "/")
+	return fsm.RoomTaken{Room: optional(name, room), Through: atoi(through)}
 }
 
 func (s *script) roomCommand(l line) fsm.Command {
@@ -220,6 +228,7 @@ func (s *script) roomCommand(l line) fsm.Command {
 func (s *script) settings(l line) fsm.Command {
 	c := fsm.EnterSettings{Version: atoi(l.words[0]), Settings: fsm.DefaultSettings(mapped(l.list("domains"), provider)...)}
 	c.Settings.Format = fsm.Format(l.number("format", uint64(fsm.FormatFirst)))
+	c.Settings.Bulk.OutboxRetentionMillis = l.number("keep", 0)
 	c.Settings.EpochWindow = uint32(l.number("window", uint64(c.Settings.EpochWindow)))
 	if policy := l.options["consent"]; policy != "" {
 		c.Settings.Claims.ConsentDefault = must(fsm.ParseConsentPolicy(policy))

@@ -152,19 +152,47 @@ func readSettings(r *mls.Reader, version uint8) Settings {
 //	    uint16 at;
 //	    opaque destination<V>;
 //	    uint64 sequences<V>;
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: RoomTaken rooms<V>;
+//	    };
 //	} Acknowledge;
+//
+//	struct {
+//	    opaque room<V>; // empty: the items of no room
+//	    uint64 through;
+//	} RoomTaken;
 func (c Acknowledge) appendTo(w *mls.Writer) {
 	w.Uint16(uint16(c.At))
 	c.Destination.AppendTo(w)
 	appendList(w, c.Sequences, (*mls.Writer).Uint64)
+	if c.version() >= 2 {
+		appendList(w, c.Rooms, func(w *mls.Writer, taken RoomTaken) {
+			taken.Room.AppendTo(w)
+			w.Uint64(taken.Through)
+		})
+	}
 }
 
-func readAcknowledge(r *mls.Reader) Acknowledge {
-	return Acknowledge{
+func (c Acknowledge) version() uint8 {
+	if len(c.Rooms) > 0 {
+		return 2
+	}
+	return 1
+}
+
+func readAcknowledge(r *mls.Reader, version uint8) Acknowledge {
+	c := Acknowledge{
 		At:          SlotID(r.Uint16("at")),
 		Destination: mimi.ReadProvider(r, "destination"),
 		Sequences:   readList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") }),
 	}
+	if version >= 2 {
+		c.Rooms = readList(r, "rooms", func(r *mls.Reader) RoomTaken {
+			return RoomTaken{Room: mimi.ReadOptionalRoomURI(r, "room"), Through: r.Uint64("through")}
+		})
+	}
+	return c
 }
 
 //	struct {

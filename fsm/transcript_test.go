@@ -92,6 +92,9 @@ func play(t *testing.T, blocks []block) (happened []string, entries [][]byte) {
 		for _, ref := range result.Touched {
 			fmt.Fprintf(&out, "touched %d %s\n", ref.Slot, ref.Destination)
 		}
+		for _, d := range result.Dropped {
+			fmt.Fprintf(&out, "dropped of %s for %s: %+v\n", d.Room, d.Destination, d.Gap)
+		}
 		happened, entries = append(happened, out.String()), append(entries, encoded)
 	}
 	return happened, entries
@@ -205,6 +208,8 @@ func describe(t *testing.T, r fsm.Reader, l line) string {
 			}
 			return true, err
 		}))
+	case "rooms":
+		describeRooms(t, r, slotNamed(l.words[0]), provider(l.words[1]), &out)
 	case "internal":
 		check(t, fsm.InternalQueues(r, slotOf(l.words[0]), func(q fsm.InternalQueue) (bool, error) {
 			fmt.Fprintf(&out, "%d to %d: next %d waiting %d\n", q.From, q.To, q.Next, q.Waiting)
@@ -278,6 +283,30 @@ func describeRoom(t *testing.T, r fsm.Reader, uri mimi.RoomURI, out *strings.Bui
 		check(t, err)
 		fmt.Fprintf(out, "lease %d of %s %s until %d\n", lease.Token, lease.Requester, lease.Client, lease.UntilMillis)
 	}
+}
+
+// describeRooms shows an outbox by its rooms.
+func describeRooms(t *testing.T, r fsm.Reader, slot fsm.SlotID, destination mimi.Provider, out *strings.Builder) {
+	t.Helper()
+	p, err := fsm.ReadOutboxPosition(r, slot, destination)
+	check(t, err)
+	fmt.Fprintf(out, "indexed %v: %d items, %d handshakes, %d rooms, from %d at %d; dropped %d\n",
+		p.Indexed(), p.Waiting, p.Handshakes, p.Rooms, p.First, p.OldestMillis, p.Dropped)
+	check(t, fsm.OutboxRooms(r, slot, destination, fsm.RoomsPart{}, func(room fsm.OutboxRoom) (bool, error) {
+		fmt.Fprintf(out, "%s: %d items, %d handshakes, from %d at %d:", room.Room, room.Items, room.Handshakes, room.First, room.OldestMillis)
+		items, _, err := fsm.ReadRoomOutbox(r, slot, destination, room, 100, 1<<20)
+		for _, item := range items {
+			fmt.Fprintf(out, " %d", item.Sequence)
+		}
+		fmt.Fprintln(out)
+		return true, err
+	}))
+	fmt.Fprint(out, "with handshakes:")
+	check(t, fsm.OutboxRooms(r, slot, destination, fsm.RoomsPart{Urgent: true}, func(room fsm.OutboxRoom) (bool, error) {
+		fmt.Fprintf(out, " %s", room.Room)
+		return true, nil
+	}))
+	fmt.Fprintln(out)
 }
 
 func fanoutText(m mimi.FanoutMessage) string {

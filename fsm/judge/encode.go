@@ -54,6 +54,8 @@ const (
 	kindReceiveBodies requestKind = 55
 	kindFollowGroup   requestKind = 56
 )
+// Those of outboxes by room.
+const kindAcknowledgeRooms requestKind = 65
 
 // requestVersion begins every encoded request.
 const requestVersion = 1
@@ -113,8 +115,9 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 	case kindFollowGroup:
 		return constructed(NewFollowGroup(readURI(r, "hub", mimi.ParseProvider), mls.GroupID(r.Opaque("group")), readURI(r, "room", mimi.ParseRoomURI)))
 	case kindAcknowledge:
-		return constructed(NewAcknowledge(fsm.SlotID(r.Uint16("slot")), readURI(r, "destination", mimi.ParseProvider),
-			mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })))
+		return readAcknowledge(r, false)
+	case kindAcknowledgeRooms:
+		return readAcknowledge(r, true)
 	case kindClaimInBulk:
 		return constructed(newClaimInBulk(readURI(r, "from", mimi.ParseProvider), readURI(r, "target", mimi.ParseUserURI),
 			r.Opaque("body"), string(r.Opaque("idempotencyKey"))))

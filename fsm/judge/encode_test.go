@@ -38,6 +38,7 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewRecordRoutes(room, []fsm.KeyPackageRoute{{Ref: "ref", Provider: bob.User.Provider(), User: bob.User, Client: bob.URI, NotAfter: 7}})))
 	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1, 5})))
 	add(constructed(NewAcknowledgeThrough(9, bob.User.Provider(), 5)))
+	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1}, fsm.RoomTaken{Room: room, Through: 7}, fsm.RoomTaken{Through: 2})))
 	add(constructed(NewDescribeRoom(room)))
 	add(constructed(NewSetConsents(bob.User, []fsm.ConsentEntry{{Requester: alice.User, Room: room, Consent: fsm.ConsentGranted}, {Requester: alice.User}})))
 	add(constructed(NewSetConsentPolicy(bob.User, fsm.ConsentAllow)))

@@ -57,17 +57,24 @@ type Acknowledge struct {
 	command fsm.Acknowledge
 }
 
-// NewAcknowledge makes the request; sequences of unknown items are harmless.
-func NewAcknowledge(slot fsm.SlotID, destination mimi.Provider, sequences []uint64) (*Acknowledge, error) {
+// NewAcknowledge makes the request; sequences of unknown items are harmless. Of rooms, which are of the slot, all items up to one have
+// been taken; a shard of a format before fsm.FormatBulk answers that with fsm.FormatNotReached, and nothing is recorded.
+func NewAcknowledge(slot fsm.SlotID, destination mimi.Provider, sequences []uint64, rooms ...fsm.RoomTaken) (*Acknowledge, error) {
 	if slot >= fsm.SlotCount {
 		return nil, &mls.MalformedError{Field: "slot", Reason: fmt.Sprintf("slot %d is not below %d", slot, fsm.SlotCount)}
 	}
-	return &Acknowledge{command: fsm.Acknowledge{At: slot, Destination: destination, Sequences: sequences}}, nil
+	return &Acknowledge{command: fsm.Acknowledge{At: slot, Destination: destination, Sequences: sequences, Rooms: rooms}}, nil
 }
 
 func (a *Acknowledge) Slot() fsm.SlotID                  { return a.command.At }
 func (a *Acknowledge) Judge(fsm.Reader) (Verdict, error) { return Propose{a.command}, nil }
-func (*Acknowledge) kind() requestKind                   { return kindAcknowledge }
+
+func (a *Acknowledge) kind() requestKind {
+	if len(a.command.Rooms) > 0 {
+		return kindAcknowledgeRooms // which a node of an older program does not know, nor needs to
+	}
+	return kindAcknowledge
+}
 
 func (a *Acknowledge) appendArguments(w *mls.Writer) {
 	w.Uint16(uint16(a.command.At))
@@ -77,6 +84,28 @@ func (a *Acknowledge) appendArguments(w *mls.Writer) {
 			w.Uint64(sequence)
 		}
 	})
+	if len(a.command.Rooms) == 0 {
+		return
+	}
+	w.Vector(func(w *mls.Writer) {
+		for _, taken := range a.command.Rooms {
+			appendURIs(w, taken.Room)
+			w.Uint64(taken.Through)
+		}
+	})
+}
+
+func readAcknowledge(r *mls.Reader, rooms bool) (Request, error) {
+	slot := fsm.SlotID(r.Uint16("slot"))
+	destination := readURI(r, "destination", mimi.ParseProvider)
+	sequences := mls.ReadList(r, "sequences", func(r *mls.Reader) uint64 { return r.Uint64("") })
+	var taken []fsm.RoomTaken
+	if rooms {
+		taken = mls.ReadList(r, "rooms", func(r *mls.Reader) fsm.RoomTaken {
+			return fsm.RoomTaken{Room: readOptionalURI(r, "room", mimi.ParseRoomURI), Through: r.Uint64("through")}
+		})
+	}
+	return constructed(NewAcknowledge(slot, destination, sequences, taken...))
 }
 
 // ReserveGroup says that a group is to be a room's, before the room is created.
