@@ -137,13 +137,14 @@ func (n *Node) inboxOf(ctx context.Context, shard meta.Shard, destination mimi.P
 
 // page reads what one replica has of a page.
 func (r *replica) page(destination mimi.Provider, query fsm.InboxQuery) (page fsm.InboxPage, err error) {
-	slots := r.outbox.slots(destination) // before the view, see outboxIndex.emptied
+	mark := r.outbox.mark() // before the view, see outboxIndex.emptied
+	slots := r.outbox.slots(destination)
 	view, err := r.view()
 	if err != nil {
 		return fsm.InboxPage{}, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	readers, err := r.inboxReaders(view, slots, destination, query)
+	readers, err := r.inboxReaders(view, slots, mark, destination, query)
 	if err != nil {
 		return fsm.InboxPage{}, err
 	}
@@ -191,10 +192,10 @@ type inboxReader struct {
 }
 
 // inboxReaders are those of the slots that have something, those first that have had it longest.
-func (r *replica) inboxReaders(view fsm.Reader, slots []waitingSlot, destination mimi.Provider, query fsm.InboxQuery) ([]*inboxReader, error) {
+func (r *replica) inboxReaders(view fsm.Reader, slots []fsm.SlotID, mark uint64, destination mimi.Provider, query fsm.InboxQuery) ([]*inboxReader, error) {
 	var readers []*inboxReader
-	for _, at := range slots {
-		reader := &inboxReader{slot: at.slot, destination: destination, classes: query.Classes, next: query.After.Of(at.slot) + 1, ended: true}
+	for _, slot := range slots {
+		reader := &inboxReader{slot: slot, destination: destination, classes: query.Classes, next: query.After.Of(slot) + 1, ended: true}
 		err := reader.visit(view, func(item fsm.OutboxItem) bool {
 			reader.next, reader.millis, reader.ended = item.Sequence, item.Millis, false
 			return false
@@ -204,7 +205,7 @@ func (r *replica) inboxReaders(view fsm.Reader, slots []waitingSlot, destination
 		}
 		if !reader.ended {
 			readers = append(readers, reader)
-		} else if err := r.noteEmptied(view, destination, at); err != nil {
+		} else if err := r.noteEmptied(view, destination, slot, mark); err != nil {
 			return nil, err
 		}
 	}
@@ -213,14 +214,10 @@ func (r *replica) inboxReaders(view fsm.Reader, slots []waitingSlot, destination
 }
 
 // noteEmptied takes a slot off the index if nothing waits in it.
-func (r *replica) noteEmptied(view fsm.Reader, destination mimi.Provider, at waitingSlot) error {
-	empty := true
-	err := fsm.ReadOutbox(view, at.slot, destination, 0, func(fsm.OutboxItem) (bool, error) {
-		empty = false
-		return false, nil
-	})
-	if err == nil && empty {
-		r.outbox.emptied(destination, at)
+func (r *replica) noteEmptied(view fsm.Reader, destination mimi.Provider, slot fsm.SlotID, mark uint64) error {
+	head, err := fsm.ReadOutboxPosition(view, slot, destination)
+	if err == nil && head.Waiting == 0 {
+		r.outbox.emptied(destination, slot, mark)
 	}
 	return err
 }

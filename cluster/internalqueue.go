@@ -37,7 +37,7 @@ func (c *carrier) posted(slots []fsm.SlotID) {
 	for i, slot := range slots {
 		refs[i].Slot = slot
 	}
-	c.waiting.add(refs)
+	c.waiting.add(refs, nil)
 	c.wake()
 }
 
@@ -126,15 +126,16 @@ func (c *carrier) carry(ctx context.Context) (more bool, err error) {
 
 // batches reads the front of every queue. A queue is always carried from its front, so whatever was dropped before has happened.
 func (c *carrier) batches() (batches []fsm.ReceiveInternal, more bool, err error) {
-	slots := c.waiting.slots(mimi.Provider{}) // before the view, see outboxIndex.emptied
+	mark := c.waiting.mark() // before the view, see outboxIndex.emptied
+	slots := c.waiting.slots(mimi.Provider{})
 	view, err := c.replica.view()
 	if err != nil {
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	for _, at := range slots {
+	for _, slot := range slots {
 		before := len(batches)
-		err := fsm.InternalQueues(view, at.slot, func(q fsm.InternalQueue) (bool, error) {
+		err := fsm.InternalQueues(view, slot, func(q fsm.InternalQueue) (bool, error) {
 			if q.Waiting == 0 {
 				return true, nil
 			}
@@ -147,7 +148,7 @@ func (c *carrier) batches() (batches []fsm.ReceiveInternal, more bool, err error
 			return nil, false, err
 		}
 		if len(batches) == before {
-			c.waiting.emptied(mimi.Provider{}, at)
+			c.waiting.emptied(mimi.Provider{}, slot, mark)
 		}
 	}
 	return batches, more, nil

@@ -50,6 +50,7 @@ type Node struct {
 	metaWatch metaWatch // of tend's goroutine
 
 	outboxChanged chan struct{} // capacity 1
+	looks         atomic.Uint64 // counts answers of Heads
 	spoiled       chan struct{} // capacity 1: a replica has to be opened again
 
 	life       context.Context // ends when Close begins

@@ -194,8 +194,9 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 		t.Errorf("heads of a busy room: %v, %v", heads, err)
 	}
 	backlog, err := leader.Backlog(c.context())
-	if err != nil || backlog[peer] == 0 || backlog[peer] != backlog[local] {
-		t.Errorf("backlog: %v, %v", backlog, err)
+	waits := backlog[peer]
+	if err != nil || waits.Items == 0 || waits.Items != backlog[local].Items || waits.Rooms != 1 || waits.Bytes == 0 || waits.OldestMillis == 0 {
+		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
 	for id, n := range c.nodes {
 		inbox, err := n.Inbox(c.context(), 3)
@@ -204,7 +205,7 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 		}
 	}
 	var sequences []uint64
-	for sequence := range backlog[peer] {
+	for sequence := range backlog[peer].Items {
 		sequences = append(sequences, sequence+1)
 	}
 	for _, destination := range []mimi.Provider{peer, local} {

@@ -11,8 +11,6 @@ import (
 	"parley/mimi"
 )
 
-const headsBytesMax = 8 << 20 // bodies of one answer of Heads
-
 // wakeOutbox tells OutboxChanged's reader.
 func (n *Node) wakeOutbox() {
 	select {
@@ -61,118 +59,59 @@ func (n *Node) Waiting() []mimi.Provider {
 	return slices.Compact(all)
 }
 
-// Heads returns, for the shards that this node leads, the first waiting items of rooms that are not busy, in order per room, as many as
-// the page allows. An item stays waiting until it is acknowledged.
-func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error) {
-	ctx, done, err := n.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	if page.Bytes == 0 || page.Bytes > headsBytesMax {
-		page.Bytes = headsBytesMax
-	}
-	var heads headsSoFar
-	for _, r := range n.led() {
-		if heads.full(page) || ctx.Err() != nil {
-			break
-		}
-		if err := r.heads(&heads, destination, busy, page); err != nil {
-			return nil, fmt.Errorf("outbox of shard %d: %w", r.shard, err)
-		}
-	}
-	return heads.items, nil
-}
-
-// headsSoFar is a page under way.
-type headsSoFar struct {
-	items []fsm.OutboxItem
-	rooms int
-	bytes int
-}
-
-func (h *headsSoFar) full(page fsm.OutboxPage) bool {
-	return h.rooms >= page.Rooms || h.bytes >= page.Bytes
-}
-
-func (r *replica) heads(heads *headsSoFar, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) (err error) {
-	slots := r.outbox.slots(destination) // before the view, see outboxIndex.emptied
-	view, err := r.view()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	for _, at := range r.turn(slots) {
-		// However many items of a busy room stand in front, those of other rooms are found: a peer that refuses one room must not
-		// hold up the rest.
-		seen := make(map[mimi.RoomURI]int)
-		looked := false
-		err := fsm.ReadOutbox(view, at.slot, destination, 0, func(item fsm.OutboxItem) (bool, error) {
-			looked = true
-			if seen[item.Room] < page.PerRoom && !busy(item.Room) {
-				if seen[item.Room] == 0 {
-					heads.rooms++
-				}
-				heads.items = append(heads.items, item)
-				heads.bytes += len(item.Body)
-			}
-			seen[item.Room]++
-			return !heads.full(page), nil
-		})
-		if err != nil {
-			return err
-		}
-		if !looked {
-			r.outbox.emptied(destination, at)
-		}
-		if heads.full(page) {
-			break
-		}
-	}
-	return nil
-}
-
-// turn begins each time with another slot, so that the first ones do not always go before the others.
-func (r *replica) turn(slots []waitingSlot) []waitingSlot {
-	if len(slots) == 0 {
-		return nil
-	}
-	first := int(r.turns.Add(1) % uint64(len(slots)))
-	return slices.Concat(slots[first:], slots[:first])
-}
-
-// Backlog counts what waits for each destination on the shards that this node leads.
-func (n *Node) Backlog(ctx context.Context) (map[mimi.Provider]uint64, error) {
+// Backlog sums up what waits for each destination on the shards that this node leads, and what was given up there. What a shard of an
+// older format has is counted in items alone.
+func (n *Node) Backlog(ctx context.Context) (map[mimi.Provider]fsm.OutboxBacklog, error) {
 	_, done, err := n.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	backlog := make(map[mimi.Provider]uint64)
+	backlog := make(map[mimi.Provider]fsm.OutboxBacklog)
 	for _, r := range n.led() {
 		if err := r.count(backlog); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("backlog of shard %d: %w", r.shard, err)
 		}
 	}
 	return backlog, nil
 }
 
-func (r *replica) count(backlog map[mimi.Provider]uint64) (err error) {
+// count adds what waits in the replica's outboxes, at the cost of a read for each that may hold something.
+func (r *replica) count(backlog map[mimi.Provider]fsm.OutboxBacklog) (err error) {
 	view, err := r.view()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	for _, destination := range r.outbox.destinations() {
-		for _, at := range r.outbox.slots(destination) {
-			position, err := fsm.ReadOutboxPosition(view, at.slot, destination)
+		sum := backlog[destination]
+		for _, slot := range r.outbox.slots(destination) {
+			position, err := fsm.ReadOutboxPosition(view, slot, destination)
 			if err != nil {
 				return err
 			}
-			if position.Waiting > 0 {
-				backlog[destination] += position.Waiting
-			}
+			position.Dropped = 0 // of all outboxes, those that are empty too, below
+			sum.Add(position)
+		}
+		if sum.Items > 0 {
+			backlog[destination] = sum
 		}
 	}
+	for destination, items := range r.outbox.droppedItems() {
+		sum := backlog[destination]
+		sum.Dropped += items
+		backlog[destination] = sum
+	}
 	return nil
+}
+
+// noteDropped counts items that were given up, and tells of them where this node leads, that items were given up: a destination will not get them, and nobody else tells the operator.
+func (r *replica) noteDropped(drops []fsm.OutboxDrop) {
+	for _, d := range drops {
+		r.outbox.addDropped(d.Destination, d.Gap.Items)
+		if r.leads() {
+			r.node.log.Error("ALARM: items that a destination had not taken in time were dropped; the room's stream says where the gap is",
+				"shard", r.shard, "destination", d.Destination, "room", d.Room, "items", d.Gap.Items, "firstMillis", d.Gap.FirstMillis, "lastMillis", d.Gap.LastMillis)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -8,49 +9,113 @@ import (
 	"parley/mimi"
 )
 
-// outboxIndex knows which outboxes of a replica may hold items, so that nobody has to search 4096 slots. It may name an outbox
-// that has become empty, until somebody looks and says so; it never lacks one that holds something.
+// outboxIndex knows which outboxes of a replica may hold items, and which of them handshakes, so that nobody has to search 4096 slots.
+// It may name an outbox that has become empty, until somebody looks and says so; it never lacks one that holds something.
 type outboxIndex struct {
 	mu      sync.Mutex
-	waiting map[mimi.Provider]map[fsm.SlotID]uint64 // the number of the last addition
-	last    uint64
+	waiting map[mimi.Provider]*waitingSlots
+	urgent  map[mimi.Provider]*waitingSlots // those with handshakes
+	dropped map[mimi.Provider]uint64        // items that were given up, ever
+	last    uint64                          // counts additions
 }
 
-// waitingSlot is a slot with the addition that brought it in.
-type waitingSlot struct {
-	slot     fsm.SlotID
-	addition uint64
+// waitingSlots are slots in order, each with the number of its last addition.
+type waitingSlots struct {
+	slots     []fsm.SlotID
+	additions map[fsm.SlotID]uint64
 }
 
 func newOutboxIndex() *outboxIndex {
-	return &outboxIndex{waiting: make(map[mimi.Provider]map[fsm.SlotID]uint64)}
+	return &outboxIndex{
+		waiting: make(map[mimi.Provider]*waitingSlots), urgent: make(map[mimi.Provider]*waitingSlots), dropped: make(map[mimi.Provider]uint64),
+	}
 }
 
-func (x *outboxIndex) add(refs []fsm.OutboxRef) {
+// add takes in outboxes to which items were appended; urgent are those among them in which handshakes wait.
+func (x *outboxIndex) add(refs, urgent []fsm.OutboxRef) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, ref := range refs {
-		slots := x.waiting[ref.Destination]
-		if slots == nil {
-			slots = make(map[fsm.SlotID]uint64)
-			x.waiting[ref.Destination] = slots
-		}
 		x.last++
-		slots[ref.Slot] = x.last
+		addSlot(x.waiting, ref, x.last)
+	}
+	for _, ref := range urgent {
+		x.last++
+		addSlot(x.urgent, ref, x.last)
 	}
 }
 
-// emptied takes an outbox out, unless something was added to it after the given addition: the reader has seen an older state.
-func (x *outboxIndex) emptied(destination mimi.Provider, at waitingSlot) {
+func addSlot(to map[mimi.Provider]*waitingSlots, ref fsm.OutboxRef, addition uint64) {
+	of := to[ref.Destination]
+	if of == nil {
+		of = &waitingSlots{additions: make(map[fsm.SlotID]uint64)}
+		to[ref.Destination] = of
+	}
+	if _, known := of.additions[ref.Slot]; !known {
+		at, _ := slices.BinarySearch(of.slots, ref.Slot)
+		of.slots = slices.Insert(of.slots, at, ref.Slot)
+	}
+	of.additions[ref.Slot] = addition
+}
+
+// addDropped counts items that were given up.
+func (x *outboxIndex) addDropped(destination mimi.Provider, items uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	slots := x.waiting[destination]
-	if slots[at.slot] != at.addition {
+	if items > 0 {
+		x.dropped[destination] += items
+	}
+}
+
+// droppedItems are all that were given up, by destination.
+func (x *outboxIndex) droppedItems() map[mimi.Provider]uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.dropped)
+}
+
+// forget is for a state that was replaced by another.
+func (x *outboxIndex) forgetDropped() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	clear(x.dropped)
+}
+
+// mark is the number of the last addition. A reader takes it before its view of the state, and gives it to emptied.
+func (x *outboxIndex) mark() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
+}
+
+// emptied takes an outbox out which a view showed empty, unless something was added to it after the mark: the view is older than that.
+func (x *outboxIndex) emptied(destination mimi.Provider, slot fsm.SlotID, mark uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	removeSlot(x.waiting, destination, slot, mark)
+	removeSlot(x.urgent, destination, slot, mark)
+}
+
+// calmed is emptied for the handshakes alone.
+func (x *outboxIndex) calmed(destination mimi.Provider, slot fsm.SlotID, mark uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	removeSlot(x.urgent, destination, slot, mark)
+}
+
+func removeSlot(from map[mimi.Provider]*waitingSlots, destination mimi.Provider, slot fsm.SlotID, mark uint64) {
+	of := from[destination]
+	if of == nil {
 		return
 	}
-	delete(slots, at.slot)
-	if len(slots) == 0 {
-		delete(x.waiting, destination)
+	if addition, known := of.additions[slot]; !known || addition > mark {
+		return
+	}
+	delete(of.additions, slot)
+	at, _ := slices.BinarySearch(of.slots, slot)
+	of.slots = slices.Delete(of.slots, at, at+1)
+	if len(of.slots) == 0 {
+		delete(from, destination)
 	}
 }
 
@@ -58,22 +123,25 @@ func (x *outboxIndex) emptied(destination mimi.Provider, at waitingSlot) {
 func (x *outboxIndex) destinations() []mimi.Provider {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	all := make([]mimi.Provider, 0, len(x.waiting))
-	for destination := range x.waiting {
-		all = append(all, destination)
-	}
-	slices.SortFunc(all, mimi.Provider.Compare)
-	return all
+	return slices.SortedFunc(maps.Keys(x.waiting), mimi.Provider.Compare)
 }
 
 // slots are those with something for a destination, in order.
-func (x *outboxIndex) slots(destination mimi.Provider) []waitingSlot {
+func (x *outboxIndex) slots(destination mimi.Provider) []fsm.SlotID {
+	return x.slotsFrom(destination, false, 0)
+}
+
+// slotsFrom are those with something for a destination, or those with handshakes alone, in order from one on and round to it.
+func (x *outboxIndex) slotsFrom(destination mimi.Provider, urgent bool, first fsm.SlotID) []fsm.SlotID {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	all := make([]waitingSlot, 0, len(x.waiting[destination]))
-	for slot, addition := range x.waiting[destination] {
-		all = append(all, waitingSlot{slot, addition})
+	of := x.waiting[destination]
+	if urgent {
+		of = x.urgent[destination]
 	}
-	slices.SortFunc(all, func(a, b waitingSlot) int { return int(a.slot) - int(b.slot) })
-	return all
+	if of == nil {
+		return nil
+	}
+	at, _ := slices.BinarySearch(of.slots, first)
+	return slices.Concat(of.slots[at:], of.slots[:at])
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	tendInterval  = 500 * time.Millisecond // how often a leader looks after its shard
-	sweepInterval = 10 * time.Second       // how often it removes what has expired, where there is anything
+	sweepInterval = 10 * time.Second       // how often it removes what has expired, where there is anything; each time until nothing is left
 	sweepMax      = 500                    // records a sweep, so that one stays short
 	tendTimeout   = 5 * time.Second        // for a command of the leader's own
 )
@@ -31,12 +31,15 @@ type replica struct {
 	outbox   *outboxIndex
 	carrier  *carrier
 	usher    *usher
-	turns    atomic.Uint64 // counts answers of heads
+	turns    headsTurns
 	offered  bool          // the lead was offered to another; of tend's goroutine
+	overdue  bool          // the last sweep has left something; likewise
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
+	urgent  []fsm.OutboxRef // of touched
+	dropped []fsm.OutboxDrop
 	posted  []fsm.SlotID
 	leaving []mimi.RoomURI // rooms that somebody has to leave
 	millis  uint64         // hub time after its last entry
@@ -91,20 +94,33 @@ func (r *replica) recall(m *machine) (err error) {
 	if err != nil {
 		return err
 	}
-	var refs []fsm.OutboxRef
+	if err := r.recallOutboxes(view, owned); err != nil {
+		return err
+	}
+	return r.carrier.recall(view, owned)
+}
+
+func (r *replica) recallOutboxes(view fsm.Reader, owned []fsm.SlotID) error {
+	var refs, urgent []fsm.OutboxRef
+	r.outbox.forgetDropped()
 	for _, slot := range owned {
 		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
+			ref := fsm.OutboxRef{Slot: slot, Destination: p.Destination}
 			if p.Waiting > 0 {
-				refs = append(refs, fsm.OutboxRef{Slot: slot, Destination: p.Destination})
+				refs = append(refs, ref)
 			}
+			if p.Urgent() {
+				urgent = append(urgent, ref)
+			}
+			r.outbox.addDropped(p.Destination, p.Dropped)
 			return true, nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	r.outbox.add(refs)
-	return r.carrier.recall(view, owned)
+	r.outbox.add(refs, urgent)
+	return nil
 }
 
 // ownedSlots are those of the shard, in order. Only they are looked through: a node may have replicas of many shards, and all slots
@@ -160,6 +176,8 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 		return nil, err
 	}
 	r.touched = append(r.touched, result.Touched...)
+	r.urgent = append(r.urgent, result.Urgent...)
+	r.dropped = append(r.dropped, result.Dropped...)
 	r.posted = append(r.posted, result.Posted...)
 	r.leaving = append(r.leaving, result.Departing...)
 	r.reached = result.Format
@@ -174,9 +192,13 @@ func (r *replica) settled() error {
 	r.time.observe(r.millis)
 	r.format.Store(uint32(r.reached))
 	if len(r.touched) > 0 {
-		r.outbox.add(r.touched)
-		r.touched = nil
+		r.outbox.add(r.touched, r.urgent)
+		r.touched, r.urgent = nil, nil
 		r.node.wakeOutbox()
+	}
+	if len(r.dropped) > 0 {
+		r.noteDropped(r.dropped)
+		r.dropped = nil
 	}
 	if len(r.posted) > 0 {
 		r.carrier.posted(r.posted)
@@ -212,7 +234,7 @@ func (r *replica) tend(ctx context.Context) {
 		}
 		r.carrier.wake()
 		r.usher.wake()
-		due := time.Since(swept) >= sweepInterval
+		due := r.overdue || time.Since(swept) >= sweepInterval
 		if due {
 			swept = time.Now()
 		}
@@ -240,6 +262,11 @@ func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
 		}
 		if refused, yes := reply.outcome.(fsm.NotAllowed); yes {
 			return fmt.Errorf("%T: %s", command, refused.Reason)
+		}
+	}
+	if sweep {
+		if r.overdue, err = r.sweepLeft(); err != nil {
+			return err
 		}
 	}
 	if place.State == meta.ShardCreating {
@@ -290,6 +317,16 @@ func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, 
 		}
 	}
 	return commands, version > 0, nil
+}
+
+// sweepLeft reports whether something has expired that no sweep has come to yet.
+func (r *replica) sweepLeft() (left bool, err error) {
+	view, err := r.view()
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	return fsm.Overdue(view)
 }
 
 // sweepable reports whether the shard holds anything beside its own records, which stand behind all slots.

@@ -163,16 +163,21 @@ func TestOutboxIndexKeepsWhatCameMeanwhile(t *testing.T) {
 	x := newOutboxIndex()
 	destination := provider(t, "b.example")
 	ref := fsm.OutboxRef{Slot: 3, Destination: destination}
-	x.add([]fsm.OutboxRef{ref})
-	seen := x.slots(destination)
-	x.add([]fsm.OutboxRef{ref}) // while a reader looks at an older state
-	x.emptied(destination, seen[0])
-	if len(x.slots(destination)) != 1 {
+	x.add([]fsm.OutboxRef{ref}, []fsm.OutboxRef{ref})
+	mark := x.mark()
+	x.add([]fsm.OutboxRef{ref}, []fsm.OutboxRef{ref}) // while a reader looks at an older state
+	x.emptied(destination, ref.Slot, mark)
+	x.calmed(destination, ref.Slot, mark)
+	if len(x.slots(destination)) != 1 || len(x.slotsFrom(destination, true, 0)) != 1 {
 		t.Error("an addition was forgotten")
 	}
-	x.emptied(destination, x.slots(destination)[0])
+	x.calmed(destination, ref.Slot, x.mark())
+	if len(x.slots(destination)) != 1 || len(x.slotsFrom(destination, true, 0)) != 0 {
+		t.Error("an outbox without handshakes is not one without items")
+	}
+	x.emptied(destination, ref.Slot, x.mark())
 	if got := x.destinations(); len(got) != 0 {
 		t.Errorf("still waiting: %v", got)
 	}
-	x.emptied(mimi.Provider{}, seen[0])
+	x.emptied(mimi.Provider{}, ref.Slot, mark)
 }

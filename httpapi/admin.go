@@ -272,8 +272,13 @@ type FetchStatus struct {
 
 // OutboxStatus sums up what waits for one destination.
 type OutboxStatus struct {
-	Destination mimi.Provider `json:"destination"`
-	Items       uint64        `json:"items"`
+	Destination  mimi.Provider `json:"destination"`
+	Items        uint64        `json:"items"`
+	Bytes        uint64        `json:"bytes"` // as they are stored
+	Rooms        uint64        `json:"rooms"`
+	Handshakes   uint64        `json:"handshakes"`   // items with a Commit, Proposals or a Welcome
+	OldestMillis uint64        `json:"oldestMillis"` // hub time; 0 where nothing waits
+	DroppedItems uint64        `json:"droppedItems"` // given up because they were not taken in time, ever
 }
 
 // PeerEntry is an entry of the allow-list.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,9 +134,14 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		}
 	}
 	if len(s.Outbox) > 0 {
-		fmt.Fprintln(w, "\nWAITS FOR\tITEMS (of the shards that this node leads)")
+		fmt.Fprintln(w, "\nof the shards that this node leads")
+		fmt.Fprintln(w, "WAITS FOR\tITEMS\tBYTES\tROOMS\tSINCE\tDROPPED")
 		for _, b := range s.Outbox {
-			fmt.Fprintf(w, "%s\t%d\n", b.Destination, b.Items)
+			since := "-"
+			if b.OldestMillis > 0 {
+				since = time.UnixMilli(int64(b.OldestMillis)).UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\t%d\n", b.Destination, b.Items, mebibytes(b.Bytes), b.Rooms, since, b.DroppedItems)
 		}
 	}
 }

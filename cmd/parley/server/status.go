@@ -95,14 +95,17 @@ func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
 	return shard
 }
 
-// outbox counts what waits, on the shards that this node leads.
+// outbox sums up what waits, on the shards that this node leads.
 func (o *operations) outbox(ctx context.Context, status *httpapi.ClusterStatus) error {
 	backlog, err := o.node.Backlog(ctx)
 	if err != nil {
 		return err
 	}
-	for destination, items := range backlog {
-		status.Outbox = append(status.Outbox, httpapi.OutboxStatus{Destination: destination, Items: items})
+	for destination, b := range backlog {
+		status.Outbox = append(status.Outbox, httpapi.OutboxStatus{
+			Destination: destination, Items: b.Items, Bytes: b.Bytes, Rooms: b.Rooms, Handshakes: b.Handshakes,
+			OldestMillis: b.OldestMillis, DroppedItems: b.Dropped,
+		})
 	}
 	slices.SortFunc(status.Outbox, func(a, b httpapi.OutboxStatus) int { return a.Destination.Compare(b.Destination) })
 	return nil
