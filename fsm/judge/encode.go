@@ -54,6 +54,7 @@ const (
 	kindReceiveBodies requestKind = 55
 	kindFollowGroup   requestKind = 56
 )
+
 // Those of outboxes by room.
 const kindAcknowledgeRooms requestKind = 65
 
