@@ -19,6 +19,13 @@ type Hub interface {
 	Do(ctx context.Context, r judge.Request) (fsm.Outcome, error)
 }
 
+// BulkHub decides many requests at once, each by itself and with an error of its own, as Do does. Those of one slot that need no
+// judgement of their own are decided in their order.
+type BulkHub interface {
+	Hub
+	DoMany(ctx context.Context, requests []judge.Request) []judge.Decided
+}
+
 // Peers is the allow-list: a provider that it does not know is not talked to, in either direction. It is found by any of its
 // domains. Peer may be called by many goroutines.
 type Peers interface {

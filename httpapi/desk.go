@@ -21,6 +21,7 @@ type Poster interface {
 // at the local one. The listener has settled before in whose name the request comes. Safe for concurrent use.
 type Desk struct {
 	hub      Hub
+	bulk     BulkHub // the same
 	config   Config
 	keys     HubKeys
 	outbound Poster
@@ -28,8 +29,8 @@ type Desk struct {
 }
 
 // NewDesk makes the desk of a node.
-func NewDesk(hub Hub, config Config, keys HubKeys, outbound Poster) *Desk {
-	return &Desk{hub: hub, config: config, keys: keys, outbound: outbound, patience: defaultBulkPatience}
+func NewDesk(hub BulkHub, config Config, keys HubKeys, outbound Poster) *Desk {
+	return &Desk{hub: hub, bulk: hub, config: config, keys: keys, outbound: outbound, patience: defaultBulkPatience}
 }
 
 // isOurs reports whether a domain is one of the local provider's.

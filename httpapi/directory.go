@@ -24,8 +24,15 @@ func directoryDocument(base *url.URL) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the directory document: %w", err)
 	}
-	if directory, err = directory.With(mimi.EndpointBulkKeyMaterial, base.String()+bulkKeyMaterialPath); err != nil {
-		return nil, fmt.Errorf("make the directory document: %w", err)
+	for _, extension := range []struct {
+		endpoint mimi.Endpoint
+		path     string
+	}{
+		{mimi.EndpointBulkKeyMaterial, bulkKeyMaterialPath}, {mimi.EndpointBulkSubmit, bulkSubmitPath}, {mimi.EndpointSubmissions, submissionsPath},
+	} {
+		if directory, err = directory.With(extension.endpoint, base.String()+extension.path); err != nil {
+			return nil, fmt.Errorf("make the directory document: %w", err)
+		}
 	}
 	if directory, err = directory.With(mimi.EndpointBulkNotify, base.String()+bulkNotifyPath); err != nil {
 		return nil, fmt.Errorf("make the directory document: %w", err)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"sync"
 	"time"
@@ -15,10 +16,24 @@ type RateLimit struct {
 	PerSecond float64 // sustained requests; default 2,000
 	Burst     int     // default 4,000
 	InFlight  int     // requests of the peer at the same time; default 512
+
+	// Of what it submits, in however few requests. A burst may be two seconds' worth.
+	MessagesPerSecond float64 // default 50,000
+	BytesPerSecond    float64 // default 64 MiB
 }
 
 // DefaultRateLimit holds for a peer unless the node is configured otherwise.
-func DefaultRateLimit() RateLimit { return RateLimit{PerSecond: 2000, Burst: 4000, InFlight: 512} }
+func DefaultRateLimit() RateLimit {
+	return RateLimit{PerSecond: 2000, Burst: 4000, InFlight: 512, MessagesPerSecond: 50_000, BytesPerSecond: 64 << 20}
+}
+
+func (l RateLimit) withDefaults() RateLimit {
+	standard := DefaultRateLimit()
+	l.PerSecond, l.Burst, l.InFlight = cmp.Or(l.PerSecond, standard.PerSecond), cmp.Or(l.Burst, standard.Burst), cmp.Or(l.InFlight, standard.InFlight)
+	l.MessagesPerSecond = cmp.Or(l.MessagesPerSecond, standard.MessagesPerSecond)
+	l.BytesPerSecond = cmp.Or(l.BytesPerSecond, standard.BytesPerSecond)
+	return l
+}
 
 // peerLimits holds one limiter for each peer that has sent a request. Only peers of the allow-list get here, so the map is
 // bounded by it. Safe for concurrent use.
@@ -32,6 +47,8 @@ type peerLimits struct {
 type peerLimit struct {
 	rate     *rate.Limiter
 	inFlight chan struct{} // holds one element per request being worked on
+	messages *rate.Limiter
+	bytes    *rate.Limiter
 }
 
 func newPeerLimits(limit RateLimit) *peerLimits {
@@ -46,6 +63,8 @@ func (l *peerLimits) of(peer mimi.Provider) *peerLimit {
 		p = &peerLimit{
 			rate:     rate.NewLimiter(rate.Limit(l.limit.PerSecond), l.limit.Burst),
 			inFlight: make(chan struct{}, l.limit.InFlight),
+			messages: rate.NewLimiter(rate.Limit(l.limit.MessagesPerSecond), max(int(2*l.limit.MessagesPerSecond), mimi.SubmissionsMax)),
+			bytes:    rate.NewLimiter(rate.Limit(l.limit.BytesPerSecond), max(int(2*l.limit.BytesPerSecond), RequestBytesMax)),
 		}
 		l.peers[peer] = p
 	}
@@ -69,4 +88,19 @@ func (l *peerLimits) enter(peer mimi.Provider) (leave func(), err error) {
 		return nil, newProblem(http.StatusTooManyRequests, problemTooMany, "",
 			"Too many requests of this provider are being worked on.").after(retrySoon)
 	}
+}
+
+// admit lets a peer submit so many messages, of so many bytes together, or refuses all of them with 429.
+func (l *peerLimits) admit(peer mimi.Provider, messages, bytes int) error {
+	p, now := l.of(peer), time.Now()
+	counted := p.messages.ReserveN(now, messages)
+	measured := p.bytes.ReserveN(now, bytes)
+	wait := max(counted.DelayFrom(now), measured.DelayFrom(now))
+	if wait <= 0 {
+		return nil
+	}
+	counted.CancelAt(now)
+	measured.CancelAt(now)
+	return newProblem(http.StatusTooManyRequests, problemTooMany, "",
+		"The limit of what this provider may submit is reached. Nothing was written; send the request again later.").after(min(wait, time.Minute))
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"parley/fsm"
 	"parley/mimi"
 )
 
@@ -66,7 +67,8 @@ func (s *LocalServer) submitMessage(c echo.Context) error {
 		return err
 	}
 	return s.hereOrThere(c, SubmitMessageTarget(room), room, body, func(ctx context.Context) (answer, error) {
-		return s.desk.submit(ctx, sender, room, body)
+		count := func(o fsm.Outcome, err error) { s.metrics.submittedAlone(localSubmitter, o, err) }
+		return s.desk.submit(ctx, sender, room, body, count)
 	})
 }
 

@@ -28,6 +28,8 @@ type LocalServer struct {
 	inbox        Inbox
 	tokens       Tokens
 	pulse        *Pulse
+	intake       *intakeRoom
+	metrics      *RequestMetrics
 	bodyBytesMax int64
 	inboxPoll    time.Duration
 }
@@ -58,6 +60,8 @@ func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, toke
 		inbox:        inbox,
 		tokens:       tokens,
 		pulse:        pulse,
+		intake:       newIntakeRoom(),
+		metrics:      metrics,
 		bodyBytesMax: cfg.BodyBytesMax,
 		inboxPoll:    cfg.InboxPoll,
 	}
@@ -91,6 +95,8 @@ func (s *LocalServer) routes(metrics *RequestMetrics) {
 	e.POST("/v1/rooms/:room/groupInfo", s.groupInfo, s.needs(meta.ScopeMessagesWrite), short)
 	e.POST("/v1/keyMaterial/:targetUser", s.keyMaterial, s.needs(meta.ScopeMessagesWrite), short)
 	e.POST(bulkKeyMaterialPath, s.bulkKeyMaterial, s.needs(meta.ScopeMessagesWrite), short)
+	e.POST(bulkSubmitPath, s.bulkSubmit, s.needs(meta.ScopeMessagesWrite), short)
+	e.POST(submissionsPath, s.submissions, s.needs(meta.ScopeMessagesWrite), short)
 	e.GET("/v1/inbox", s.readInbox, s.needs(meta.ScopeInboxRead)) // bounds its wait itself
 	e.POST("/v1/inbox/acknowledge", s.acknowledgeInbox, s.needs(meta.ScopeInboxRead), short)
 	e.GET("/v1/hub-keys", s.hubKeys, s.needs(anyScope), short)

@@ -29,6 +29,7 @@ type memoryHub struct {
 	touched map[fsm.OutboxRef]bool
 	leading func(fsm.SlotID) error // why a slot's shard decides nothing; nil: it does
 	woken   chan struct{}          // something new waits in an outbox
+	told    []noticeTo             // in the order in which they were put into outboxes
 }
 
 func newMemoryHub(t testing.TB, change func(*fsm.Settings), domains ...mimi.Provider) *memoryHub {
@@ -63,6 +64,7 @@ func (h *memoryHub) apply(c fsm.Command) fsm.Outcome {
 	}
 	for _, ref := range result.Touched {
 		h.touched[ref] = true
+		h.noteNotices(ref)
 		select {
 		case h.woken <- struct{}{}:
 		default:
@@ -72,6 +74,39 @@ func (h *memoryHub) apply(c fsm.Command) fsm.Outcome {
 		h.carry(from)
 	}
 	return result.Outcomes[0]
+}
+
+// noticeTo is a notice on its way to a provider.
+type noticeTo struct {
+	destination mimi.Provider
+	notice      mimi.Notice
+}
+
+// noteNotices remembers the notices of an outbox's last item, which may be delivered before a test sees it.
+func (h *memoryHub) noteNotices(ref fsm.OutboxRef) {
+	p, err := fsm.ReadOutboxPosition(h.store, ref.Slot, ref.Destination)
+	h.must(err)
+	h.must(fsm.ReadOutbox(h.store, ref.Slot, ref.Destination, p.Next-1, func(item fsm.OutboxItem) (bool, error) {
+		for _, n := range item.Notes {
+			if noticed, yes := n.(fsm.Noticed); yes {
+				h.told = append(h.told, noticeTo{ref.Destination, noticed.Notice})
+			}
+		}
+		return true, nil
+	}))
+}
+
+// verdictsTo counts the verdicts that a provider was told, by receipt.
+func (h *memoryHub) verdictsTo(destination mimi.Provider) map[[32]byte]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counts := map[[32]byte]int{}
+	for _, told := range h.told {
+		if verdict, yes := told.notice.(mimi.Verdict); yes && told.destination == destination {
+			counts[verdict.Receipt]++
+		}
+	}
+	return counts
 }
 
 // carry brings what a slot has posted to the slots that it is for.
@@ -137,6 +172,10 @@ func (h *memoryHub) Do(_ context.Context, r judge.Request) (fsm.Outcome, error) 
 		}
 		return carried.Complete(h.store, outcome)
 	}
+}
+
+func (h *memoryHub) DoMany(ctx context.Context, requests []judge.Request) []judge.Decided {
+	return oneByOne(ctx, h, requests)
 }
 
 // want decides a request of the test's own.

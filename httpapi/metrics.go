@@ -8,6 +8,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"parley/fsm"
+	"parley/mimi"
 )
 
 // RequestMetrics counts and times requests by listener, endpoint and status. The endpoint is the route's pattern, so the
@@ -15,6 +18,7 @@ import (
 type RequestMetrics struct {
 	count    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	intake   *prometheus.CounterVec
 }
 
 // NewRequestMetrics registers the metrics. It fails where they are registered already.
@@ -28,11 +32,40 @@ func NewRequestMetrics(registry prometheus.Registerer) (*RequestMetrics, error) 
 			Name: "parley_http_request_seconds", Help: "Time from a request's header to the end of its answer.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30},
 		}, labels),
+		intake: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parley_submissions_total",
+			Help: "Messages and Proposals that were submitted, by origin (a peer's domain, or local), endpoint and what they were answered.",
+		}, []string{"origin", "endpoint", "result"}),
 	}
-	if err := errors.Join(registry.Register(m.count), registry.Register(m.duration)); err != nil {
+	if err := errors.Join(registry.Register(m.count), registry.Register(m.duration), registry.Register(m.intake)); err != nil {
 		return nil, fmt.Errorf("register request metrics: %w", err)
 	}
 	return m, nil
+}
+
+// submitted counts the answers to a bulk submission. Origins are bounded by the peers of the allow-list.
+func (m *RequestMetrics) submitted(origin string, answers []mimi.SubmissionAnswer) {
+	for _, a := range answers {
+		result := a.State.String()
+		if a.State == mimi.SubmissionRejected {
+			result = a.Verdict.Code.String()
+		}
+		m.intake.WithLabelValues(origin, "bulk", result).Inc()
+	}
+}
+
+// submittedAlone counts a message that came by itself.
+func (m *RequestMetrics) submittedAlone(origin string, outcome fsm.Outcome, err error) {
+	result := "refused"
+	switch verdict, unexpected := verdictOf(mimi.Receipt{}, outcome); {
+	case errors.Is(err, fsm.ErrUnknownOutcome):
+		result = mimi.SubmissionUndecided.String()
+	case err != nil && isUnavailable(err):
+		result = mimi.SubmissionNotTaken.String()
+	case err == nil && unexpected == nil:
+		result = verdict.Code.String()
+	}
+	m.intake.WithLabelValues(origin, "single", result).Inc()
 }
 
 // observe is the outermost middleware of a listener. It makes echo write the error's answer, so that its status is known.

@@ -34,6 +34,8 @@ type PeerServer struct {
 	doorkeeper   doorkeeper
 	limits       *peerLimits
 	sessions     Sessions
+	intake       *intakeRoom
+	metrics      *RequestMetrics
 	bodyBytesMax int64
 	directory    []byte // the document, which is the same for everybody
 }
@@ -48,9 +50,7 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, sessions Sessions, c
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Limit == (RateLimit{}) {
-		cfg.Limit = DefaultRateLimit()
-	}
+	cfg.Limit = cfg.Limit.withDefaults()
 	if cfg.BodyBytesMax == 0 {
 		cfg.BodyBytesMax = RequestBytesMax
 	}
@@ -59,6 +59,8 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, sessions Sessions, c
 		doorkeeper:   doorkeeper{peers: peers, public: cfg.PublicRoots},
 		limits:       newPeerLimits(cfg.Limit),
 		sessions:     sessions,
+		intake:       newIntakeRoom(),
+		metrics:      metrics,
 		bodyBytesMax: cfg.BodyBytesMax,
 		directory:    document,
 	}
@@ -86,6 +88,8 @@ func (s *PeerServer) routes(metrics *RequestMetrics) {
 	s.echo.GET(mimi.DirectoryPath, s.getDirectory)
 	s.echo.POST("/v1/keyMaterial/*", s.keyMaterial)
 	s.echo.POST(bulkKeyMaterialPath, s.bulkKeyMaterial)
+	s.echo.POST(bulkSubmitPath, s.bulkSubmit)
+	s.echo.POST(submissionsPath, s.submissions)
 	s.echo.POST("/v1/update/*", s.update)
 	s.echo.POST("/v1/submitMessage/*", s.submitMessage)
 	s.echo.POST("/v1/groupInfo/*", s.groupInfo)

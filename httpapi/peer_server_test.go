@@ -476,7 +476,12 @@ func TestPeerDirectory(t *testing.T) {
 	if got, _ := directory.URL(mimi.EndpointBulkNotify, noVariable{}); got != "https://mimi.a.example/v1/bulkNotify" {
 		t.Errorf("bulk deliveries at %s", got)
 	}
-	if n := len(directory.Endpoints()); n != 7 {
+	for endpoint, want := range map[mimi.Endpoint]string{mimi.EndpointBulkSubmit: "/v1/bulkSubmit", mimi.EndpointSubmissions: "/v1/submissions"} {
+		if got, _ := directory.URL(endpoint, noVariable{}); got != "https://mimi.a.example"+want {
+			t.Errorf("%s at %s", endpoint, got)
+		}
+	}
+	if n := len(directory.Endpoints()); n != 9 {
 		t.Errorf("%d endpoints listed", n)
 	}
 }

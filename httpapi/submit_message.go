@@ -20,15 +20,19 @@ func (s *PeerServer) submitMessage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.desk.submit(c.Request().Context(), from.inNameOf(request.Sender.Provider()), room, body)
+	if err := s.limits.admit(from.domain, 1, len(body)); err != nil {
+		return err
+	}
+	count := func(o fsm.Outcome, err error) { s.metrics.submittedAlone(from.domain.String(), o, err) }
+	a, err := s.desk.submit(c.Request().Context(), from.inNameOf(request.Sender.Provider()), room, body, count)
 	if err != nil {
 		return err
 	}
 	return a.send(c)
 }
 
-// submit decides an application message for a room hosted here.
-func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI, body []byte) (answer, error) {
+// submit decides an application message for a room hosted here, and has counted what became of it.
+func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI, body []byte, count func(fsm.Outcome, error)) (answer, error) {
 	if err := d.checkHosted(room); err != nil {
 		return answer{}, err
 	}
@@ -37,6 +41,7 @@ func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI
 		return answer{}, err
 	}
 	outcome, err := d.hub.Do(ctx, request)
+	count(outcome, err)
 	if err != nil {
 		return answer{}, err
 	}

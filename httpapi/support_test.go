@@ -60,6 +60,19 @@ func (h *fakeHub) Do(ctx context.Context, r judge.Request) (fsm.Outcome, error) 
 	return h.answer(r)
 }
 
+func (h *fakeHub) DoMany(ctx context.Context, requests []judge.Request) []judge.Decided {
+	return oneByOne(ctx, h, requests)
+}
+
+// oneByOne is the DoMany of a hub that has only a Do.
+func oneByOne(ctx context.Context, hub Hub, requests []judge.Request) []judge.Decided {
+	decided := make([]judge.Decided, len(requests))
+	for i, r := range requests {
+		decided[i].Outcome, decided[i].Err = hub.Do(ctx, r)
+	}
+	return decided
+}
+
 func (h *fakeHub) set(outcome fsm.Outcome, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
