@@ -34,6 +34,7 @@ type Config struct {
 	// what a link of 1 Gbit/s carries.
 	StateRate uint64
 
+	Delivery Delivery          // who delivers the outboxes of the shards that this node leads; empty: FollowersDeliver
 	LogStore LogStore          // what keeps the shards' logs
 	Disk     Disk              // the machine's own outside tests
 	Network  transport.Network // nil: the machine's own
@@ -122,6 +123,8 @@ func (c Config) Validate() error {
 	check(c.GossipKey != [32]byte{}, "GossipKey is missing")
 	check(c.SealKey != [32]byte{}, "SealKey is missing")
 	check(c.LogStore == PebbleLogs || c.LogStore == BoltLogs, "LogStore must be %q or %q, is %q", PebbleLogs, BoltLogs, c.LogStore)
+	check(c.Delivery == "" || c.Delivery == FollowersDeliver || c.Delivery == LeadersDeliver,
+		"Delivery must be %q or %q, is %q", FollowersDeliver, LeadersDeliver, c.Delivery)
 	check(c.Disk.Stable == nil || c.LogStore == PebbleLogs, "Disk.Stable needs LogStore %q", PebbleLogs)
 	check(c.Log != nil, "Log is missing")
 	check(c.Clock.Wall != nil && c.Clock.Monotonic != nil, "Clock is missing")

@@ -165,6 +165,20 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// deliverer waits until a node is appointed to deliver to a destination from a slot.
+func (c *testCluster) deliverer(slot fsm.SlotID, destination mimi.Provider) (found *Node) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("somebody delivers to %s", destination), func() bool {
+		for _, n := range c.nodes {
+			if n.Delivers(slot, destination) {
+				found = n
+			}
+		}
+		return found != nil
+	})
+	return found
+}
+
 func provider(t testing.TB, domain string) mimi.Provider {
 	t.Helper()
 	p, err := mimi.ParseProvider(domain)

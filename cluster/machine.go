@@ -32,6 +32,8 @@ type machine struct {
 	apply func(store fsm.Store, index uint64, entry []byte) (response any, err error)
 	// settled is called after each batch is in the state and before anybody is told, by one goroutine at a time.
 	settled func() error
+	// advanced is called after each batch, when the applied index says so; nil: nobody is.
+	advanced func()
 	// restored is called at the start and after the whole state was replaced, likewise.
 	restored func() error
 	// watch sees each entry that is applied; nil: nobody does.
@@ -40,6 +42,7 @@ type machine struct {
 	grown func(bytes uint64)
 
 	applied  appliedIndex
+	last     atomic.Pointer[logPlace] // the entry that was applied last since the start; nil before the first
 	fetching fetchProgress
 	hold     logHold // while others fetch the state
 	lent     lentState
@@ -51,6 +54,9 @@ type machine struct {
 	running bool // Raft delivers
 	failed  bool
 }
+
+// logPlace is an entry's place in the log.
+type logPlace struct{ index, term uint64 }
 
 var _ raft.BatchingFSM = (*machine)(nil)
 
@@ -94,6 +100,10 @@ func (m *machine) applyBatch(logs []*raft.Log, responses []any) error {
 		return fmt.Errorf("group %d at %d: %w", m.group, last, err)
 	}
 	m.applied.advance(last)
+	m.last.Store(&logPlace{last, logs[len(logs)-1].Term})
+	if m.advanced != nil {
+		m.advanced()
+	}
 	m.grown(bytes)
 	return nil
 }

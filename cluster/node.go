@@ -39,6 +39,8 @@ type Node struct {
 	disk      diskWatch
 	deaths    *deathWatch
 	clocks    *clocks
+	appointed *appointments
+	appointer *appointer
 	statePace *rate.Limiter // of what is read and sent for others' states
 	rounds    rounds
 	convoys   *convoys
@@ -55,7 +57,7 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -87,6 +89,8 @@ func Open(config Config) (_ *Node, err error) {
 	n.deaths = newDeathWatch(n)
 	n.clocks = newClocks(n)
 	n.convoys = newConvoys(n)
+	n.appointed = newAppointments(n)
+	n.appointer = newAppointer(n)
 	known, err := newGroupCache()
 	if err != nil {
 		return nil, err
@@ -122,6 +126,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.tendRebuilds)
 	n.background.Go(n.clocks.run)
 	n.background.Go((&balance{node: n}).run)
+	n.background.Go(n.appointer.run)
 	return n, nil
 }
 
@@ -156,7 +161,7 @@ func (n *Node) serve() {
 		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
 		methodGone: n.serveGone, methodLead: n.serveLead,
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
-		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany,
+		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

@@ -181,17 +181,23 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 	local, peer := provider(t, "a.example"), provider(t, "b.example")
 	slot := fsm.SlotOfRoom(r.URI)
 	shard, _ := c.nodes["n1"].Map().ShardOfSlot(slot)
-	leader := c.nodes[c.leaderNode(shard.ID)]
-	if waiting := leader.Waiting(); !slices.Equal(waiting, []mimi.Provider{peer}) {
+	leader, deliverer := c.nodes[c.leaderNode(shard.ID)], c.deliverer(slot, peer)
+	if leader == deliverer {
+		t.Error("the leader delivers, and its followers keep up")
+	}
+	if waiting := deliverer.Waiting(); !slices.Equal(waiting, []mimi.Provider{peer}) {
 		t.Errorf("waiting: %v", waiting)
 	}
 	idle := func(mimi.RoomURI) bool { return false }
-	heads, err := leader.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1})
+	heads, err := deliverer.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1})
 	if err != nil || len(heads) != 1 || heads[0].Room != r.URI || heads[0].Sequence != 1 {
 		t.Fatalf("heads: %v, %v", heads, err)
 	}
-	if heads, err := leader.Heads(c.context(), peer, func(mimi.RoomURI) bool { return true }, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
+	if heads, err := deliverer.Heads(c.context(), peer, func(mimi.RoomURI) bool { return true }, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
 		t.Errorf("heads of a busy room: %v, %v", heads, err)
+	}
+	if heads, err := leader.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 || leader.Delivers(slot, peer) {
+		t.Errorf("the leader, which does not deliver, has heads: %v, %v", heads, err)
 	}
 	backlog, err := leader.Backlog(c.context())
 	waits := backlog[peer]
@@ -208,18 +214,23 @@ func testOutbox(t *testing.T, c *testCluster, r *fsmtest.Room) {
 	for sequence := range backlog[peer].Items {
 		sequences = append(sequences, sequence+1)
 	}
-	for _, destination := range []mimi.Provider{peer, local} {
-		propose(t, c, "n2", fsm.Acknowledge{At: slot, Destination: destination, Sequences: sequences})
-	}
+	propose(t, c, "n2", fsm.Acknowledge{At: slot, Destination: local, Sequences: sequences})
 	for id, n := range c.nodes {
 		if inbox, err := n.Inbox(c.context(), 3); err != nil || len(inbox) > 0 {
 			t.Errorf("inbox at %s after the acknowledgement: %v, %v", id, inbox, err)
 		}
 	}
-	if heads, err := leader.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
+	acknowledge, err := judge.NewAcknowledge(slot, peer, sequences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outcome, err := deliverer.Do(c.context(), acknowledge); err != nil || outcome != (fsm.Done{}) {
+		t.Fatalf("%#v, %v", outcome, err)
+	}
+	if heads, err := deliverer.Heads(c.context(), peer, idle, fsm.OutboxPage{Rooms: 10, PerRoom: 1}); err != nil || len(heads) > 0 {
 		t.Errorf("heads after the acknowledgement: %v, %v", heads, err)
 	}
-	if waiting := leader.Waiting(); len(waiting) > 0 {
+	if waiting := deliverer.Waiting(); len(waiting) > 0 {
 		t.Errorf("waiting after the acknowledgement: %v", waiting)
 	}
 }

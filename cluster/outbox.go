@@ -19,7 +19,7 @@ func (n *Node) wakeOutbox() {
 	}
 }
 
-// OutboxChanged receives after items have been added on this node, or leadership of a shard has changed. Changes that come
+// OutboxChanged receives after items have been added on this node, or what it delivers has changed. Changes that come
 // faster than they are received are one. It is meant for one reader.
 func (n *Node) OutboxChanged() <-chan struct{} { return n.outboxChanged }
 
@@ -44,13 +44,17 @@ func (n *Node) localDestination() mimi.Provider {
 	return mimi.Provider{}
 }
 
-// Waiting lists the destinations, without the local provider, for which something may wait on the shards that this node leads.
+// Waiting lists the destinations, without the local provider, for which something may wait that this node is appointed to deliver.
 func (n *Node) Waiting() []mimi.Provider {
 	local := n.localDestination()
 	var all []mimi.Provider
-	for _, r := range n.led() {
+	for _, r := range n.replicasHere() {
+		delivers := n.appointed.current(r)
+		if delivers == 0 {
+			continue
+		}
 		for _, destination := range r.outbox.destinations() {
-			if destination != local {
+			if destination != local && delivers.has(lotOf(destination)) {
 				all = append(all, destination)
 			}
 		}

@@ -32,6 +32,7 @@ type replica struct {
 	carrier  *carrier
 	usher    *usher
 	turns    headsTurns
+	herald   *herald
 	offered  bool          // the lead was offered to another; of tend's goroutine
 	overdue  bool          // the last sweep has left something; likewise
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
@@ -58,9 +59,10 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
 	r.carrier = newCarrier(r)
 	r.usher = newUsher(r)
+	r.herald = newHerald(r)
 	m := &machine{
 		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
-		apply: r.apply, settled: r.settled,
+		apply: r.apply, settled: r.settled, advanced: r.herald.wake,
 	}
 	m.restored = func() error { return r.recall(m) }
 	if r.group, err = n.openGroup(m, stores, birth(place)); err != nil {
@@ -72,6 +74,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	go r.tend(ctx)
 	go r.carrier.run(ctx)
 	go r.usher.run(ctx)
+	go r.herald.run(ctx)
 	return r, nil
 }
 
@@ -149,8 +152,11 @@ func (r *replica) close() error {
 	<-r.stopped
 	<-r.carrier.stopped
 	<-r.usher.stopped
+	<-r.herald.stopped
 	r.proposer.close()
-	return r.group.close()
+	err := r.group.close()
+	r.herald.tells.Wait() // the transport's end has cut them off
+	return err
 }
 
 // view is the state as of one applied index. The caller closes it.
@@ -225,7 +231,7 @@ func (r *replica) tend(ctx context.Context) {
 			return
 		case leads := <-r.raft.LeaderCh():
 			r.node.log.Info("leadership of a shard changed", "shard", r.shard, "leads", leads, "term", r.raft.CurrentTerm())
-			r.node.wakeOutbox() // what this node delivers has changed
+			r.node.appointer.wake()
 		case <-ticker.C:
 		case <-changed:
 		}

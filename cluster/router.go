@@ -65,6 +65,10 @@ func (q *query) settle(ctx context.Context) (fsm.Outcome, error) {
 			_, moved := outcome.(fsm.MovedTo)
 			switch {
 			case err == nil && !moved:
+				if err := n.awaitAcknowledged(ctx, request, shard, q.decidedAt); err != nil {
+					q.open = true
+					return nil, q.unavailable(err)
+				}
 				return outcome, nil
 			case moved:
 				q.floor = 0 // an index of another shard's log
@@ -101,6 +105,8 @@ type query struct {
 	request judge.Request
 	// floor is an index that was committed after the request came: a replica that has applied it may say no. 0 for none yet.
 	floor uint64
+	// decidedAt is the index at which a log has decided it; 0 where none was asked.
+	decidedAt uint64
 	// caller is whose request it is, where called. vouched is how far another node knows him; 0 at the node that took the request.
 	caller  meta.Caller
 	called  bool
@@ -168,6 +174,7 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 				continue
 			}
 			q.open = true // it is in the log: whatever fails from here on, "nothing was written" would be a lie
+			q.decidedAt = decided.index
 			outcome, err := q.complete(ctx, replica, decided, patience)
 			return outcome, decided.index, err
 		default:
@@ -279,6 +286,7 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	defer done()
 	switch reply := received(q.node.call(ctx, target, methodDo, w.Bytes())); reply.code {
 	case answerOutcome:
+		q.decidedAt = reply.index
 		return q.elsewhere(reply.outcome)
 	case answerMalformed:
 		return nil, &reply.fault

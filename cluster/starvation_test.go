@@ -27,6 +27,7 @@ func TestParkedRoomHidesNoOther(t *testing.T) {
 	}
 	other := c.openRoom("n1", sameSlot(t, "parked"))
 	propose(t, c, "n1", other.Commit(fsmtest.Next{Label: "c"}))
+	c.deliverer(fsm.SlotOfRoom(parked.URI), provider(t, "b.example"))
 	heads, err := n.Heads(c.context(), provider(t, "b.example"), func(r mimi.RoomURI) bool { return r == parked.URI }, fsm.OutboxPage{Rooms: 32, PerRoom: 1})
 	if err != nil || len(heads) != 1 || heads[0].Room != other.URI {
 		t.Errorf("%d heads, %v: the other room's Commit is not among them", len(heads), err)

@@ -25,6 +25,7 @@ const (
 	methodRenew       = "renew"        // another certificate for the node that asks
 	methodClock       = "clock"        // a node's wall clock
 	methodEvict       = "evict"        // a group's leader is to take out the replica of the node that asks, which lost what it had
+	methodAppoint     = "appoint"      // what a node is to deliver of the shards that the node which asks leads
 )
 
 // answerCode begins the answer to propose and do.

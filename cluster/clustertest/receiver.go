@@ -21,11 +21,14 @@ const receiveInterval = 3 * time.Second
 type receiver struct {
 	crowd  *crowd
 	to     mimi.Provider
-	random *rand.Rand
+	random *rand.Rand // of run's goroutine
+	calm   bool       // of a peer: its couriers lose no answers and are quick
 
-	mu    sync.Mutex
-	items map[itemName]item
-	last  map[mimi.RoomURI]uint64 // the highest sequence that came of each room
+	mu     sync.Mutex
+	items  map[itemName]item
+	last   map[mimi.RoomURI]uint64 // the highest sequence that came of each room
+	copies int                     // how often something came again
+	latest time.Time               // when something came for the first time
 }
 
 type itemName struct {
@@ -51,30 +54,54 @@ func sum64(s string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// run receives until the clients are stopped.
-func (r *receiver) run() {
-	for r.crowd.stop.Err() == nil {
+// run receives until it is stopped: the local provider asks, and to a peer each node has a courier.
+func (r *receiver) run(stop context.Context) {
+	var couriers sync.WaitGroup
+	defer couriers.Wait()
+	sent := make(map[*life]bool)
+	for stop.Err() == nil {
 		for _, l := range r.crowd.world.alive() {
-			r.receive(l)
+			switch {
+			case r.to == local:
+				r.receive(l)
+			case !sent[l]:
+				sent[l] = true
+				couriers.Go(func() { newCourier(r, l, r.calm).run(stop) })
+			}
 		}
 		select {
-		case <-time.After(receiveInterval):
-		case <-r.crowd.stop.Done():
+		case <-time.After(r.interval()):
+		case <-stop.Done():
 		}
 	}
 }
 
-// receive takes one page from one node and returns how much there was.
+func (r *receiver) interval() time.Duration {
+	if r.to == local {
+		return receiveInterval
+	}
+	return 100 * time.Millisecond // after which a life has its courier
+}
+
+// waiting is how much waits for the receiver that a node knows of, after the receiver has taken what it is given.
+func (r *receiver) waiting(l *life) int {
+	if r.to == local {
+		return r.receive(l)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	backlog, err := l.node.Backlog(ctx)
+	if err != nil {
+		return 0 // who else leads knows it
+	}
+	return int(backlog[r.to].Items)
+}
+
+// receive takes one page of the inbox from one node and returns how much there was.
 func (r *receiver) receive(l *life) int {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	var page []fsm.OutboxItem
-	var err error
-	if r.to == local {
-		page, err = l.node.Inbox(ctx, 200)
-	} else {
-		page, err = l.node.Heads(ctx, r.to, func(mimi.RoomURI) bool { return false }, fsm.OutboxPage{Rooms: 200, PerRoom: 1})
-	}
+	page, err := l.node.Inbox(ctx, 200)
 	if err != nil || l.dead.Load() {
 		return 0
 	}
@@ -105,9 +132,10 @@ func (r *receiver) take(one fsm.OutboxItem, node string) {
 		if before.sum != sum {
 			w.violated("%s: item %d of slot %d came from %s with other bytes", r.to, one.Sequence, one.Slot, node)
 		}
+		r.copies++
 		return
 	}
-	r.items[name] = item{one.Room, sum, one.Body}
+	r.items[name], r.latest = item{one.Room, sum, one.Body}, time.Now()
 	if one.Sequence < r.last[one.Room] {
 		w.violated("%s: item %d of %s came after item %d", r.to, one.Sequence, one.Room, r.last[one.Room])
 	}

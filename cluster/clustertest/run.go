@@ -32,6 +32,7 @@ type Report struct {
 	Entries    int // places of the logs at which something was applied
 	Rooms      int
 	Items      int      // that the two destinations received
+	Copies     int      // of them that came again
 	Violations []string // of the promises; empty when all is well
 }
 
@@ -55,10 +56,11 @@ func (r Run) Do() (Report, error) {
 	stop, end := context.WithCancel(context.Background())
 	crowd := newCrowd(w, stop)
 	receivers := []*receiver{newReceiver(crowd, local), newReceiver(crowd, peer)}
-	var running sync.WaitGroup
-	for _, one := range receivers {
-		running.Go(one.run)
-	}
+	var asking, sending sync.WaitGroup
+	until, endSending := context.WithCancel(context.Background()) // couriers go on until all is there
+	defer endSending()
+	asking.Go(func() { receivers[0].run(stop) })
+	sending.Go(func() { receivers[1].run(until) })
 	crowd.start(r.Clients)
 	faulty, calm := context.WithTimeout(context.Background(), r.For)
 	p := &plan{world: w, random: rand.New(rand.NewPCG(r.Seed, 0)), stop: faulty, kinds: kindsOf(r.Faults)}
@@ -67,8 +69,10 @@ func (r Run) Do() (Report, error) {
 	w.heal()
 	end()
 	crowd.wait.Wait()
-	running.Wait()
+	asking.Wait()
 	w.settle(receivers)
+	endSending()
+	sending.Wait()
 	report := w.report(crowd, receivers)
 	w.end()
 	return report, nil
@@ -96,7 +100,7 @@ func (w *World) settle(receivers []*receiver) {
 		quiet := true
 		for _, r := range receivers {
 			for _, l := range w.alive() {
-				quiet = r.receive(l) == 0 && quiet
+				quiet = r.waiting(l) == 0 && quiet
 			}
 		}
 		if quiet && w.agree(ctx) {
@@ -159,6 +163,7 @@ func (w *World) report(c *crowd, receivers []*receiver) Report {
 	for _, one := range receivers {
 		one.verify()
 		r.Items += len(one.items)
+		r.Copies += one.copies
 	}
 	r.Violations = w.broken()
 	return r
@@ -167,7 +172,7 @@ func (w *World) report(c *crowd, receivers []*receiver) Report {
 // String is the report for people.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d faults, %d log entries, %d rooms, %d items delivered\n", r.FaultCount(), r.Entries, r.Rooms, r.Items)
+	fmt.Fprintf(&b, "%d faults, %d log entries, %d rooms, %d items delivered, %d copies\n", r.FaultCount(), r.Entries, r.Rooms, r.Items, r.Copies)
 	for _, table := range []map[string]int{r.Faults, r.Answers} {
 		names := make([]string, 0, len(table))
 		for name := range table {

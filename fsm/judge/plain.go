@@ -66,6 +66,9 @@ func NewAcknowledge(slot fsm.SlotID, destination mimi.Provider, sequences []uint
 	return &Acknowledge{command: fsm.Acknowledge{At: slot, Destination: destination, Sequences: sequences, Rooms: rooms}}, nil
 }
 
+// Destination is whose items they are.
+func (a *Acknowledge) Destination() mimi.Provider { return a.command.Destination }
+
 func (a *Acknowledge) Slot() fsm.SlotID                  { return a.command.At }
 func (a *Acknowledge) Judge(fsm.Reader) (Verdict, error) { return Propose{a.command}, nil }
 

@@ -1,0 +1,38 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+
+	"parley/fsm"
+	"parley/mimi"
+)
+
+// replicasHere are this node's, by shard.
+func (n *Node) replicasHere() []*replica {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*replica, 0, len(n.replicas))
+	for _, r := range n.replicas {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b *replica) int { return cmp.Compare(a.shard, b.shard) })
+	return all
+}
+
+// delivering are the replicas from which this node may begin to send bodies to a destination now.
+func (n *Node) delivering(destination mimi.Provider) []*replica {
+	lot := lotOf(destination)
+	return slices.DeleteFunc(n.replicasHere(), func(r *replica) bool { return !n.appointed.current(r).has(lot) })
+}
+
+// Delivers reports whether this node may begin to send what waits for a destination in a slot's outbox now. Whoever has had an item for a
+// while asks before it sends it: another node may have been appointed meanwhile.
+func (n *Node) Delivers(slot fsm.SlotID, destination mimi.Provider) bool {
+	shard, found := n.servingSlot(slot)
+	if !found {
+		return false
+	}
+	r := n.replica(shard.ID)
+	return r != nil && n.appointed.current(r).has(lotOf(destination))
+}
