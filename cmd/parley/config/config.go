@@ -48,6 +48,8 @@ type Cluster struct {
 	GossipKey   string   `koanf:"gossip_key_file"` // 32 bytes, hexadecimal; the same on every node
 	Seeds       []string `koanf:"seeds"`           // gossip addresses of other nodes
 	LogStore    string   `koanf:"log_store"`       // "pebble" or "bolt"
+	// Delivery says who sends what waits for peers: "followers", or "leader" alone, which is for measurements.
+	Delivery string `koanf:"delivery"`
 }
 
 // Listener is an HTTPS front.
@@ -83,7 +85,7 @@ func Load(path string) (Config, error) {
 	if err := refuseUnknown(k); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
-	c := Config{Log: Log{Level: "info", Format: "text"}, Cluster: Cluster{LogStore: "pebble"}}
+	c := Config{Log: Log{Level: "info", Format: "text"}, Cluster: Cluster{LogStore: "pebble", Delivery: "followers"}}
 	if err := k.Unmarshal("", &c); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
@@ -153,6 +155,9 @@ func (c Config) Validate() error {
 	}
 	if c.Cluster.LogStore != "pebble" && c.Cluster.LogStore != "bolt" {
 		bad("cluster.log_store", fmt.Sprintf("must be \"pebble\" or \"bolt\", is %q", c.Cluster.LogStore))
+	}
+	if c.Cluster.Delivery != "followers" && c.Cluster.Delivery != "leader" {
+		bad("cluster.delivery", fmt.Sprintf("must be \"followers\" or \"leader\", is %q", c.Cluster.Delivery))
 	}
 	if (c.Cluster.SealKey == "") == (len(c.Cluster.SealCommand) == 0) {
 		bad("cluster.seal_key_file", "or cluster.seal_key_command must be there, and not both")

@@ -73,7 +73,7 @@ func (s *Server) open(admission cluster.Admission) error {
 		DataDir: s.config.DataDir, Credentials: admission.Credentials, CredentialsDir: folder,
 		ClusterListen: s.config.Cluster.Listen, ClusterAdvertise: s.config.Cluster.Advertise,
 		GossipListen: s.config.Cluster.Gossip, GossipKey: admission.GossipKey, GossipSeeds: s.config.Cluster.Seeds,
-		LogStore: cluster.LogStore(s.config.Cluster.LogStore), SealKey: sealKey, OldSealKeys: old,
+		Delivery: cluster.Delivery(s.config.Cluster.Delivery), LogStore: cluster.LogStore(s.config.Cluster.LogStore), SealKey: sealKey, OldSealKeys: old,
 		Log: s.log, Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
 		OnFatal: func(cause error) { s.fatal <- cause },
 	})
