@@ -22,6 +22,9 @@ func (n *Node) replicasHere() []*replica {
 
 // delivering are the replicas from which this node may begin to send bodies to a destination now.
 func (n *Node) delivering(destination mimi.Provider) []*replica {
+	if n.Map().Paused(destination) {
+		return nil
+	}
 	lot := lotOf(destination)
 	return slices.DeleteFunc(n.replicasHere(), func(r *replica) bool { return !n.appointed.current(r).has(lot) })
 }
@@ -30,7 +33,7 @@ func (n *Node) delivering(destination mimi.Provider) []*replica {
 // while asks before it sends it: another node may have been appointed meanwhile.
 func (n *Node) Delivers(slot fsm.SlotID, destination mimi.Provider) bool {
 	shard, found := n.servingSlot(slot)
-	if !found {
+	if !found || n.Map().Paused(destination) {
 		return false
 	}
 	r := n.replica(shard.ID)

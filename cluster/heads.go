@@ -17,8 +17,8 @@ const (
 	headsRoomsMax = 4096    // that one answer looks at of either kind, those included that are busy or of the other kind
 )
 
-// Heads returns, of the shards of which this node is appointed to deliver to the destination, the first waiting items of rooms that are not busy, in order per room, as many as
-// the page allows. Rooms of which handshakes wait come first. Each look goes on where the one before has ended, so that every room has
+// Heads returns, of the shards of which this node is appointed to deliver to the destination, the first waiting items of rooms that are not busy,
+// in order per room, as many as the page allows; none where the peer is paused. Rooms of which handshakes wait come first. Each look goes on where the one before has ended, so that every room has
 // its turn, and reads rooms and the items that it returns, however much waits. An item stays waiting until it is acknowledged.
 func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error) {
 	ctx, done, err := n.begin(ctx)

@@ -19,6 +19,7 @@ import (
 	"parley/cluster/transport"
 	"parley/fsm"
 	"parley/fsm/meta"
+	"parley/mimi"
 	"parley/mls"
 )
 
@@ -41,7 +42,9 @@ type Node struct {
 	clocks    *clocks
 	appointed *appointments
 	appointer *appointer
-	statePace *rate.Limiter // of what is read and sent for others' states
+	replays   *replays
+	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
+	statePace *rate.Limiter                                 // of what is read and sent for others' states
 	rounds    rounds
 	convoys   *convoys
 	cleared   atomic.Uint64 // replicas, for damage
@@ -91,6 +94,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.convoys = newConvoys(n)
 	n.appointed = newAppointments(n)
 	n.appointer = newAppointer(n)
+	n.replays = newReplays()
 	known, err := newGroupCache()
 	if err != nil {
 		return nil, err
@@ -162,6 +166,7 @@ func (n *Node) serve() {
 		methodGone: n.serveGone, methodLead: n.serveLead,
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
 		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,
+		methodReplay: n.serveReplay, methodDeliveries: n.serveDeliveries,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

@@ -44,9 +44,10 @@ func (n *Node) localDestination() mimi.Provider {
 	return mimi.Provider{}
 }
 
-// Waiting lists the destinations, without the local provider, for which something may wait that this node is appointed to deliver.
+// Waiting lists the destinations, without the local provider, for which something may wait that this node is appointed to deliver,
+// but for peers that are paused.
 func (n *Node) Waiting() []mimi.Provider {
-	local := n.localDestination()
+	local, current := n.localDestination(), n.Map()
 	var all []mimi.Provider
 	for _, r := range n.replicasHere() {
 		delivers := n.appointed.current(r)
@@ -54,7 +55,7 @@ func (n *Node) Waiting() []mimi.Provider {
 			continue
 		}
 		for _, destination := range r.outbox.destinations() {
-			if destination != local && delivers.has(lotOf(destination)) {
+			if destination != local && delivers.has(lotOf(destination)) && !current.Paused(destination) {
 				all = append(all, destination)
 			}
 		}

@@ -31,6 +31,7 @@ func (n *Node) barred(node string, serial []byte) error {
 func (n *Node) heed(current *meta.Map) {
 	n.heeded.Store(current)
 	n.port.Review()
+	n.wakeOutbox() // a peer may go on that was paused
 	if err := n.setGossipKeys(current); err != nil {
 		n.log.Error("the gossip keys of the cluster cannot be used", "error", err)
 	}

@@ -238,6 +238,9 @@ func (c RemovePeer) apply(t *tx) Outcome {
 		return t.unchanged()
 	}
 	t.delete(peerKey(c.Domain))
+	if _, held := t.m.HoldOf(c.Domain); held {
+		t.delete(holdKey(c.Domain))
+	}
 	t.revoked()
 	return t.changed()
 }

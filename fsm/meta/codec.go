@@ -66,6 +66,8 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return ChangeSettings{Version: r.Uint64("version"), Settings: readSettings(r)}
 	case kindAddHubKey:
 		return AddHubKey{Key: readHubKey(r), Stamp: r.Uint64("stamp")}
+	case kindHoldPeer:
+		return HoldPeer{Hold: readHold(r), Stamp: r.Uint64("stamp")}
 	case kindPutHubKey:
 		return PutHubKey{readHubKey(r)}
 	default:

@@ -40,6 +40,7 @@ const (
 	kindRemoveGossipKey
 	kindReseal
 	kindAddHubKey
+	kindHoldPeer
 
 	kindChangeSettings commandKind = 40
 )

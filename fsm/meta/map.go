@@ -21,6 +21,7 @@ type Map struct {
 	shards          []Shard  // by ID
 	bySlot          []int    // indices into shards, by first slot
 	peers           []Peer   // by Domain
+	holds           []Hold   // by Domain
 	tokens          []Token  // by ID
 	hubKeys         []HubKey // oldest first
 
@@ -57,6 +58,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 		return nil, err
 	}
 	if m.peers, err = readAll(r, keyPeer, "peer", readPeer); err != nil {
+		return nil, err
+	}
+	if m.holds, err = readAll(r, keyHold, "hold", readHold); err != nil {
 		return nil, err
 	}
 	if m.tokens, err = readAll(r, keyToken, "token", readToken); err != nil {

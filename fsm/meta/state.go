@@ -29,6 +29,7 @@ import (
 //	0x8c  version(8)    GossipKey, by the map's version that brought it
 //	0x8d  -             the meta group's time
 //	0x8e  version(8)    when a HubKey came, by the map's version that brought it
+//	0x8f  domain        Hold
 type keyKind byte
 
 const (
@@ -48,6 +49,7 @@ const (
 	keyGossipKey   keyKind = 0x8c
 	keyClock       keyKind = 0x8d
 	keyHubKeyTime  keyKind = 0x8e
+	keyHold        keyKind = 0x8f
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {

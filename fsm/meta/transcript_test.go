@@ -180,6 +180,9 @@ func show(t *testing.T, store *fsmtest.Store) string {
 	for _, p := range m.Peers() {
 		lines = append(lines, fmt.Sprintf("peer %s %v %v trust %q serverAuth %v private %v", p.Domain, p.Domains, p.DirectoryURLs, p.TrustPEM, p.AcceptServerAuth, p.AllowPrivateAddresses))
 	}
+	for _, h := range m.Holds() {
+		lines = append(lines, fmt.Sprintf("peer %s %s", h.Domain, h))
+	}
 	for _, k := range m.Tokens() {
 		lines = append(lines, fmt.Sprintf("token %s %q %x %v", k.ID, k.Name, k.SecretHash[:4], k.Scopes))
 	}
@@ -251,6 +254,10 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.PutPeer{Peer: l.peer()}
 	case "remove-peer":
 		return meta.RemovePeer{Domain: l.provider(l.word(1))}
+	case "pause-peer", "resume-peer":
+		return meta.HoldPeer{Stamp: uint64(l.number("at", 0)), Hold: meta.Hold{
+			Domain: l.provider(l.word(1)), Paused: l.word(0) == "pause-peer", By: l.named["by"], Why: l.named["why"],
+		}}
 	case "put-token":
 		return meta.PutToken{Token: l.token()}
 	case "revoke-token":
