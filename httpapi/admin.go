@@ -45,6 +45,12 @@ type Admin interface {
 	Peers(ctx context.Context) ([]PeerEntry, error)
 	PutPeer(ctx context.Context, p PeerEntry) error
 	RemovePeer(ctx context.Context, domain mimi.Provider) error
+	// HoldPeer pauses a peer, or lets it go on, and returns the word that stands then.
+	HoldPeer(ctx context.Context, domain mimi.Provider, paused bool, r HoldRequest) (PeerHold, error)
+	// ReplayPeer has what waits for a peer sent from the start, at once.
+	ReplayPeer(ctx context.Context, domain mimi.Provider) (ReplayReport, error)
+	// Backlog is what waits for each peer, as all nodes tell.
+	Backlog(ctx context.Context) (Backlog, error)
 
 	Tokens(ctx context.Context) ([]TokenEntry, error)
 	CreateToken(ctx context.Context, r TokenRequest) (NewToken, error)
@@ -290,6 +296,8 @@ type PeerEntry struct {
 	TrustPEM              string   `json:"trustPem,omitempty"` // certificates; empty means the public roots
 	AcceptServerAuth      bool     `json:"acceptServerAuth"`
 	AllowPrivateAddresses bool     `json:"allowPrivateAddresses"`
+	// Hold is the last word on whether what waits for it is held back; absent where there was none. It is changed by itself.
+	Hold *PeerHold `json:"hold,omitempty"`
 }
 
 // TokenRequest makes a bearer token of the local listener.

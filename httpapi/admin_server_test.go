@@ -77,7 +77,16 @@ func (a *fakeAdmin) Reseal(context.Context) (ResealReport, error) {
 func (a *fakeAdmin) Peers(context.Context) ([]PeerEntry, error)          { return a.peers, a.err }
 func (a *fakeAdmin) PutPeer(_ context.Context, p PeerEntry) error        { return a.note(p) }
 func (a *fakeAdmin) RemovePeer(_ context.Context, d mimi.Provider) error { return a.note(d) }
-func (a *fakeAdmin) Tokens(context.Context) ([]TokenEntry, error)        { return nil, a.err }
+func (a *fakeAdmin) HoldPeer(_ context.Context, d mimi.Provider, paused bool, r HoldRequest) (PeerHold, error) {
+	return PeerHold{Paused: paused, By: r.By, Why: r.Why}, a.note(d)
+}
+func (a *fakeAdmin) ReplayPeer(_ context.Context, d mimi.Provider) (ReplayReport, error) {
+	return ReplayReport{Nodes: 3, Failed: []NodeFailure{}}, a.note(d)
+}
+func (a *fakeAdmin) Backlog(context.Context) (Backlog, error) {
+	return Backlog{Peers: []PeerBacklog{{Destination: peerDomain, Waits: Waits{Items: 5}}}}, a.err
+}
+func (a *fakeAdmin) Tokens(context.Context) ([]TokenEntry, error) { return nil, a.err }
 func (a *fakeAdmin) CreateToken(_ context.Context, r TokenRequest) (NewToken, error) {
 	return NewToken{ID: "t1", Secret: "s3cret"}, a.note(r)
 }
@@ -134,6 +143,11 @@ func TestAdminEndpoints(t *testing.T) {
 		{"PUT", "/v1/peers/b.example", `{"directoryUrls":["http://b.example/d"]}`, 400, `"field":"directoryUrls[0]"`},
 		{"PUT", "/v1/peers/b.example", `{"trustPem":"x"}`, 400, `"field":"trustPem"`},
 		{"DELETE", "/v1/peers/b.example", "", 204, ""},
+		{"POST", "/v1/peers/b.example/pause", `{"by":"ann","why":"w"}`, 200, `{"paused":true,"by":"ann","why":"w",`},
+		{"POST", "/v1/peers/b.example/resume", `{}`, 200, `"paused":false`},
+		{"POST", "/v1/peers/no%20domain/pause", `{}`, 400, `"field":"provider"`},
+		{"POST", "/v1/peers/b.example/replay", "", 200, `{"nodes":3,"failed":[]}`},
+		{"GET", "/v1/backlog", "", 200, `{"destination":"b.example","items":5,`},
 		{"POST", "/v1/node/join", `{"token":"x"}`, 200, `"node":"n2"`},
 		{"POST", "/v1/node/invite", `{"node":"n4","ttlSeconds":60}`, 201, `{"token":"t0ken"}`},
 		{"POST", "/v1/node/invite", `{"ttlSeconds":-1}`, 400, `"field":"ttlSeconds"`},
@@ -172,7 +186,7 @@ func TestAdminEndpoints(t *testing.T) {
 			problemIn(t, a)
 		}
 	}
-	if len(admin.asked) != 16 {
+	if len(admin.asked) != 19 {
 		t.Errorf("asked %v", admin.asked)
 	}
 	admin.ready = Readiness{Ready: true}

@@ -54,12 +54,14 @@ type HubKeys interface {
 	SignerOf(public []byte) (*mls.SigningKey, bool)
 }
 
-// Outbox is what waits for other providers, on the shards that this node leads.
+// Outbox is what waits for other providers and is this node's to deliver now, without peers that are paused.
 type Outbox interface {
 	// Heads returns the first waiting items of rooms that are not busy, in order per room, as many as the page allows.
 	Heads(ctx context.Context, destination mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.OutboxItem, error)
 	// Waiting lists the destinations for which something waits, without the local provider.
 	Waiting() []mimi.Provider
+	// Replays is a number that rises when a destination is to be tried again at once, whatever was learnt of it.
+	Replays(destination mimi.Provider) uint64
 }
 
 // Inbox reads what waits for the local provider, over all shards.

@@ -65,6 +65,7 @@ type Deliverer struct {
 	pulse   *Pulse
 	acks    *acknowledger
 	metrics *DeliveryMetrics
+	board   *deliveryBoard
 	log     *slog.Logger
 
 	lanes   map[mimi.Provider]*deliveryLane // Run's
@@ -89,6 +90,7 @@ func NewDeliverer(cfg DeliveryConfig, outbox Outbox, hub Hub, notifier Notifier,
 		notify:  notifier,
 		pulse:   pulse,
 		metrics: metrics,
+		board:   newDeliveryBoard(),
 		log:     log,
 		lanes:   map[mimi.Provider]*deliveryLane{},
 		results: make(chan delivery, 256),
@@ -143,6 +145,7 @@ func (d *Deliverer) scan(ctx, work context.Context) {
 		if d.lanes[destination] == nil {
 			d.lanes[destination] = newDeliveryLane(destination)
 		}
+		d.lanes[destination].heed(d.outbox.Replays(destination))
 	}
 	now := time.Now()
 	for destination, lane := range d.lanes {
@@ -155,6 +158,8 @@ func (d *Deliverer) scan(ctx, work context.Context) {
 			// Nothing waits, or another node leads now: what was learnt of the destination here is of no more use.
 			*lane = *newDeliveryLane(destination)
 			delete(d.lanes, destination)
+			d.board.forget(destination)
+			continue
 		}
 		d.measure(lane, now)
 	}
@@ -211,6 +216,8 @@ func (d *Deliverer) settle(work context.Context, result delivery) {
 	d.metrics.duration.WithLabelValues(name).Observe(result.took.Seconds())
 	if result.err == nil {
 		lane.succeeded(room)
+		d.board.answered(lane.destination)
+		d.board.unpark(lane.destination, room)
 		d.metrics.sent.WithLabelValues(name, "taken").Inc()
 		d.metrics.bytes.WithLabelValues(name).Add(float64(len(result.item.Body)))
 		d.acks.add(work, result.item) // the room stays in flight until it is recorded
@@ -230,6 +237,8 @@ func (d *Deliverer) failed(lane *deliveryLane, result delivery) {
 		wait := lane.park(result.item.Room, d.cfg.Parked, d.followed(refused), now)
 		d.log.Error("a destination refuses a body; the room is parked and will be tried again",
 			"destination", name, "room", result.item.Room, "status", refused.Status, "wait", wait)
+		d.board.answered(lane.destination)
+		d.board.park(lane.destination, result.item.Room, refused.Error(), now, now.Add(wait))
 		return
 	}
 	kind := "unsent"
@@ -242,6 +251,7 @@ func (d *Deliverer) failed(lane *deliveryLane, result delivery) {
 	}
 	d.metrics.sent.WithLabelValues(name, kind).Inc()
 	wait := lane.fail(d.cfg.Failing, d.followed(refused), now)
+	d.board.failed(lane.destination, result.err, now)
 	d.log.Warn("a destination does not take bodies", "destination", name, "result", kind, "wait", wait, "error", result.err)
 }
 
@@ -276,6 +286,7 @@ func (d *Deliverer) untilDue(now time.Time) time.Duration {
 
 func (d *Deliverer) measure(lane *deliveryLane, now time.Time) {
 	name := lane.destination.String()
+	d.board.measure(lane.destination, len(lane.inFlight), lane.until)
 	d.metrics.inFlight.WithLabelValues(name).Set(float64(len(lane.inFlight)))
 	d.metrics.parked.WithLabelValues(name).Set(float64(len(lane.parked)))
 	d.metrics.age.WithLabelValues(name).Set(float64(lane.oldestMillis))

@@ -13,6 +13,7 @@ type deliveryLane struct {
 	parked       map[mimi.RoomURI]parking  // rooms whose next body is refused
 	failures     int                       // of the destination, in a row
 	until        time.Time                 // nothing is sent before
+	replays      uint64                    // how often it had been asked for to forget what is learnt, when that was heeded last
 	oldestMillis uint64                    // hub time of the oldest head seen by the last look
 }
 
@@ -23,6 +24,17 @@ type parking struct {
 
 func newDeliveryLane(destination mimi.Provider) *deliveryLane {
 	return &deliveryLane{destination: destination, inFlight: map[mimi.RoomURI]struct{}{}, parked: map[mimi.RoomURI]parking{}}
+}
+
+// heed forgets what holds the destination and its rooms back, where that was asked for since: everything is tried at once. What is on its
+// way goes on.
+func (l *deliveryLane) heed(replays uint64) {
+	if replays == l.replays {
+		return
+	}
+	l.replays = replays
+	l.failures, l.until = 0, time.Time{}
+	clear(l.parked)
 }
 
 // free is how many more bodies may be sent. After a failure one body probes whether the destination is back.

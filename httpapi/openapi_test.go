@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -112,10 +113,14 @@ func TestOpenAPISchemas(t *testing.T) {
 	}
 	for schema, value := range map[string]any{
 		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, ConsentDefault: "ask", Claims: &ClaimLimits{}, DevelopmentHubKeySeed: "00", Node: "n1"},
-		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x"}, "Token": TokenEntry{},
+		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x", Hold: &PeerHold{}}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
 		"ClusterSettings": ClusterSettings{}, "Setting": Setting{}, "SettingsChange": SettingsChange{Version: 1},
+		"PeerHold": PeerHold{}, "HoldRequest": HoldRequest{By: "b", Why: "w"}, "NodeFailure": NodeFailure{}, "ReplayReport": ReplayReport{},
+		"Backlog": Backlog{}, "PeerBacklog": PeerBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Hold: &PeerHold{}},
+		"ShardBacklog": ShardBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Deliverer: "n"},
+		"DeliveryLane": DeliveryLane{FailingSince: time.Unix(1, 0), Error: "e", NextTry: time.Unix(1, 0), ParkedMore: 1}, "ParkedRoom": ParkedRoom{},
 		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{SignatureScheme: "Ed25519"},
 		"ClaimLimits": ClaimLimits{new(uint32), new(uint64), new(uint32), new(uint32), new(uint32), new(uint32), new(bool)},
 		"Problem":     Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},

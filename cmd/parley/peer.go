@@ -14,7 +14,7 @@ import (
 
 func newPeer() *cobra.Command {
 	command := &cobra.Command{Use: "peer", Short: "Say which other providers this one talks to"}
-	command.AddCommand(newPeerAdd(), newPeerList(), newPeerRemove())
+	command.AddCommand(newPeerAdd(), newPeerList(), newPeerRemove(), newPeerBacklog(), newPeerPause(), newPeerResume(), newPeerReplay())
 	return command
 }
 
@@ -70,7 +70,7 @@ func newPeerList() *cobra.Command {
 	var o operation
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the providers on the allow-list",
+		Short: "List the providers on the allow-list, and which of them are paused",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			peers, err := o.client().Peers(command.Context())
@@ -78,13 +78,13 @@ func newPeerList() *cobra.Command {
 				return coded(err)
 			}
 			return o.print(command.OutOrStdout(), peers, func(w *tabwriter.Writer) {
-				fmt.Fprintln(w, "DOMAIN\tDIRECTORIES\tTRUST")
+				fmt.Fprintln(w, "DOMAIN\tDIRECTORIES\tTRUST\tDELIVERY")
 				for _, p := range peers {
 					trust := "public roots"
 					if p.TrustPEM != "" {
 						trust = "pinned"
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\n", p.Domain, strings.Join(p.DirectoryURLs, " "), trust)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Domain, strings.Join(p.DirectoryURLs, " "), trust, holdText(p.Hold))
 				}
 			})
 		},

@@ -203,6 +203,23 @@ func (c *Client) RemovePeer(ctx context.Context, domain mimi.Provider) error {
 	return c.do(ctx, http.MethodDelete, "/v1/peers/"+url.PathEscape(domain.String()), nil, nil)
 }
 
+// HoldPeer pauses a peer, or lets it go on.
+func (c *Client) HoldPeer(ctx context.Context, domain mimi.Provider, paused bool, r httpapi.HoldRequest) (hold httpapi.PeerHold, err error) {
+	verb := "/resume"
+	if paused {
+		verb = "/pause"
+	}
+	return hold, c.do(ctx, http.MethodPost, "/v1/peers/"+url.PathEscape(domain.String())+verb, r, &hold)
+}
+
+func (c *Client) ReplayPeer(ctx context.Context, domain mimi.Provider) (report httpapi.ReplayReport, err error) {
+	return report, c.do(ctx, http.MethodPost, "/v1/peers/"+url.PathEscape(domain.String())+"/replay", nil, &report)
+}
+
+func (c *Client) Backlog(ctx context.Context) (backlog httpapi.Backlog, err error) {
+	return backlog, c.do(ctx, http.MethodGet, "/v1/backlog", nil, &backlog)
+}
+
 func (c *Client) Tokens(ctx context.Context) ([]httpapi.TokenEntry, error) {
 	var list struct {
 		Tokens []httpapi.TokenEntry `json:"tokens"`

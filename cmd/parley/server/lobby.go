@@ -162,6 +162,18 @@ func (l *lobby) RemovePeer(ctx context.Context, domain mimi.Provider) error {
 	return tell(l, func(o *operations) error { return o.RemovePeer(ctx, domain) })
 }
 
+func (l *lobby) HoldPeer(ctx context.Context, domain mimi.Provider, paused bool, r httpapi.HoldRequest) (httpapi.PeerHold, error) {
+	return ask(l, func(o *operations) (httpapi.PeerHold, error) { return o.HoldPeer(ctx, domain, paused, r) })
+}
+
+func (l *lobby) ReplayPeer(ctx context.Context, domain mimi.Provider) (httpapi.ReplayReport, error) {
+	return ask(l, func(o *operations) (httpapi.ReplayReport, error) { return o.ReplayPeer(ctx, domain) })
+}
+
+func (l *lobby) Backlog(ctx context.Context) (httpapi.Backlog, error) {
+	return ask(l, func(o *operations) (httpapi.Backlog, error) { return o.Backlog(ctx) })
+}
+
 func (l *lobby) Tokens(ctx context.Context) ([]httpapi.TokenEntry, error) {
 	return ask(l, func(o *operations) ([]httpapi.TokenEntry, error) { return o.Tokens(ctx) })
 }

@@ -173,7 +173,7 @@ func (o *operations) Peers(context.Context) ([]httpapi.PeerEntry, error) {
 	for _, p := range o.node.Peers() {
 		entries = append(entries, httpapi.PeerEntry{
 			Domain: p.Domain, Domains: p.Domains, DirectoryURLs: p.DirectoryURLs, TrustPEM: string(p.TrustPEM),
-			AcceptServerAuth: p.AcceptServerAuth, AllowPrivateAddresses: p.AllowPrivateAddresses,
+			AcceptServerAuth: p.AcceptServerAuth, AllowPrivateAddresses: p.AllowPrivateAddresses, Hold: o.holdOf(p.Domain),
 		})
 	}
 	return entries, nil
