@@ -103,7 +103,7 @@ func (n *Node) doRuns(ctx context.Context, replica *replica, shard meta.Shard, q
 	}
 	flush()
 	for _, q := range queries {
-		if q.member == nil || !q.concluded(ctx, replica) {
+		if q.member == nil || !q.concluded(ctx, replica, shard) {
 			left = append(left, q)
 		}
 	}
@@ -135,7 +135,7 @@ func (n *Node) judgeMany(replica *replica, queries []*manyQuery) error {
 }
 
 // concluded settles a request by what its command came to; false where it has to be tried again.
-func (q *manyQuery) concluded(ctx context.Context, replica *replica) bool {
+func (q *manyQuery) concluded(ctx context.Context, replica *replica, shard meta.Shard) bool {
 	m := q.member
 	if m.err != nil {
 		q.result.Err = q.final(m.err)
@@ -158,6 +158,9 @@ func (q *manyQuery) concluded(ctx context.Context, replica *replica) bool {
 	}
 	if errors.Is(err, errBehind) {
 		return false
+	}
+	if err == nil {
+		err = q.node.awaitAcknowledged(ctx, q.request, shard, m.decided.index)
 	}
 	if err != nil {
 		err = q.final(err)

@@ -65,7 +65,7 @@ func (q *query) settle(ctx context.Context) (fsm.Outcome, error) {
 			_, moved := outcome.(fsm.MovedTo)
 			switch {
 			case err == nil && !moved:
-				if err := n.awaitAcknowledged(ctx, request, shard, q.decidedAt); err != nil {
+				if err := n.awaitAcknowledged(ctx, q.request, shard, q.decidedAt); err != nil {
 					q.open = true
 					return nil, q.unavailable(err)
 				}
