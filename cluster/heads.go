@@ -137,22 +137,29 @@ func (r *replica) heads(look *headsLook) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	defer func() { r.turns.ended(look, turn) }()
-	begun := turn
+	turn, err = r.headsFrom(view, look, turn, slots, mark)
+	r.turns.ended(look, turn)
+	return err
+}
+
+// headsFrom adds what a view has, from a turn on and round to it, and tells the next turn. The slots begin with the turn's, if it has
+// anything, or else with the one behind it.
+func (r *replica) headsFrom(view fsm.Reader, look *headsLook, begun headsTurn, slots []fsm.SlotID, mark uint64) (turn headsTurn, err error) {
+	turn = begun
 	for _, slot := range slots {
 		part := fsm.RoomsPart{Urgent: look.urgent}
 		if slot == begun.slot {
 			part.After = begun.place
 		}
 		if err := r.headsOfSlot(view, look, slot, part, &turn, mark); err != nil || look.full() {
-			return err
+			return turn, err
 		}
 	}
 	if slots[0] == begun.slot && begun.place != (fsm.RoomPlace{}) {
 		part := fsm.RoomsPart{Urgent: look.urgent, Through: begun.place}
-		return r.headsOfSlot(view, look, begun.slot, part, &turn, mark)
+		err = r.headsOfSlot(view, look, begun.slot, part, &turn, mark)
 	}
-	return nil
+	return turn, err
 }
 
 // headsOfSlot adds what one slot has in a part of its rooms.
