@@ -124,6 +124,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.continueRoom(c)
 	case ReserveGroup:
 		return t.reserveGroup(c)
+	case ReserveMembers:
+		return t.reserveMembers(c)
+	case ForgoMembers:
+		return t.forgoMembers(c)
 	case CreateJoiningCode:
 		return t.createJoiningCode(c)
 	case RevokeJoiningCode:

@@ -18,7 +18,9 @@ func lastVersion(kind CommandKind) uint8 {
 		return settingsVersion
 	case KindAcceptCommit:
 		return acceptCommitVersion
-	case KindCreateRoom, KindSubmitProposals, KindContinueRoom, KindTakeLease, KindAcknowledge:
+	case KindCreateRoom, KindContinueRoom:
+		return createRoomVersion
+	case KindSubmitProposals, KindTakeLease, KindAcknowledge:
 		return 2
 	default:
 		return 1
@@ -184,6 +186,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(func(r *mls.Reader) ContinueRoom { return readContinueRoom(r, version) })
 	case KindReserveGroup:
 		return as(readReserveGroup)
+	case KindReserveMembers:
+		return as(readReserveMembers)
+	case KindForgoMembers:
+		return as(readForgoMembers)
 	case KindCreateJoiningCode:
 		return as(readCreateJoiningCode)
 	case KindRevokeJoiningCode:

@@ -173,7 +173,7 @@ func (t *tx) expire(note key) {
 		t.expireAuthorization(target)
 	case keyRejection:
 		t.expireRejection(target)
-	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyCodeGuesses, keyPairClaims, keyFloorClaims:
+	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyCodeGuesses, keyPairClaims, keyFloorClaims, keyHeldMembers:
 		t.expireTimed(target)
 	default:
 		panic(fmt.Sprintf("fsm: a record of kind %#x is noted to expire and has no rule for it", kind))

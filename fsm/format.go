@@ -50,7 +50,7 @@ func FormatOf(c Command) Format {
 	case PutPiece, ApplyPieces, DropInternal:
 		return FormatQueues
 	case SetConsents, SetConsentPolicy, DeleteKeyPackages,
-		RecordDeparture, SettleDepartures, DestroyRoom, ContinueRoom, ReserveGroup:
+		RecordDeparture, SettleDepartures, DestroyRoom, ReserveGroup:
 		return FormatExclusive
 	case CreateJoiningCode, RevokeJoiningCode:
 		return FormatExclusive
@@ -60,7 +60,13 @@ func FormatOf(c Command) Format {
 		return FormatBulk
 	case AcceptCommit:
 		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
-	case CreateRoom, SubmitProposals, TakeLease:
+	case ReserveMembers, ForgoMembers:
+		return FormatBulk
+	case ContinueRoom:
+		return max(FormatExclusive, FormatOf(c.Create))
+	case CreateRoom:
+		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
+	case SubmitProposals, TakeLease:
 		if versionOf(c) > 1 {
 			return FormatExclusive
 		}

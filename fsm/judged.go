@@ -16,7 +16,7 @@ func Bind(c Command, settings uint64) Command {
 func bindable(kind CommandKind) bool {
 	switch kind {
 	case KindCreateRoom, KindSubmitProposals, KindTakeLease, KindUploadKeyPackages, KindClaimKeyPackages,
-		KindRecordDeparture, KindDestroyRoom, KindContinueRoom,
+		KindRecordDeparture, KindDestroyRoom, KindContinueRoom, KindForgoMembers,
 		KindCreateJoiningCode, KindRevokeJoiningCode:
 		return true
 	case KindSetConsents, KindSetConsentPolicy, KindDeleteKeyPackages:

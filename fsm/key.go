@@ -78,6 +78,9 @@ import (
 //	0x56  R ‖ 0                   how a room, or its group, has ended           roomend.go
 //	0x56  R ‖ 1 ‖ (U or C)        who has to leave a room                       departure.go
 //	0x57  G                       which room a group belongs to                 groupname.go
+//	0x5e  set(32)                 for which room participants are reserved      fixedroom.go
+//	0x5f  R ‖ 0                   the participants of a room of fixed members   fixedroom.go
+//	0x5f  R ‖ 1 ‖ set(32)         participants that a room must not take        fixedroom.go
 //	---- of a slot: housekeeping ----
 //	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
 //	0x39  -                       how many bytes of pieces wait                 piece.go
@@ -146,6 +149,8 @@ const (
 	keyGroupRoom         keyKind = 0x57
 	keyRejection         keyKind = 0x5a
 	keyRejections        keyKind = 0x5b
+	keyMembersRoom       keyKind = 0x5e
+	keyHeldMembers       keyKind = 0x5f
 	keyRoomRules         keyKind = 0x50
 	keyLeavingClient     keyKind = 0x51
 	keyLeavingUser       keyKind = 0x52

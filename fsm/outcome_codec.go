@@ -87,6 +87,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readKeyPackagesDeleted(r)
 	case OutcomeInventoryRead:
 		return readInventoryRead(r)
+	case OutcomeMembersReserved:
+		return readMembersReserved(r)
+	case OutcomeMembersHeld:
+		return readMembersHeld(r)
 	case OutcomeRoomEnded:
 		return readRoomEnded(r)
 	case OutcomeJoiningCodeMade:

@@ -225,6 +225,9 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 	if reason := proveContext(c.Facts, c.GroupID, c.Suite); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
+	if refusal := t.takeMembers(c); refusal != nil {
+		return refusal
+	}
 	head := roomHead{
 		room: c.Room, creator: c.Creator, requestHash: c.RequestHash, createdMillis: t.now, incarnation: t.index,
 		status: RoomOpen, groupID: c.GroupID, suite: c.Suite, firstEpoch: c.Facts.Epoch, floor: c.Facts.Epoch,

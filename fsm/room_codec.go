@@ -73,6 +73,9 @@ func readTreeChange(r *mls.Reader) TreeChange {
 //	    select (version) {
 //	        case 1: struct {};
 //	        case 2: RoomRules rules;
+//	        case 3:
+//	            RoomRules rules;
+//	            uint64 members;
 //	    };
 //	} CreateRoom;
 func (c CreateRoom) appendTo(w *mls.Writer) {
@@ -86,14 +89,24 @@ func (c CreateRoom) appendTo(w *mls.Writer) {
 	if c.version() >= 2 {
 		c.Rules.appendTo(w)
 	}
+	if c.version() >= 3 {
+		w.Uint64(c.Members)
+	}
 }
 
-// version is the second where the room has rules.
+// createRoomVersion is the last layout of CreateRoom, and of ContinueRoom.
+const createRoomVersion = 3
+
+// version is the second where the room has rules, and the third where its participants are reserved.
 func (c CreateRoom) version() uint8 {
-	if c.Rules.isZero() {
+	switch {
+	case c.Members != 0:
+		return 3
+	case !c.Rules.isZero():
+		return 2
+	default:
 		return 1
 	}
-	return 2
 }
 
 func appendClientOfUser(w *mls.Writer, m ClientOfUser) {
@@ -118,6 +131,9 @@ func readCreateRoom(r *mls.Reader, version uint8) CreateRoom {
 	}
 	if version >= 2 {
 		c.Rules = mls.ReadIn(r, "rules", readRoomRules)
+	}
+	if version >= 3 {
+		c.Members = r.Uint64("members")
 	}
 	return c
 }

@@ -159,7 +159,7 @@ func (t *tx) clearRoom(head roomHead) {
 	t.tellUsers(&head, t.participants(head.room), nil)
 	for _, kind := range []keyKind{
 		keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyRoomLoad, keyRoomLife,
-		keyRoomRules, keyLeavingClient, keyLeavingUser,
+		keyRoomRules, keyHeldMembers, keyLeavingClient, keyLeavingUser,
 		keyJoiningCode, keyJoinAuthorization, keyJoinLoad, keyCodeGuesses,
 	} {
 		t.deletePrefix(roomKey(kind, head.room))
@@ -205,6 +205,9 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	}
 	if reason := proveContext(c.Create.Facts, group, c.Create.Suite); reason != "" {
 		return NotAllowed{Reason: reason}
+	}
+	if refusal := t.takeMembers(c.Create); refusal != nil {
+		return refusal
 	}
 	for _, m := range c.Create.Clients {
 		if !t.mapClient(room, m.Client, m.User) {

@@ -107,6 +107,14 @@ func sampleCommands() []named[fsm.Command] {
 			Room: club, Creator: alice, GroupID: "next group", Suite: 1, Facts: sampleFacts(), RequestHash: hash,
 		}}},
 		{"ReserveGroup", fsm.ReserveGroup{Group: "group", Room: club}},
+		{"ReserveMembers", fsm.ReserveMembers{Set: fsm.MemberSetOf([]mimi.UserURI{bob, alice}), Room: club, Instead: 3}},
+		{"ForgoMembers", fsm.ForgoMembers{Room: club, Set: fsm.MemberSetOf([]mimi.UserURI{bob, alice}), Number: 3, GroupContextHash: hash}},
+		{"CreateRoom, of reserved participants", fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(), Rules: sampleRules(), Members: 4,
+		}},
+		{"ContinueRoom, of reserved participants", fsm.ContinueRoom{Ended: "group", Create: fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "next group", Suite: 1, Facts: sampleFacts(), Members: 4,
+		}}},
 		{"AcceptCommit, that renews Proposals", fsm.AcceptCommit{
 			Room: club, Reads: fsm.ReadSet{Departures: 3}, Facts: fsm.RoomFacts{Epoch: 1},
 			Renewed: []fsm.PendingProposal{{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 5}},
@@ -249,6 +257,8 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			Room:    fsm.RoomDescribed{Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash")},
 			GroupID: "next group", Suite: 3,
 		}},
+		{"MembersReserved", fsm.MembersReserved{Room: club, Number: 4}},
+		{"MembersHeld", fsm.MembersHeld{Room: club}},
 		{"RoomEnded", fsm.RoomEnded{Status: fsm.RoomDestroyed, Millis: 7}},
 		{"BatchDecided", fsm.BatchDecided{Verdicts: []fsm.BatchVerdict{
 			{Verdict: mimi.Verdict{Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2}},

@@ -58,6 +58,13 @@ const (
 // Those of outboxes by room.
 const kindAcknowledgeRooms requestKind = 65
 
+// Those of rooms of fixed membership.
+const (
+	kindCreateFixedRoom requestKind = 60
+	kindReserveMembers  requestKind = 61
+	kindForgoMembers    requestKind = 62
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -93,8 +100,13 @@ func DecodeRequest(b []byte) (Request, error) {
 func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 	switch kind {
 	case kindCreateRoom:
-		return constructed(NewCreateRoom(readURI(r, "room", mimi.ParseRoomURI), readURI(r, "creator", mimi.ParseUserURI),
-			r.Opaque("groupInfo"), r.Opaque("ratchetTree")))
+		return constructed(readCreateRoom(r))
+	case kindCreateFixedRoom:
+		return readCreateFixedRoom(r)
+	case kindReserveMembers:
+		return readReserveMembers(r)
+	case kindForgoMembers:
+		return readForgoMembers(r)
 	case kindUpdate:
 		return constructed(NewUpdate(readURI(r, "from", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
 	case kindSubmit:

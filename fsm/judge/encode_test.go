@@ -67,6 +67,11 @@ func (m *maker) samples() (all [][]byte) {
 	told, err := ReadDelivered(nil, mimi.MarshalNotice(mimi.UserDeleted{User: bob.User}))
 	m.ok(err)
 	add(constructed(NewReceiveBodies(bob.User.Provider(), mimi.RoomURI{}, []Delivered{told}, nil)))
+	create, err := NewCreateRoom(room, alice.User, s.GroupInfo, s.RatchetTree)
+	add(constructed(create.WithMembers(7), err))
+	set := fsm.MemberSetOf([]mimi.UserURI{alice.User, bob.User})
+	add(constructed(NewReserveMembers(set, room, 7)))
+	add(constructed(NewForgoMembers(room, set, 7, alice.User)))
 	id := fsm.CodeIDOf([]byte("code"))
 	add(constructed(NewCreateJoiningCode(room, alice.User, id, CodeTerms{Role: 2, Uses: 3, LifetimeMillis: 4, Lock: fsm.PassphraseLock{
 		Salt: []byte("salt"), Rounds: 5, Key: []byte("key"),

@@ -26,6 +26,7 @@ const (
 // house is a room with a policy of its own, to be opened: alice is its admin, bob and carol are members, dave is one without a
 // client, mallory is banned. Bob has two clients, the others with clients have one. Bob is of b.example, the others of a.example.
 type house struct {
+	unreserved bool // its participants are not reserved, although it is of fixed membership
 	roles      []mimi.Role
 	list       []mimi.UserRolePair
 	clients    []string // whose leaves are in the group; the first is the creator's
@@ -138,7 +139,12 @@ func (h *house) found(m *maker) fsm.Outcome {
 	}
 	m.claimFor(houseURI)
 	r, err := NewCreateRoom(houseURI, user(nameOfUser(h.clients[0])), h.info(m).Marshal(), h.tree(m).Marshal())
-	return m.do(constructed(r, err))
+	m.ok(err)
+	if set, fixed := r.FixedMembers(); fixed && !h.unreserved {
+		reserved := want[fsm.MembersReserved](m.t, m.do(constructed(NewReserveMembers(set, houseURI, 0))))
+		r = r.WithMembers(reserved.Number)
+	}
+	return m.do(r, nil)
 }
 
 func nameOfUser(client string) string { return strings.TrimRight(client, "0123456789") }

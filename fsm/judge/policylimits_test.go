@@ -136,6 +136,11 @@ func baseRules() []rule {
 		{name: "fixed_membership, removed", house: unless(unchanging), bundle: byAlice(unlisted(placeDave)), because: "fixed membership"},
 		{name: "fixed_membership, leaving", house: unless(unchanging), bundle: proposing("carol1", unlisted(placeCarol)), because: "fixed membership"},
 		{name: "fixed_membership, added", house: unless(unchanging), bundle: byAlice(listed("erin", roleMember)), because: "fixed membership"},
+		{name: "fixed_membership, later", house: func(bool) *house {
+			h := freeHouse()
+			h.roles[roleAdmin].Capabilities = []mimi.Capability{mimi.CanChangeRoomMembershipStyle}
+			return h
+		}, bundle: plain, refused: style(fixed), because: "from its creation on"},
 		{name: "fixed_membership, canAddParticipant", house: free, bundle: plain, refused: style(fixed), because: "no role has canAddParticipant"},
 		{name: "undefined role", house: free, bundle: byAlice(listed("erin", roleMember)), refused: byAlice(listed("erin", 9)), because: "role 9 is not defined"},
 		{name: "undefined role, moved", house: free, bundle: byAlice(moved(placeDave, roleGuest)), refused: byAlice(moved(placeDave, 9)), because: "role 9 is not defined"},

@@ -18,6 +18,7 @@ type CreateRoom struct {
 	tree      []byte
 	info      mls.GroupInfo
 	group     *mls.PublicGroup
+	members   uint64 // the number under which the participants are reserved; 0 without
 }
 
 // NewCreateRoom reads a GroupInfo, bare or as an MLSMessage, and the tree beside it (optional<Node> ratchet_tree<V>), and checks
@@ -60,12 +61,29 @@ func (c *CreateRoom) Reservation() (*ReserveGroup, error) {
 }
 
 func (c *CreateRoom) Slot() fsm.SlotID { return fsm.SlotOfRoom(c.room) }
-func (*CreateRoom) kind() requestKind  { return kindCreateRoom }
+
+func (c *CreateRoom) kind() requestKind {
+	if c.members != 0 {
+		return kindCreateFixedRoom
+	}
+	return kindCreateRoom
+}
 
 func (c *CreateRoom) appendArguments(w *mls.Writer) {
+	c.appendRequest(w)
+	if c.members != 0 {
+		w.Uint64(c.members)
+	}
+}
+
+func (c *CreateRoom) appendRequest(w *mls.Writer) {
 	appendURIs(w, c.room, c.creator)
 	w.Opaque(c.groupInfo)
 	w.Opaque(c.tree)
+}
+
+func readCreateRoom(r *mls.Reader) (*CreateRoom, error) {
+	return NewCreateRoom(readURI(r, "room", mimi.ParseRoomURI), readURI(r, "creator", mimi.ParseUserURI), r.Opaque("groupInfo"), r.Opaque("ratchetTree"))
 }
 
 // Judge checks what a room needs beside a valid group: this hub among the external senders, its creator in the participant
@@ -103,6 +121,9 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
 		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),
 		Rules: rules,
+	}
+	if command.Members, err = c.reserved(replica); err != nil {
+		return nil, err
 	}
 	before, err := c.successorOf(replica)
 	if err != nil {
@@ -151,9 +172,10 @@ func (c *CreateRoom) clients(replica fsm.Reader, settings fsm.Settings, particip
 	return clients, nil
 }
 
+// hash is of what was asked for: a retry may come with another number.
 func (c *CreateRoom) hash() [32]byte {
 	var w mls.Writer
-	c.appendArguments(&w)
+	c.appendRequest(&w)
 	return sha256.Sum256(w.Bytes())
 }
 
