@@ -64,6 +64,8 @@ func (n *Node) secretContext(secret meta.Secret) string {
 		return caContext(n.config.Credentials.ClusterID())
 	case meta.SecretGossipKey:
 		return n.gossipKeyContext(string(secret.Name))
+	case meta.SecretServiceKey:
+		return n.serviceKeyContext(meta.KeyPurpose(secret.Name[0]), secret.Name[1:])
 	default:
 		return n.sealContext(secret.Name)
 	}

@@ -22,6 +22,7 @@ func TestSealKeyIsReplaced(t *testing.T) {
 	c := founded(t)
 	c.invite("n2")
 	was, is := [32]byte{2}, [32]byte{3}
+	c.awaitServiceKeys()
 	secrets := len(c.nodes["n1"].Map().Secrets())
 	if n, err := c.nodes["n1"].Reseal(c.context()); n != 0 || err != nil {
 		t.Errorf("with the key of before: %d, %v", n, err)

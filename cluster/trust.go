@@ -68,6 +68,9 @@ func (n *Node) tendTrust() {
 			if err := n.tendKeyring(ctx, current); err != nil && n.life.Err() == nil {
 				n.log.Info("the change of gossip keys waits", "error", err)
 			}
+			if err := n.tendServiceKeys(ctx, current); err != nil && n.life.Err() == nil {
+				n.log.Info("the hub's keys for franking and for external receivers wait", "error", err)
+			}
 			cancel()
 		}
 		select {

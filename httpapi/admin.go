@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"parley/fsm"
+	"parley/fsm/meta"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -30,10 +31,12 @@ type Admin interface {
 	Keyring(ctx context.Context) (Keyring, error)
 	// RotateKeyring begins a change of the gossip key, which goes on by itself.
 	RotateKeyring(ctx context.Context) error
-	// HubKeys are the external-sender keys of the hub, the oldest first.
+	// HubKeys are the keys of the hub: those of external senders first, and each kind the oldest first.
 	HubKeys(ctx context.Context) ([]HubKeyEntry, error)
-	// RotateHubKeys makes a new key of a scheme, or without one of each.
+	// RotateHubKeys makes a new external-sender key of a scheme, or without one of each.
 	RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error
+	// RotateServiceKeys makes new keys of the hub for another purpose.
+	RotateServiceKeys(ctx context.Context, purpose meta.KeyPurpose) error
 	// Reseal seals every secret of the cluster under the node's present seal key.
 	Reseal(ctx context.Context) (ResealReport, error)
 
@@ -171,16 +174,19 @@ type KeyringKey struct {
 
 // HubKeyEntry is a key that the hub signs with.
 type HubKeyEntry struct {
-	SignatureScheme string    `json:"signatureScheme"`
-	PublicKey       []byte    `json:"publicKey"`
-	Current         bool      `json:"current"`         // new rooms list it; the others sign for the rooms that do
-	Added           time.Time `json:"added,omitzero"`  // none where it is older than such records
-	DevelopmentOnly bool      `json:"developmentOnly"` // its private half is published with the test data
+	Purpose         string    `json:"purpose"`                   // external-sender, franking, frank-mac or external-receiver
+	SignatureScheme string    `json:"signatureScheme,omitempty"` // of external-sender and franking
+	CipherSuite     uint16    `json:"cipherSuite,omitempty"`     // of external-receiver: the first with its KEM
+	PublicKey       []byte    `json:"publicKey"`                 // of frank-mac, which has none, random octets by which it is told from others
+	Current         bool      `json:"current"`                   // new rooms list it; the others sign for the rooms that do
+	Added           time.Time `json:"added,omitzero"`            // none where it is older than such records
+	DevelopmentOnly bool      `json:"developmentOnly"`           // its private half is published with the test data
 }
 
 // HubKeyRotation says which keys are to be followed by new ones.
 type HubKeyRotation struct {
-	SignatureScheme string `json:"signatureScheme,omitempty"` // none: every scheme
+	Purpose         string `json:"purpose,omitempty"`         // as of HubKeyEntry; none: external-sender
+	SignatureScheme string `json:"signatureScheme,omitempty"` // of external-sender; none: every scheme
 }
 
 // ResealReport counts the secrets that were sealed anew.

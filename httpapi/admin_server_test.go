@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/fsm"
+	"parley/fsm/meta"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -56,10 +57,13 @@ func (a *fakeAdmin) Keyring(context.Context) (Keyring, error) {
 }
 func (a *fakeAdmin) RotateKeyring(context.Context) error { return a.note("rotate") }
 func (a *fakeAdmin) HubKeys(context.Context) ([]HubKeyEntry, error) {
-	return []HubKeyEntry{{SignatureScheme: "Ed25519", PublicKey: []byte{1}, Current: true}}, a.err
+	return []HubKeyEntry{{Purpose: PurposeExternalSender, SignatureScheme: "Ed25519", PublicKey: []byte{1}, Current: true}}, a.err
 }
 func (a *fakeAdmin) RotateHubKeys(_ context.Context, scheme mls.SignatureScheme) error {
 	return a.note(scheme)
+}
+func (a *fakeAdmin) RotateServiceKeys(_ context.Context, purpose meta.KeyPurpose) error {
+	return a.note(purpose)
 }
 func (a *fakeAdmin) Settings(context.Context) (ClusterSettings, error) {
 	return ClusterSettings{Version: 3, Settings: []Setting{{Name: "lease-max", Value: "20s", Default: "30s", Changed: true, Meaning: "m"}}}, a.err
@@ -159,9 +163,12 @@ func TestAdminEndpoints(t *testing.T) {
 		{"PATCH", "/v1/cluster/settings", `{"set":{"lease-max":"20s"},"version":2}`, 200, `"version":3`},
 		{"PATCH", "/v1/cluster/settings", `{"set":{}}`, 400, `"field":"set"`},
 		{"PATCH", "/v1/cluster/settings", `{"set":{"lease-max":"never"}}`, 400, `"field":"lease-max"`},
-		{"GET", "/v1/hub-keys", "", 200, `"keys":[{"signatureScheme":"Ed25519","publicKey":"AQ==","current":true,"developmentOnly":false}]`},
+		{"GET", "/v1/hub-keys", "", 200, `"keys":[{"purpose":"external-sender","signatureScheme":"Ed25519","publicKey":"AQ==","current":true,"developmentOnly":false}]`},
 		{"POST", "/v1/hub-keys/rotate", `{}`, 204, ""},
 		{"POST", "/v1/hub-keys/rotate", `{"signatureScheme":"Ed448"}`, 204, ""},
+		{"POST", "/v1/hub-keys/rotate", `{"purpose":"frank-mac"}`, 204, ""},
+		{"POST", "/v1/hub-keys/rotate", `{"purpose":"nonsense"}`, 400, `"field":"purpose"`},
+		{"POST", "/v1/hub-keys/rotate", `{"purpose":"franking","signatureScheme":"Ed448"}`, 400, `"field":"signatureScheme"`},
 		{"POST", "/v1/hub-keys/rotate", `{"signatureScheme":"RSA"}`, 400, `"field":"signatureScheme"`},
 		{"POST", "/v1/cluster/reseal", "", 200, `{"secrets":7}`},
 		{"GET", "/v1/tokens", "", 200, `{"tokens":[]}`},
@@ -186,7 +193,7 @@ func TestAdminEndpoints(t *testing.T) {
 			problemIn(t, a)
 		}
 	}
-	if len(admin.asked) != 19 {
+	if len(admin.asked) != 20 {
 		t.Errorf("asked %v", admin.asked)
 	}
 	admin.ready = Readiness{Ready: true}

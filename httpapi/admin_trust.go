@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"parley/fsm/meta"
 	"parley/mls"
 )
 
@@ -89,6 +90,9 @@ func (s *AdminServer) reseal(c echo.Context) error {
 	return c.JSON(http.StatusOK, report)
 }
 
+// PurposeExternalSender is the purpose of the keys with which the hub signs Proposals, in JSON. The others are those of meta.KeyPurpose.
+const PurposeExternalSender = "external-sender"
+
 type hubKeyEntries struct {
 	Keys []HubKeyEntry `json:"keys"`
 }
@@ -107,6 +111,19 @@ func (s *AdminServer) rotateHubKeys(c echo.Context) error {
 	var r HubKeyRotation
 	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
 		return err
+	}
+	if r.Purpose != "" && r.Purpose != PurposeExternalSender {
+		purpose, known := meta.ParsePurpose(r.Purpose)
+		switch {
+		case !known:
+			return &mls.MalformedError{Field: "purpose", Reason: "it is none of external-sender, franking, frank-mac and external-receiver"}
+		case r.SignatureScheme != "":
+			return &mls.MalformedError{Field: "signatureScheme", Reason: "the keys for this purpose are replaced all at once"}
+		}
+		if err := s.admin.RotateServiceKeys(c.Request().Context(), purpose); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
 	}
 	scheme, known := SchemeNamed(r.SignatureScheme)
 	if r.SignatureScheme != "" && !known {

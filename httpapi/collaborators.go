@@ -52,6 +52,10 @@ type HubKeys interface {
 	HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool)
 	// SignerOf returns the hub's key with this public half, retired ones included, or false where it is not the hub's.
 	SignerOf(public []byte) (*mls.SigningKey, bool)
+	// FrankingAgent returns what a room of a suite puts into its franking_agent component, or false where the hub has no key yet.
+	FrankingAgent(suite mls.CipherSuite) (mls.ExternalSender, bool)
+	// ExternalReceiver returns the hub's HPKE key for a suite and its credential, or false where the hub has no key yet.
+	ExternalReceiver(suite mls.CipherSuite) (public []byte, credential mls.Credential, found bool)
 }
 
 // Outbox is what waits for other providers and is this node's to deliver now, without peers that are paused.

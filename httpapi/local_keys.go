@@ -84,6 +84,15 @@ type hubKey struct {
 
 type hubKeyList struct {
 	Keys []hubKey `json:"keys"`
+	// Suites are what else a room of a suite may list of the hub.
+	Suites []hubSuite `json:"suites"`
+}
+
+// hubSuite is what the hub has for rooms of a cipher suite, beside its external-sender key.
+type hubSuite struct {
+	CipherSuite      mls.CipherSuite `json:"cipherSuite"`
+	FrankingAgent    []byte          `json:"frankingAgent"`    // the encoded FrankingAgentData, for the component 0x0021
+	ExternalReceiver []byte          `json:"externalReceiver"` // the encoded ExternalReceiver, for external_receivers
 }
 
 // schemeNames are the names of the schemes in JSON.
@@ -122,7 +131,22 @@ func (s *LocalServer) hubKeys(c echo.Context) error {
 			SignatureScheme: name, CipherSuites: suites[scheme], PublicKey: key.Public(), ExternalSender: sender.Marshal(),
 		})
 	}
+	list.Suites = s.hubSuites()
 	return c.JSON(http.StatusOK, list)
+}
+
+// hubSuites are those for which the hub has both keys.
+func (s *LocalServer) hubSuites() []hubSuite {
+	list := []hubSuite{}
+	for id := mls.CipherSuite(1); id <= 7; id++ {
+		agent, franks := s.desk.keys.FrankingAgent(id)
+		public, credential, receives := s.desk.keys.ExternalReceiver(id)
+		if franks && receives {
+			receiver := mimi.ExternalReceiver{Key: public, Credential: credential}
+			list = append(list, hubSuite{CipherSuite: id, FrankingAgent: agent.Marshal(), ExternalReceiver: receiver.Marshal()})
+		}
+	}
+	return list
 }
 
 // suitesByScheme finds the suites that each scheme signs for among those that the hub can verify (RFC 9420 §17.1: 1 to 7).

@@ -340,6 +340,17 @@ func TestLocalHubKeys(t *testing.T) {
 	if err != nil || !bytes.Equal(sender.SignatureKey, d.cluster.key.Public()) || list.Keys[0].SignatureScheme != "Ed25519" || len(list.Keys[0].CipherSuites) != 2 {
 		t.Errorf("%+v: %v", list, err)
 	}
+	if len(list.Suites) != 1 || list.Suites[0].CipherSuite != 1 { // the hub has both of what is published for it alone
+		t.Fatalf("%+v", list.Suites)
+	}
+	agent, err := mls.ParseExternalSender(list.Suites[0].FrankingAgent)
+	if err != nil || string(agent.SignatureKey) != "franking" {
+		t.Errorf("franking agent %+v: %v", agent, err)
+	}
+	receiver, err := mimi.ParseExternalReceiver(list.Suites[0].ExternalReceiver)
+	if err != nil || string(receiver.Key) != "receiver" || string(receiver.Credential.(mls.BasicCredential).Identity) != "mimi://a.example" {
+		t.Errorf("external receiver %+v: %v", receiver, err)
+	}
 }
 
 func TestInboxIDs(t *testing.T) {

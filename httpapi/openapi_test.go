@@ -94,7 +94,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
 		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}},
 		"Departure": departure{Client: &mimi.ClientURI{}}, "RoomDestroyed": roomDestroyed{},
-		"InboxBatch": inboxBatch{}, "HubKeys": hubKeyList{},
+		"InboxBatch": inboxBatch{}, "HubKeys": hubKeyList{}, "HubSuite": hubSuite{},
 		"InboxItem": inboxItem{Room: ourRoom, Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true, Cursor: "c"},
 		"InboxEvent": inboxEvent{
 			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},
@@ -121,7 +121,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"Backlog": Backlog{}, "PeerBacklog": PeerBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Hold: &PeerHold{}},
 		"ShardBacklog": ShardBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Deliverer: "n"},
 		"DeliveryLane": DeliveryLane{FailingSince: time.Unix(1, 0), Error: "e", NextTry: time.Unix(1, 0), ParkedMore: 1}, "ParkedRoom": ParkedRoom{},
-		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{SignatureScheme: "Ed25519"},
+		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{Purpose: "franking", SignatureScheme: "Ed25519"}, "HubKey": HubKeyEntry{SignatureScheme: "Ed25519", CipherSuite: 1, Added: time.UnixMilli(1)},
 		"ClaimLimits": ClaimLimits{new(uint32), new(uint64), new(uint32), new(uint32), new(uint32), new(uint32), new(bool)},
 		"Problem":     Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
 	} {

@@ -142,6 +142,14 @@ func (c *fakeCluster) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, ml
 	return c.key, mls.ExternalSender{SignatureKey: c.key.Public(), Credential: mls.BasicCredential{Identity: []byte("mimi://a.example")}}, true
 }
 
+func (c *fakeCluster) FrankingAgent(suite mls.CipherSuite) (mls.ExternalSender, bool) {
+	return mls.ExternalSender{SignatureKey: []byte("franking"), Credential: mls.BasicCredential{Identity: []byte("mimi://a.example")}}, suite < 3
+}
+
+func (c *fakeCluster) ExternalReceiver(suite mls.CipherSuite) ([]byte, mls.Credential, bool) {
+	return []byte("receiver"), mls.BasicCredential{Identity: []byte("mimi://a.example")}, suite < 2
+}
+
 // SignerOf knows the key of HubSigner and those that came before it.
 func (c *fakeCluster) SignerOf(public []byte) (*mls.SigningKey, bool) {
 	for _, key := range append([]*mls.SigningKey{c.key}, c.retired...) {

@@ -62,6 +62,8 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return RevokeToken{string(r.Opaque("id"))}
 	case kindPutSettings:
 		return PutSettings{readSettings(r)}
+	case kindAddServiceKeys:
+		return readAddServiceKeys(r)
 	case kindChangeSettings:
 		return ChangeSettings{Version: r.Uint64("version"), Settings: readSettings(r)}
 	case kindAddHubKey:

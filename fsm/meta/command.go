@@ -43,6 +43,7 @@ const (
 	kindHoldPeer
 
 	kindChangeSettings commandKind = 40
+	kindAddServiceKeys commandKind = 41
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes

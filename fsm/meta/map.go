@@ -17,13 +17,14 @@ type Map struct {
 	cluster         clusterRecord
 	settings        fsm.Settings
 	settingsVersion uint64
-	nodes           []Node   // by ID
-	shards          []Shard  // by ID
-	bySlot          []int    // indices into shards, by first slot
-	peers           []Peer   // by Domain
-	holds           []Hold   // by Domain
-	tokens          []Token  // by ID
-	hubKeys         []HubKey // oldest first
+	nodes           []Node       // by ID
+	shards          []Shard      // by ID
+	bySlot          []int        // indices into shards, by first slot
+	peers           []Peer       // by Domain
+	holds           []Hold       // by Domain
+	tokens          []Token      // by ID
+	hubKeys         []HubKey     // oldest first
+	serviceKeys     []ServiceKey // oldest first
 
 	cas          []CA          // oldest first
 	joinTokens   []JoinToken   // by ID
@@ -34,6 +35,8 @@ type Map struct {
 
 	// The versions under which records stand, in the records' order.
 	hubKeyVersions, caVersions, gossipKeyVersions []uint64
+
+	serviceKeyPlaces [][]byte // the keys under which serviceKeys stand
 }
 
 // ReadMap reads the map as of one applied index.
@@ -77,6 +80,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 		if at, timed := slices.BinarySearch(versions, version); timed {
 			m.hubKeys[i].AddedMillis = times[at]
 		}
+	}
+	if err := m.readServiceKeys(r); err != nil {
+		return nil, err
 	}
 	if err := m.readTrust(r); err != nil {
 		return nil, err

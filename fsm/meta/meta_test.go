@@ -147,7 +147,7 @@ func FuzzCommand(f *testing.F) {
 	for _, text := range []string{
 		"init c1 domains=a.example", "add-node n1 h1:1", "update-node n1 h1:2", "place 1 first=0 last=9 on=n1", "activate 1",
 		"put-peer b.example domains=b.example", "remove-peer b.example", "put-token t secret=s scopes=admin", "revoke-token t",
-		"settings domains=a.example", "change-settings version=1 domains=a.example", "put-hub-key A sealed=x",
+		"settings domains=a.example", "change-settings version=1 domains=a.example", "add-service-keys franking:1:A:x frank-mac:0:B:y at=7", "put-hub-key A sealed=x",
 		"put-ca C sealed=x", "invite t secret=s for=n2 at=7", "uninvite t", "enrol n2 token=t secret=s key=k serial=B at=8",
 		"record n1 serial=B at=9", "revoke n1 at=9", "put-gossip-key k sealed=x", "use-gossip-key k", "remove-gossip-key k",
 		"reseal ca:x:y hub:A:x:y gossip:k:x:y",

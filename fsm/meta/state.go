@@ -30,6 +30,7 @@ import (
 //	0x8d  -             the meta group's time
 //	0x8e  version(8)    when a HubKey came, by the map's version that brought it
 //	0x8f  domain        Hold
+//	0x90  version(8) ‖ place ServiceKey, by the map's version that brought it
 type keyKind byte
 
 const (
@@ -50,6 +51,7 @@ const (
 	keyClock       keyKind = 0x8d
 	keyHubKeyTime  keyKind = 0x8e
 	keyHold        keyKind = 0x8f
+	keyServiceKey  keyKind = 0x90
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {

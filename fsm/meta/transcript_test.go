@@ -193,6 +193,9 @@ func show(t *testing.T, store *fsmtest.Store) string {
 		}
 		lines = append(lines, text)
 	}
+	for _, k := range m.ServiceKeys() {
+		lines = append(lines, fmt.Sprintf("key for %s, algorithm %d: %s sealed %q added %d", k.Purpose, k.Algorithm, k.Name, k.Sealed, k.AddedMillis))
+	}
 	if ca, has := m.CA(); has {
 		lines = append(lines, fmt.Sprintf("CA %q sealed %q", ca.Certificate, ca.Sealed))
 	}
@@ -264,6 +267,16 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.RevokeToken{ID: l.word(1)}
 	case "add-hub-key":
 		return meta.AddHubKey{Key: l.hubKey(), Stamp: uint64(l.number("at", 0))}
+	case "add-service-keys":
+		c := meta.AddServiceKeys{Stamp: uint64(l.number("at", 0))}
+		for _, word := range l.words[1:] { // such as franking:1:A:x
+			parts := strings.Split(word, ":")
+			purpose, _ := meta.ParsePurpose(parts[0])
+			c.Keys = append(c.Keys, meta.ServiceKey{
+				Purpose: purpose, Algorithm: uint16(l.int(parts[1])), Name: []byte(parts[2]), Sealed: []byte(parts[3]),
+			})
+		}
+		return c
 	case "put-hub-key":
 		return meta.PutHubKey{Key: l.hubKey()}
 	}
@@ -320,6 +333,9 @@ func (l line) resealed() (list []meta.Resealed) {
 			r.Kind = meta.SecretCA
 		case "hub":
 			r.Kind, r.Name = meta.SecretHubKey, bytes.Repeat([]byte(parts[1]), 32)
+		case "service":
+			purpose, _ := meta.ParsePurpose(parts[1])
+			r.Kind, r.Name = meta.SecretServiceKey, append([]byte{byte(purpose)}, parts[2]...)
 		case "gossip":
 			r.Kind, r.Name = meta.SecretGossipKey, []byte(parts[1])
 		}

@@ -72,6 +72,8 @@ const (
 	SecretHubKey    SecretKind = 1 // named by its public half
 	SecretCA        SecretKind = 2 // without a name
 	SecretGossipKey SecretKind = 3 // named by its ID
+
+	SecretServiceKey SecretKind = 4 // named by its purpose, an octet, and its name
 )
 
 func (k SecretKind) String() string {
@@ -82,6 +84,8 @@ func (k SecretKind) String() string {
 		return "CA key"
 	case SecretGossipKey:
 		return "gossip key"
+	case SecretServiceKey:
+		return "key of the hub"
 	default:
 		return fmt.Sprintf("secret %d", uint8(k))
 	}
@@ -393,6 +397,8 @@ func (t *tx) reseal(r Resealed) {
 		k := t.m.gossipKeys[i]
 		k.Sealed = r.Sealed
 		t.set(gossipKeyKey(t.m.gossipKeyVersions[i]), k.appendTo)
+	case SecretServiceKey:
+		t.resealServiceKey(r)
 	}
 }
 
@@ -453,6 +459,9 @@ func (m *Map) Secrets() []Secret {
 	}
 	for _, k := range m.gossipKeys {
 		all = append(all, Secret{SecretGossipKey, []byte(k.ID), k.Sealed})
+	}
+	for _, k := range m.serviceKeys {
+		all = append(all, Secret{SecretServiceKey, k.secretName(), k.Sealed})
 	}
 	return all
 }

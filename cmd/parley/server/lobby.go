@@ -6,6 +6,7 @@ import (
 
 	"parley/cluster"
 	"parley/fsm"
+	"parley/fsm/meta"
 	"parley/httpapi"
 	"parley/mimi"
 	"parley/mls"
@@ -136,6 +137,10 @@ func (l *lobby) HubKeys(ctx context.Context) ([]httpapi.HubKeyEntry, error) {
 
 func (l *lobby) RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error {
 	return tell(l, func(o *operations) error { return o.RotateHubKeys(ctx, scheme) })
+}
+
+func (l *lobby) RotateServiceKeys(ctx context.Context, purpose meta.KeyPurpose) error {
+	return tell(l, func(o *operations) error { return o.RotateServiceKeys(ctx, purpose) })
 }
 
 func (l *lobby) Reseal(ctx context.Context) (httpapi.ResealReport, error) {

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
 	"slices"
 	"time"
 
+	"parley/fsm/meta"
 	"parley/httpapi"
 	"parley/mls"
 )
@@ -85,13 +87,36 @@ func (o *operations) HubKeys(context.Context) ([]httpapi.HubKeyEntry, error) {
 	entries := make([]httpapi.HubKeyEntry, len(keys))
 	for i, key := range keys {
 		entries[i] = httpapi.HubKeyEntry{
-			SignatureScheme: httpapi.SchemeName(key.Scheme), PublicKey: key.Public, Current: newest[key.Scheme] == i, DevelopmentOnly: key.DevelopmentOnly,
+			Purpose: httpapi.PurposeExternalSender, SignatureScheme: httpapi.SchemeName(key.Scheme), PublicKey: key.Public, Current: newest[key.Scheme] == i, DevelopmentOnly: key.DevelopmentOnly,
 		}
 		if key.AddedMillis > 0 {
 			entries[i].Added = time.UnixMilli(int64(key.AddedMillis)).UTC()
 		}
 	}
-	return entries, nil
+	return append(entries, o.serviceKeys()...), nil
+}
+
+// serviceKeys are the hub's keys for other purposes.
+func (o *operations) serviceKeys() (entries []httpapi.HubKeyEntry) {
+	for _, key := range o.node.ServiceKeys() {
+		newest, _ := o.node.Map().ServiceKey(key.Purpose, key.Algorithm)
+		entry := httpapi.HubKeyEntry{
+			Purpose: key.Purpose.String(), PublicKey: key.Name, Current: bytes.Equal(newest.Name, key.Name),
+			Added: time.UnixMilli(int64(key.AddedMillis)).UTC(),
+		}
+		switch key.Purpose {
+		case meta.PurposeFranking:
+			entry.SignatureScheme = httpapi.SchemeName(mls.SignatureScheme(key.Algorithm))
+		case meta.PurposeExternalReceiver:
+			entry.CipherSuite = key.Algorithm
+		}
+		entries = append(entries, entry)
+	}
+	return entries
+}
+
+func (o *operations) RotateServiceKeys(ctx context.Context, purpose meta.KeyPurpose) error {
+	return refusal(o.node.RotateServiceKeys(ctx, purpose))
 }
 
 func (o *operations) RotateHubKeys(ctx context.Context, scheme mls.SignatureScheme) error {
