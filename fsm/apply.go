@@ -132,6 +132,8 @@ func (t *tx) apply(c Command) Outcome {
 		return t.createJoiningCode(c)
 	case RevokeJoiningCode:
 		return t.revokeJoiningCode(c)
+	case AcknowledgeEvents:
+		return t.acknowledgeEvents(c)
 	case AcknowledgeThrough:
 		return t.acknowledgeThrough(c)
 	case SubmitBatch:

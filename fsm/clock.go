@@ -22,9 +22,13 @@ func (t *tx) setClock(millis uint64) {
 // when later ones ask for less.
 func (t *tx) enterSettings(c EnterSettings) Outcome {
 	if c.Version > t.settingsVersion {
+		had := t.clientInboxes()
 		t.set(shardKey(keySettings), encode(c.Settings.version(), c.appendTo))
 		t.settings, t.settingsVersion = c.Settings, c.Version
 		t.raiseFormat(c.Settings.Format)
+		if had && !t.clientInboxes() {
+			t.dropClientInboxes()
+		}
 	}
 	return Done{}
 }

@@ -52,7 +52,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 		t.endGroup(&head, c.ReInit)
 	}
 	c.Renewed = t.renew(&head, c)
-	before := t.voicesBefore(c)
+	before, turns := t.voicesBefore(c), t.memberTurnsOf(head, c)
 	t.setFacts(head, c.Facts)
 	t.noteDeparting(head)
 	if c.Ruling.Made {
@@ -61,6 +61,7 @@ func (t *tx) acceptCommit(c AcceptCommit) Outcome {
 	}
 	t.countJoin(c)
 	t.sendCommit(c)
+	t.turnMembers(turns, c)
 	t.tellPolicy(c, before)
 	t.useRoutes(c.Room, t.settings.Domains[0], welcomed)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}

@@ -139,6 +139,7 @@ func (t *tx) recordDeparture(c RecordDeparture) Outcome {
 	d := t.departed(c.User)
 	if c.Client.IsZero() {
 		d.millis = t.now
+		t.loseMembers(c)
 		t.dropClients(c.User)
 		t.tellDeleted(c.User)
 	} else {
@@ -147,6 +148,7 @@ func (t *tx) recordDeparture(c RecordDeparture) Outcome {
 		}
 		d.clients++
 		t.set(departedClientKey(who), record(departedClient{c.Client, t.now}.appendTo))
+		t.loseMembers(c)
 		t.dropClient(c.User, c.Client)
 	}
 	t.set(userKey(keyDeparted, c.User), record(d.appendTo))

@@ -18,6 +18,7 @@ type whole struct {
 	index     uint64
 	now       uint64
 	departing []mimi.RoomURI // told since the test last took them
+	log       [][]byte       // the entries
 }
 
 func newWhole(t *testing.T, domains ...mimi.Provider) *whole {
@@ -39,7 +40,9 @@ func (w *whole) apply(c fsm.Command) fsm.Outcome {
 	w.t.Helper()
 	w.index++
 	w.now++
-	result, err := fsm.Apply(w.store, w.index, fsm.EncodeEntry(fsm.Entry{StampMillis: w.now, Commands: []fsm.Command{c}}))
+	entry := fsm.EncodeEntry(fsm.Entry{StampMillis: w.now, Commands: []fsm.Command{c}})
+	w.log = append(w.log, entry)
+	result, err := fsm.Apply(w.store, w.index, entry)
 	check(w.t, err)
 	check(w.t, fsm.VerifyState(w.store))
 	w.departing = append(w.departing, result.Departing...)

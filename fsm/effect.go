@@ -73,6 +73,8 @@ func formatOfEffect(e Effect) Format {
 	switch e.(type) {
 	case KeyPackagesConsumed:
 		return FormatQueues
+	case WindowOpened, WindowsClosed, MemberLost, EndWindows:
+		return FormatBulk
 	default:
 		return FormatExclusive
 	}
@@ -109,6 +111,14 @@ func readEffect(r *mls.Reader) Effect {
 		return RoomLeft{User: mimi.ReadUserURI(r, "user"), Room: mimi.ReadRoomURI(r, "room")}
 	case EffectDeparted:
 		return Departed{Room: mimi.ReadRoomURI(r, "room"), Who: readDeparting(r), Millis: r.Uint64("millis")}
+	case EffectWindowOpened:
+		return readWindowOpened(r)
+	case EffectWindowsClosed:
+		return WindowsClosed(readWindowOpened(r))
+	case EffectMemberLost:
+		return MemberLost{Name: readText[MemberName](r, "name")}
+	case EffectEndWindows:
+		return readEndWindows(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("effect %d is not known to this program", kind))
 		return nil
@@ -157,6 +167,14 @@ func (t *tx) take(e Effect) {
 		t.takeLeft(e)
 	case Departed:
 		t.takeDeparted(e)
+	case WindowOpened:
+		t.takeOpened(e)
+	case WindowsClosed:
+		t.takeClosed(e)
+	case MemberLost:
+		t.takeLost(e)
+	case EndWindows:
+		t.endWindowsOf(e)
 	default:
 		panic(fmt.Sprintf("fsm: effect %d has a reader and no rule", e.effectKind()))
 	}

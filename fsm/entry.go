@@ -194,6 +194,8 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readCreateJoiningCode)
 	case KindRevokeJoiningCode:
 		return as(readRevokeJoiningCode)
+	case KindAcknowledgeEvents:
+		return as(readAcknowledgeEvents)
 	case KindAcknowledgeThrough:
 		return as(readAcknowledgeThrough)
 	case KindSubmitBatch:

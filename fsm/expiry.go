@@ -167,6 +167,8 @@ func (t *tx) expire(note key) {
 		}
 	case keyHubStream:
 		t.expireHubStream(target)
+	case keyClientLog:
+		t.expireClientLog(target)
 	case keyJoiningCode:
 		t.expireCode(target)
 	case keyJoinAuthorization:

@@ -22,9 +22,13 @@ func VerifyState(r Reader) error {
 		joins: map[string]joinLoad{}, joinsCounted: map[string]joinLoad{},
 		rejections: map[string]uint32{}, rejectionsCounted: map[string]uint32{},
 		held: map[string]heldLoad{}, heldCounted: map[string]heldLoad{},
+		clients: newClientsVerifier(),
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
+		return err
+	}
+	if err := v.clients.verify(); err != nil {
 		return err
 	}
 	for k, n := range v.waiting {
@@ -94,6 +98,8 @@ type verifier struct {
 	rejections, rejectionsCounted map[string]uint32 // by slot, room and provider
 
 	held, heldCounted map[string]heldLoad // by slot, room and hub; none where nothing waits
+
+	clients *clientsVerifier
 }
 
 // heldLoad is what waits of a followed room.
@@ -233,6 +239,8 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
 		}
 		return true, err
+	case keyClientEvent, keyClientLog, keyClientEventIndex, keyWindow, keyLeafWindow, keyRoster:
+		return true, v.clients.visit(kind, bytes.Clone(rest), bytes.Clone(value))
 	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,

@@ -56,7 +56,7 @@ func FormatOf(c Command) Format {
 		return FormatExclusive
 	case SubmitBatch, RecordVerdicts:
 		return FormatBulk
-	case AcknowledgeThrough:
+	case AcknowledgeThrough, AcknowledgeEvents:
 		return FormatBulk
 	case AcceptCommit:
 		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]

@@ -10,7 +10,7 @@ import (
 
 // A key is slot(2) ‖ kind(1) ‖ rest, numbers big-endian, so that all of a slot is one range of keys. Rooms, users and clients
 // stand in keys as the SHA-256 of their URI (R, U, C), a group as that of its identifier (G), a destination as its length and
-// domain (D); references stand last and raw. Kinds are append-only.
+// domain (D), the name of a member as that of its text (N); references stand last and raw. Kinds are append-only.
 //
 //	kind  rest                    value                                         owner file
 //	---- of the shard, in slot 0xffff; these stay when a slot moves ----
@@ -81,6 +81,16 @@ import (
 //	0x5e  set(32)                 for which room participants are reserved      fixedroom.go
 //	0x5f  R ‖ 0                   the participants of a room of fixed members   fixedroom.go
 //	0x5f  R ‖ 1 ‖ set(32)         participants that a room must not take        fixedroom.go
+//	---- of a slot: inboxes of clients ----
+//	0x41  R ‖ position(8)         an event for local clients                    clientevent.go
+//	0x42  R                       the room's log for local clients              clientinbox.go
+//	0x43  R ‖ position(8)         who still needs an event                      clientevent.go
+//	0x44  R ‖ N ‖ from(8) ‖ leaf(4)  what of the log is a client's              window.go
+//	0x45  R ‖ leaf(4)             which window a leaf has                       window.go
+//	0x46  0 ‖ R                   the leaves of a room of another provider      roster.go
+//	0x46  1 ‖ R ‖ ref             a Proposal that may change them               roster.go
+//	0x46  2 ‖ N ‖ R               a room in which a name has windows            clientrooms.go
+//	0x46  3 ‖ N                   that a name's client is lost                  clientrooms.go
 //	---- of a slot: housekeeping ----
 //	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
 //	0x39  -                       how many bytes of pieces wait                 piece.go
@@ -152,8 +162,16 @@ const (
 	keyMembersRoom       keyKind = 0x5e
 	keyHeldMembers       keyKind = 0x5f
 	keyRoomRules         keyKind = 0x50
-	keyLeavingClient     keyKind = 0x51
-	keyLeavingUser       keyKind = 0x52
+
+	keyClientEvent      keyKind = 0x41
+	keyClientLog        keyKind = 0x42
+	keyClientEventIndex keyKind = 0x43
+	keyWindow           keyKind = 0x44
+	keyLeafWindow       keyKind = 0x45
+	keyRoster           keyKind = 0x46
+
+	keyLeavingClient keyKind = 0x51
+	keyLeavingUser   keyKind = 0x52
 
 	keyKindEnd keyKind = 0xff // above every kind, never one
 )

@@ -91,6 +91,7 @@ func (t *tx) note(room mimi.RoomURI, hub mimi.Provider, notes ...Note) {
 	}
 	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, t.settings.Domains[0]})
 	body.notes = append(body.notes, notes...)
+	t.notesToClients(room, hub, notes)
 }
 
 // tell adds notices to what a destination gets of a room that is owned here, in the order in which they come up among its messages.
@@ -100,7 +101,12 @@ func (t *tx) tell(room mimi.RoomURI, destination mimi.Provider, notices ...mimi.
 		return
 	}
 	body := t.body(outboxBodyName{SlotOfRoom(room), room, t.settings.Domains[0], t.destination(destination)})
-	for _, n := range notices {
-		body.notes = append(body.notes, Noticed{n})
+	notes := make([]Note, len(notices))
+	for i, n := range notices {
+		notes[i] = Noticed{n}
+	}
+	body.notes = append(body.notes, notes...)
+	if t.isLocal(destination) {
+		t.notesToClients(room, t.settings.Domains[0], notes)
 	}
 }

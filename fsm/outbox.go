@@ -151,6 +151,9 @@ func (t *tx) collect(room mimi.RoomURI, hub, destination mimi.Provider, message 
 	body := t.body(outboxBodyName{SlotOfRoom(room), room, hub, destination})
 	body.bytes = append(body.bytes, message...)
 	body.handshake = body.handshake || isHandshake(message)
+	if t.isLocal(destination) {
+		t.toClients(room, hub, message)
+	}
 }
 
 // isHandshake reports whether a FanoutMessage brings a Commit, Proposals or a Welcome: all but application messages, which alone are

@@ -221,6 +221,7 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	head.firstEpoch, head.floor, head.proposals = first, first, 0
 	t.deletePrefix(roomKey(keyTreeNode, room))
 	t.setFactsAnew(head, c.Create.Facts)
+	t.beginMembersAnew(room)
 	t.setRoomRules(room, c.Create.Rules)
 	return Accepted{Millis: t.now, Epoch: first}
 }

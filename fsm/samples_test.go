@@ -69,6 +69,7 @@ func sampleCommands() []named[fsm.Command] {
 		{"ReceiveFanout", fsm.ReceiveFanout{Room: club, Hub: peer, BodyHash: hash, Messages: []fsm.FanoutItem{{Hash: hashOf("m"), Bytes: []byte("fanout")}}}},
 		{"Acknowledge", fsm.Acknowledge{At: 129, Destination: peer, Sequences: []uint64{1, 2, 1 << 40}}},
 		{"AcknowledgeThrough", fsm.AcknowledgeThrough{At: 129, Destination: hub, Through: 1 << 40}},
+		{"AcknowledgeEvents", fsm.AcknowledgeEvents{Room: fsm.HashOfRoom(club), Name: fsm.NameOfClient(client("alice1")), Through: 7, Positions: []uint64{9, 1 << 40}}},
 		{"PutPiece", fsm.PutPiece{At: 129, Object: hash, Index: 3, Bytes: []byte("piece")}},
 		{"ApplyPieces", fsm.ApplyPieces{At: 129, Object: hash, Count: 4, Bytes: 1 << 20, Kind: fsm.KindAcceptCommit}},
 		{"ReceiveInternal", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
@@ -122,6 +123,10 @@ func sampleCommands() []named[fsm.Command] {
 		{"AcceptCommit, that ends the group", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, ReInit: []byte("re_init")}},
 		{"ReceiveInternal, of rooms and users", fsm.ReceiveInternal{At: fsm.SlotOfUser(bob), From: 129, First: 7, Effects: []fsm.Effect{
 			fsm.RoomJoined{User: bob, Room: club}, fsm.RoomLeft{User: bob, Room: club},
+		}}},
+		{"ReceiveInternal, of windows", fsm.ReceiveInternal{At: fsm.SlotOfRoom(club), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.WindowOpened{Name: fsm.NameOfClient(client("alice1")), Room: club}, fsm.WindowsClosed{Name: fsm.NameOfUser(alice), Room: club},
+			fsm.MemberLost{Name: fsm.NameOfUser(alice)}, fsm.EndWindows{Room: club, Name: fsm.NameOfUser(alice)},
 		}}},
 		{"ReceiveInternal, of departures", fsm.ReceiveInternal{At: fsm.SlotOfRoom(club), From: 129, First: 7, Effects: []fsm.Effect{
 			fsm.Departed{Room: club, Who: fsm.Departing{User: bob, Client: client("bob1@b.example")}, Millis: 5},
