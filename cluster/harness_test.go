@@ -112,10 +112,23 @@ func (c *testCluster) stopAll() {
 // threeNodes is a cluster that is ready for work.
 func threeNodes(t *testing.T, tune func(*Config)) *testCluster {
 	t.Helper()
+	return threeNodesWith(t, tune, fsm.DefaultSettings(provider(t, "a.example")))
+}
+
+// threeNodesOf is threeNodes under settings that are changed before the cluster begins.
+func threeNodesOf(t *testing.T, change func(*fsm.Settings)) *testCluster {
+	t.Helper()
+	settings := fsm.DefaultSettings(provider(t, "a.example"))
+	change(&settings)
+	return threeNodesWith(t, nil, settings)
+}
+
+func threeNodesWith(t *testing.T, tune func(*Config), settings fsm.Settings) *testCluster {
+	t.Helper()
 	c := newTestCluster(t, tune)
 	ctx := c.context()
 	first := c.add("n1")
-	options := InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 2, Replication: 3}
+	options := InitOptions{Settings: settings, Shards: 2, Replication: 3}
 	if err := first.Init(ctx, options); err != nil {
 		t.Fatal(err)
 	}

@@ -34,8 +34,8 @@ func (n *Node) Inbox(ctx context.Context, max int) ([]fsm.OutboxItem, error) {
 // and each gets as much as the others: neither a busy room nor a shard can keep the rest out, and none waits for ever. Within the page
 // the items stand in order of hub time.
 //
-// Each shard is read at its leader, where an acknowledgement is seen as soon as it is answered, or else at this node. A shard that
-// cannot be read is left out, unless there is nothing from the others either.
+// Each shard is read at its leader, where an acknowledgement is seen as soon as it is answered. A shard that has none, or whose does not
+// answer within inboxPatience, is left out, unless there is nothing from the others either.
 func (n *Node) ReadInbox(ctx context.Context, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -122,17 +122,12 @@ func dealt(pages []fsm.InboxPage, query fsm.InboxQuery) fsm.InboxPage {
 }
 
 func (n *Node) inboxOf(ctx context.Context, shard meta.Shard, destination mimi.Provider, query fsm.InboxQuery) (fsm.InboxPage, error) {
-	local := n.replica(shard.ID)
-	if local != nil && local.leads() {
-		return local.page(destination, query)
-	}
-	remote, cancel := context.WithTimeout(ctx, inboxPatience)
+	ctx, cancel := context.WithTimeout(ctx, inboxPatience)
 	defer cancel()
-	page, err := n.fetchInbox(remote, shard, destination, query)
-	if err != nil && local != nil && ctx.Err() == nil {
+	if local := n.replica(shard.ID); local != nil && local.serving(ctx) == nil {
 		return local.page(destination, query)
 	}
-	return page, err
+	return n.fetchInbox(ctx, shard, destination, query)
 }
 
 // page reads what one replica has of a page.
@@ -254,7 +249,7 @@ func (s *inboxReader) read(view fsm.Reader, share int, into *inboxGathered) erro
 // of an older program asks for.
 const inboxRequestVersion = 3
 
-// fetchInbox asks a node that has the shard, its leader if it is known:
+// fetchInbox asks the shard's leader:
 //
 //	struct {
 //	    uint8 version;
@@ -278,10 +273,6 @@ const inboxRequestVersion = 3
 //	    };
 //	} InboxAnswer;
 func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mimi.Provider, query fsm.InboxQuery) (fsm.InboxPage, error) {
-	target, err := n.whoHas(shard)
-	if err != nil {
-		return fsm.InboxPage{}, err
-	}
 	version := n.inboxVersion()
 	var w mls.Writer
 	w.Uint8(version)
@@ -293,7 +284,7 @@ func (n *Node) fetchInbox(ctx context.Context, shard meta.Shard, destination mim
 		w.Uint8(uint8(query.Classes))
 		query.After.AppendTo(&w)
 	}
-	raw, _, err := n.call(ctx, target, methodInbox, w.Bytes())
+	raw, err := n.askLeading(ctx, shard, methodInbox, w.Bytes())
 	if err != nil {
 		return fsm.InboxPage{}, err
 	}
@@ -324,19 +315,6 @@ func fitting(page fsm.InboxPage, query fsm.InboxQuery) (fsm.InboxPage, error) {
 	return fit, nil
 }
 
-// whoHas is a node to ask about a shard: its leader if it is known, else another than this one.
-func (n *Node) whoHas(shard meta.Shard) (string, error) {
-	if leader := n.leaderOf(shard.ID); leader != "" && leader != n.id {
-		return leader, nil
-	}
-	for _, id := range shard.Replicas {
-		if id != n.id {
-			return id, nil
-		}
-	}
-	return "", fmt.Errorf("shard %d has no leader", shard.ID)
-}
-
 // inboxVersion is what every node of the cluster understands: a node of an older program knows no notes, and there are none before every
 // node runs one that does.
 func (n *Node) inboxVersion() uint8 {
@@ -352,7 +330,7 @@ func (n *Node) inboxVersion() uint8 {
 
 func itemVersion(requestVersion uint8) uint8 { return min(requestVersion, fsm.ItemVersion) }
 
-func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, error) {
+func (n *Node) serveInbox(ctx context.Context, _ string, payload []byte) ([]byte, error) {
 	r := mls.NewReader("InboxRequest", payload)
 	version := r.Uint8("version")
 	if version == 0 || version > inboxRequestVersion {
@@ -370,6 +348,9 @@ func (n *Node) serveInbox(_ context.Context, _ string, payload []byte) ([]byte, 
 	replica := n.replica(shard)
 	if replica == nil {
 		return nil, fmt.Errorf("shard %d is not here", shard)
+	}
+	if err := replica.serving(ctx); err != nil {
+		return nil, err
 	}
 	page, err := replica.page(destination, bounded(query))
 	if err != nil {

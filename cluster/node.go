@@ -162,7 +162,7 @@ func (n *Node) openPorts() error {
 func (n *Node) serve() {
 	for method, handler := range map[string]transport.Handler{
 		methodPropose: n.servePropose, methodDo: n.serveDo, methodMeta: n.serveMeta, methodJoin: n.serveJoin,
-		methodInbox: n.serveInbox, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
+		methodInbox: n.serveInbox, methodEvents: n.serveEvents, methodStatus: n.serveStatus, methodDigest: n.serveDigest,
 		methodGone: n.serveGone, methodLead: n.serveLead,
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
 		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,

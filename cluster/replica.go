@@ -37,6 +37,8 @@ type replica struct {
 	overdue  bool          // the last sweep has left something; likewise
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
+	fencedTerm atomic.Uint64 // the term in which this leader has decided on a fence, see serving
+
 	// Of the batch under way, guarded by machine.mu:
 	touched []fsm.OutboxRef
 	urgent  []fsm.OutboxRef // of touched

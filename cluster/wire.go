@@ -14,6 +14,7 @@ const (
 	methodProposeMany = "propose-many" // runs of commands for a shard's leader
 	methodDo          = "do"           // a whole request for a node with a replica
 	methodInbox       = "inbox"        // a page of the local inbox from one shard
+	methodEvents      = "events"       // rooms and events of a client's inbox from one shard
 	methodMeta        = "meta"         // a command for the meta group's leader
 	methodJoin        = "join"         // a node asks to become a member
 	methodStatus      = "status"       // a node's own view

@@ -36,7 +36,7 @@ func TestClientInboxesAreOffByDefault(t *testing.T) {
 	m.say(r)
 	m.sees(ours[0], club)
 	m.carry()
-	check(t, fsm.VisitMemberRooms(m.store, fsm.MemberName(ours[0]), func(r mimi.RoomURI) (bool, error) { t.Errorf("knows of %s", r); return true, nil }))
+	check(t, fsm.VisitMemberRooms(m.store, fsm.MemberName(ours[0]), fsm.RoomHash{}, func(r mimi.RoomURI) (bool, error) { t.Errorf("knows of %s", r); return true, nil }))
 }
 
 // Who is in a room when inboxes are switched on is in it from what comes next; switching them off forgets all, and on again begins anew.
@@ -113,7 +113,7 @@ func TestClientsOfDestroyedRoom(t *testing.T) {
 		m.apply(fsm.AcknowledgeEvents{Room: fsm.HashOfRoom(club), Name: fsm.MemberName(name), Through: events[2].Position})
 	}
 	m.carry()
-	check(t, fsm.VisitMemberRooms(m.store, fsm.MemberName(ours[0]), func(r mimi.RoomURI) (bool, error) { t.Errorf("knows of %s", r); return true, nil }))
+	check(t, fsm.VisitMemberRooms(m.store, fsm.MemberName(ours[0]), fsm.RoomHash{}, func(r mimi.RoomURI) (bool, error) { t.Errorf("knows of %s", r); return true, nil }))
 	if kept := fsm.ClientEventsKept(m.store); kept > 0 {
 		t.Errorf("%d events are kept", kept)
 	}

@@ -30,6 +30,48 @@ type EventQuery struct {
 	Epochs  uint32 // with NewestFirst: the client can decrypt messages of so many epochs before the room's current one
 }
 
+// EventPage is what a client gets of its inbox at once, in the order of its query.
+type EventPage struct {
+	Events []ClientEvent
+	Whole  bool // nothing that fits the query was left out, as far as the reader could see
+}
+
+// Cut sorts refs as the query wants them, and leaves no more than it wants; cut says that some went.
+func (q EventQuery) Cut(refs []ClientEventRef) (kept []ClientEventRef, cut bool) {
+	slices.SortStableFunc(refs, q.Compare)
+	if len(refs) > q.Items {
+		return refs[:q.Items], true
+	}
+	return refs, false
+}
+
+// AppendTo writes a query as it travels between nodes.
+//
+//	struct {
+//	    opaque name<V>;
+//	    uint32 items;
+//	    uint32 bytes;
+//	    uint8 classes;
+//	    uint8 order;
+//	    uint32 epochs;
+//	} EventQuery;
+func (q EventQuery) AppendTo(w *mls.Writer) {
+	appendText(w, q.Name)
+	w.Uint32(uint32(q.Items))
+	w.Uint32(uint32(q.Bytes))
+	w.Uint8(uint8(q.Classes))
+	w.Uint8(uint8(q.Order))
+	w.Uint32(q.Epochs)
+}
+
+// ReadEventQuery reads what AppendTo wrote.
+func ReadEventQuery(r *mls.Reader) EventQuery {
+	return EventQuery{
+		Name: readText[MemberName](r, "name"), Items: int(r.Uint32("items")), Bytes: int(r.Uint32("bytes")),
+		Classes: EventClass(r.Uint8("classes")), Order: EventOrder(r.Uint8("order")), Epochs: r.Uint32("epochs"),
+	}
+}
+
 // ClientEventRef names an event in an inbox, with what readers sort by.
 type ClientEventRef struct {
 	Room     mimi.RoomURI
@@ -121,7 +163,7 @@ type eventGatherer struct {
 
 // run keeps twice what is wanted at most: however much waits, that bounds what is held.
 func (g *eventGatherer) run(r Reader, room RoomHash, from, through uint64) error {
-	keep := max(1, g.query.Items)
+	keep := g.query.Items
 	err := visitEventIndex(r, room, from, through, func(position uint64, x eventIndex) (bool, error) {
 		if !g.query.wants(x.class) || !slices.ContainsFunc(g.windows, func(v window) bool { return v.needs(position, x.class) }) {
 			return true, nil
@@ -134,19 +176,17 @@ func (g *eventGatherer) run(r Reader, room RoomHash, from, through uint64) error
 			return len(g.refs) <= keep, nil
 		}
 		if len(g.refs) >= 2*keep {
-			g.cut(keep)
+			g.cut()
 		}
 		return true, nil
 	})
-	g.cut(keep)
+	g.cut()
 	return err
 }
 
-func (g *eventGatherer) cut(keep int) {
-	slices.SortStableFunc(g.refs, g.query.Compare)
-	if len(g.refs) > keep {
-		g.refs, g.whole = g.refs[:keep], false
-	}
+func (g *eventGatherer) cut() {
+	refs, cut := g.query.Cut(g.refs)
+	g.refs, g.whole = refs, g.whole && !cut
 }
 
 // ReadClientEvent reads the event that a ref names; false where it has gone since.

@@ -89,9 +89,12 @@ func memberRoomKey(name MemberName, room mimi.RoomURI) key {
 	return memberRoomsKey(name).hashed(room.String())
 }
 
-// VisitMemberRooms visits the rooms in which a name has windows, as its slot has heard, in no meaningful but a stable order.
-func VisitMemberRooms(r Reader, name MemberName, visit func(mimi.RoomURI) (more bool, err error)) error {
-	return scanRecords(r, memberRoomsKey(name), "room of a member", readUserRoom, func(_ []byte, room mimi.RoomURI) (bool, error) {
+// VisitMemberRooms visits the rooms in which a name has windows, as its slot has heard, in order of their hashes and behind one; the zero
+// hash is before all.
+func VisitMemberRooms(r Reader, name MemberName, after RoomHash, visit func(mimi.RoomURI) (more bool, err error)) error {
+	prefix := memberRoomsKey(name)
+	lower := successor(prefix.raw(after[:]))
+	return scanRange(r, prefix, lower, prefix.end(), "room of a member", readUserRoom, func(_ []byte, room mimi.RoomURI) (bool, error) {
 		return visit(room)
 	})
 }
@@ -111,7 +114,7 @@ func (t *tx) takeClosed(e WindowsClosed) { t.delete(memberRoomKey(e.Name, e.Room
 func (t *tx) takeLost(e MemberLost) {
 	t.set(memberDepartedKey(e.Name), record(func(w *mls.Writer) { appendText(w, e.Name) }))
 	var rooms []mimi.RoomURI
-	t.check(VisitMemberRooms(t.store, e.Name, func(room mimi.RoomURI) (bool, error) {
+	t.check(VisitMemberRooms(t.store, e.Name, RoomHash{}, func(room mimi.RoomURI) (bool, error) {
 		rooms = append(rooms, room)
 		return true, nil
 	}))

@@ -68,10 +68,12 @@ type Outbox interface {
 	Replays(destination mimi.Provider) uint64
 }
 
-// Inbox reads what waits for the local provider, over all shards.
+// Inbox reads what waits for the local provider and its clients, over all shards.
 type Inbox interface {
 	// ReadInbox returns items that are not acknowledged: of each slot the first ones that fit the query, in order.
 	ReadInbox(ctx context.Context, query fsm.InboxQuery) (fsm.InboxPage, error)
+	// ReadEvents returns events of one client's inbox that are not acknowledged, in the order of the query.
+	ReadEvents(ctx context.Context, query fsm.EventQuery) (fsm.EventPage, error)
 }
 
 // Certificates gives the certificate with which the provider appears: its domain is among the DNS names. It is asked at every

@@ -47,14 +47,20 @@ func parseInboxQuery(c echo.Context) (inboxQuery, error) {
 		}
 		q.after = from
 	}
+	q.raw, err = parseForm(c)
+	return q, err
+}
+
+// parseForm reads whether a reader takes bodies as they came.
+func parseForm(c echo.Context) (raw bool, err error) {
 	switch form := c.QueryParam("form"); form {
 	case "", "events":
+		return false, nil
 	case "raw":
-		q.raw = true
+		return true, nil
 	default:
-		return inboxQuery{}, &mls.MalformedError{Field: "form", Reason: "it is neither events nor raw"}
+		return false, &mls.MalformedError{Field: "form", Reason: "it is neither events nor raw"}
 	}
-	return q, nil
 }
 
 // cursorParam is where the reader wants to go on. A stream that was cut says so in its header, and its URL is as old as its beginning.

@@ -64,6 +64,9 @@ func (s *LocalServer) awaitInbox(ctx context.Context, query inboxQuery) ([]fsm.O
 	for {
 		beat := s.pulse.Next()
 		page, err := s.inbox.ReadInbox(ctx, query.page())
+		if query.wait > 0 && errors.Is(err, fsm.ErrNotProposed) {
+			err = nil // who waits can wait for a leader, too
+		}
 		if err != nil || len(page.Items) > 0 || query.wait == 0 {
 			return page.Items, err
 		}
@@ -95,7 +98,7 @@ func (s *LocalServer) streamInbox(c echo.Context, query inboxQuery, media string
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fsm.ErrNotProposed) { // a stream can wait for a leader
 			return fmt.Errorf("inbox stream: %w", err)
 		}
 		if sent, err = s.sendPage(stream, page, query, sent); err != nil {

@@ -99,6 +99,8 @@ func (s *LocalServer) routes(metrics *RequestMetrics) {
 	e.POST(submissionsPath, s.submissions, s.needs(meta.ScopeMessagesWrite), short)
 	e.GET("/v1/inbox", s.readInbox, s.needs(meta.ScopeInboxRead)) // bounds its wait itself
 	e.POST("/v1/inbox/acknowledge", s.acknowledgeInbox, s.needs(meta.ScopeInboxRead), short)
+	e.GET("/v1/clients/:client/inbox", s.readClientInbox, s.needs(meta.ScopeInboxRead)) // bounds its wait itself
+	e.POST("/v1/clients/:client/inbox/acknowledge", s.acknowledgeClientInbox, s.needs(meta.ScopeInboxRead), short)
 	e.GET("/v1/hub-keys", s.hubKeys, s.needs(anyScope), short)
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,10 +30,12 @@ type localDoor struct {
 
 // fakeInbox gives out what the test puts in.
 type fakeInbox struct {
-	mu    sync.Mutex
-	items []fsm.OutboxItem
-	wake  chan struct{}
-	reads chan struct{} // one element per read, for tests that wait for one
+	mu      sync.Mutex
+	items   []fsm.OutboxItem
+	events  []fsm.ClientEvent // of whichever client is asked for
+	queries []fsm.EventQuery
+	wake    chan struct{}
+	reads   chan struct{} // one element per read, for tests that wait for one
 }
 
 func (i *fakeInbox) ReadInbox(_ context.Context, query fsm.InboxQuery) (fsm.InboxPage, error) {
@@ -43,6 +46,17 @@ func (i *fakeInbox) ReadInbox(_ context.Context, query fsm.InboxQuery) (fsm.Inbo
 	default:
 	}
 	return fitting(i.items, query)
+}
+
+func (i *fakeInbox) ReadEvents(_ context.Context, query fsm.EventQuery) (fsm.EventPage, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	select {
+	case i.reads <- struct{}{}:
+	default:
+	}
+	i.queries = append(i.queries, query)
+	return fsm.EventPage{Events: slices.Clone(i.events[:min(query.Items, len(i.events))]), Whole: len(i.events) <= query.Items}, nil
 }
 
 // fitting is a page of some items in their order.
@@ -77,6 +91,7 @@ func openLocalDoor(t *testing.T) *localDoor {
 	d.inbox = &fakeInbox{wake: make(chan struct{}, 1), reads: make(chan struct{}, 100)}
 	d.cluster = &fakeCluster{domains: []mimi.Provider{hubDomain}, key: signingKey(t), tokens: map[[32]byte]meta.Token{
 		sha256.Sum256([]byte("everything")): {ID: "1", Scopes: meta.Scopes()},
+		sha256.Sum256([]byte("writer")):     {ID: "3", Scopes: []meta.Scope{meta.ScopeMessagesWrite}},
 		sha256.Sum256([]byte("reader")):     {ID: "2", Scopes: []meta.Scope{meta.ScopeInboxRead}},
 	}}
 	ca := newAuthority(t, "CA")

@@ -94,7 +94,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
 		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}},
 		"Departure": departure{Client: &mimi.ClientURI{}}, "RoomDestroyed": roomDestroyed{},
-		"InboxBatch": inboxBatch{}, "HubKeys": hubKeyList{}, "HubSuite": hubSuite{},
+		"InboxBatch": inboxBatch{}, "ClientBatch": clientBatch{}, "AcknowledgeEvents": acknowledgeEventsRequest{}, "RoomPlace": roomPlaced{Room: ourRoom}, "AcknowledgedEvents": acknowledgedEvents{}, "HubKeys": hubKeyList{}, "HubSuite": hubSuite{},
 		"InboxItem": inboxItem{Room: ourRoom, Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true, Cursor: "c"},
 		"InboxEvent": inboxEvent{
 			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},

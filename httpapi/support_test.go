@@ -95,6 +95,8 @@ type fakeCluster struct {
 	key     *mls.SigningKey
 	retired []*mls.SigningKey
 	alone   bool // out of contact with the rest of the cluster
+
+	clientInboxes bool // before requests are under way
 }
 
 func (c *fakeCluster) TakesPeers() bool {
@@ -133,7 +135,11 @@ func (c *fakeCluster) Token(hash [32]byte) (meta.Token, bool) {
 	return t, known
 }
 
-func (c *fakeCluster) Settings() fsm.Settings { return fsm.DefaultSettings(c.domains...) }
+func (c *fakeCluster) Settings() fsm.Settings {
+	settings := fsm.DefaultSettings(c.domains...)
+	settings.Bulk.ClientInboxes = c.clientInboxes
+	return settings
+}
 
 func (c *fakeCluster) HubSigner(scheme mls.SignatureScheme) (*mls.SigningKey, mls.ExternalSender, bool) {
 	if c.key == nil || c.key.Scheme() != scheme {

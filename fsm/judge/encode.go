@@ -160,6 +160,8 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return readRevokeJoiningCode(r)
 	case kindListJoiningCodes:
 		return constructed(NewListJoiningCodes(readURI(r, "room", mimi.ParseRoomURI)))
+	case kindAcknowledgeEvents:
+		return readAcknowledgeEvents(r)
 	case kindAcknowledgeThrough:
 		return readAcknowledgeThrough(r)
 	case kindSubmitBatch:

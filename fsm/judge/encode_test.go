@@ -37,6 +37,7 @@ func (m *maker) samples() (all [][]byte) {
 	add(constructed(NewUpload(bob.User, bob.URI, [][]byte{bob.KeyPackages[0].KeyPackage})))
 	add(constructed(NewRecordRoutes(room, []fsm.KeyPackageRoute{{Ref: "ref", Provider: bob.User.Provider(), User: bob.User, Client: bob.URI, NotAfter: 7}})))
 	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1, 5})))
+	add(constructed(NewAcknowledgeEvents(fsm.HashOfRoom(room), fsm.NameOfUser(bob.User), 7, []uint64{9, 11})))
 	add(constructed(NewAcknowledgeThrough(9, bob.User.Provider(), 5)))
 	add(constructed(NewAcknowledge(9, bob.User.Provider(), []uint64{1}, fsm.RoomTaken{Room: room, Through: 7}, fsm.RoomTaken{Through: 2})))
 	add(constructed(NewDescribeRoom(room)))
