@@ -50,7 +50,7 @@ type proposer struct {
 func newProposer(r raftApplier, t *hubTime) *proposer {
 	p := &proposer{
 		raft: r, time: t,
-		lanes:   [2]*lane{newLane(), newLane()},
+		lanes:   [2]*lane{newLane(false), newLane(true)},
 		landed:  make(chan fsm.Lane, exclusiveFlights+bulkFlights),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
