@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"parley/fsm"
+	"parley/fsm/fsmtest"
+	"parley/mimi"
+)
+
+// follower is a node that does not lead the room's shard, and who does.
+func (c *testCluster) follower(r *fsmtest.Room) (n *Node, shard fsm.ShardID, leader string) {
+	c.t.Helper()
+	place, _ := c.anyNode().Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
+	leader = c.leaderNode(place.ID)
+	for id, n := range c.nodes {
+		if id != leader {
+			return n, place.ID, leader
+		}
+	}
+	c.t.Fatal("there is no follower")
+	return nil, 0, ""
+}
+
+func messages(t testing.TB, r *fsmtest.Room, n int) (commands []fsm.Command) {
+	for i := range n {
+		commands = append(commands, r.Message(fmt.Sprint("message ", i), r.Epoch, user(t, "alice")))
+	}
+	return commands
+}
+
+// Commands of many callers share calls; each gets an answer of its own, also where another's is no acceptance.
+func TestConvoy(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "convoy")
+	n, shard, leader := c.follower(r)
+	var wait sync.WaitGroup
+	for i, command := range messages(t, r, 200) {
+		wait.Go(func() {
+			commands := []fsm.Command{command}
+			if i%3 == 0 {
+				commands = append(commands, r.Message(fmt.Sprint("early ", i), r.Epoch+1, user(t, "alice")), command)
+			}
+			replies := n.convoys.ask(c.context(), leader, shard, commands)
+			for j, reply := range replies {
+				_, refused := reply.outcome.(fsm.NotAllowed)
+				_, accepted := reply.outcome.(fsm.Accepted)
+				if len(replies) != len(commands) || reply.code != answerOutcome || refused != (j == 1) || accepted == (j == 1) {
+					t.Errorf("message %d, part %d: %+v", i, j, reply)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if got, _ := c.streamOf(r.URI, provider(t, "b.example")); len(got) != 200 {
+		t.Errorf("%d messages were accepted", len(got))
+	}
+	if n.convoys.bytes != 0 || len(n.convoys.to) != 0 {
+		t.Errorf("%d bytes and %d convoys are left", n.convoys.bytes, len(n.convoys.to))
+	}
+	t.Run("a leader that knows no convoys", func(t *testing.T) {
+		p := &passenger{arrived: make(chan struct{})}
+		for _, command := range messages(t, r, 3) {
+			p.commands = append(p.commands, fsm.EncodeCommand(command))
+		}
+		n.convoys.oneByOne(c.context(), convoyTarget{leader, shard}, []*passenger{p})
+		for i, reply := range p.answers {
+			if _, accepted := reply.outcome.(fsm.Accepted); !accepted || len(p.answers) != 3 {
+				t.Errorf("%d: %+v", i, reply)
+			}
+		}
+	})
+	t.Run("a node that does not lead", func(t *testing.T) {
+		for _, other := range []string{"n1", "n2", "n3"} {
+			if other == leader || other == n.ID() {
+				continue
+			}
+			for i, reply := range n.convoys.ask(c.context(), other, shard, messages(t, r, 2)) {
+				if reply.code != answerNotLeader || reply.leader != leader {
+					t.Errorf("%d: %+v", i, reply)
+				}
+			}
+		}
+	})
+	t.Run("nobody", func(t *testing.T) {
+		for i, reply := range n.convoys.ask(c.context(), "n9", shard, messages(t, r, 2)) {
+			if reply.code != answerNotProposed {
+				t.Errorf("%d: %+v", i, reply)
+			}
+		}
+	})
+}
+
+// What was not sent when its caller gives up is not proposed, and what was sent is open; a node that holds too much takes no more.
+func TestConvoyLeftBehind(t *testing.T) {
+	c := newConvoys(&Node{})
+	r := fsmtest.NewRoom(room(t, "club"), 0, []mimi.UserURI{user(t, "alice")}, nil)
+	key := convoyTarget{"n2", 1}
+	c.to[key] = &convoy{calls: convoyCallsMax} // nothing more can go
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, reply := range c.ask(ctx, "n2", 1, messages(t, r, 2)) {
+		if reply.code != answerNotProposed {
+			t.Errorf("not sent: %+v", reply)
+		}
+	}
+	if c.bytes != 0 || len(c.to[key].waiting) != 0 || c.to[key].bytes != 0 {
+		t.Errorf("%d bytes are left", c.bytes)
+	}
+	sent := &passenger{sent: true, arrived: make(chan struct{})}
+	if c.leave(key, sent) {
+		t.Error("what was sent was taken back")
+	}
+	c.bytes = convoyWaitMax
+	for _, reply := range c.ask(context.Background(), "n2", 1, messages(t, r, 1)) {
+		if reply.code != answerOverloaded {
+			t.Errorf("over the bound: %+v", reply)
+		}
+	}
+}
+
+// Nothing of a run is proposed behind what has to come again; a command that can never be proposed holds nothing up.
+func TestRunStops(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "run")
+	_, shard, leader := c.follower(r)
+	n := c.nodes[leader]
+	large := r.Message(string(make([]byte, commandBytesMax)), 0, user(t, "alice"))
+	all := messages(t, r, 2)
+	replies := n.start(c.context(), shard, []fsm.Command{all[0], large, all[1]}).await(c.context())
+	if replies[0].code != answerOutcome || replies[1].code != answerMalformed || replies[2].code != answerOutcome {
+		t.Errorf("around one that no entry holds: %+v", replies)
+	}
+	n.disk.low.Store(true) // messages are refused, what makes room is not
+	replies = n.start(c.context(), shard, []fsm.Command{fsm.Sweep{Max: 1}, all[0], fsm.Sweep{Max: 1}}).await(c.context())
+	n.disk.low.Store(false)
+	if replies[0].code != answerOutcome || replies[1].code != answerOverloaded || replies[2].code != answerOverloaded {
+		t.Errorf("behind one that was refused: %+v", replies)
+	}
+	for code, want := range map[answerCode]answerCode{answerUnknown: answerNotProposed, answerNotLeader: answerNotLeader, answerOverloaded: answerOverloaded} {
+		if got := behind(answer{code: code}).code; got != want || !stopsRun(code) {
+			t.Errorf("behind %d: %d", code, got)
+		}
+	}
+}
