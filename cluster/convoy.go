@@ -279,7 +279,7 @@ func (n *Node) serveProposeMany(ctx context.Context, _ string, payload []byte) (
 	}
 	runs := make([]*startedRun, len(encoded))
 	for i, commands := range encoded {
-		runs[i] = n.startEncoded(ctx, shard, commands)
+		runs[i] = n.startRaw(ctx, shard, commands)
 	}
 	var w mls.Writer
 	w.Uint8(answerVersion)
@@ -295,8 +295,8 @@ func (n *Node) serveProposeMany(ctx context.Context, _ string, payload []byte) (
 	return w.Bytes(), nil
 }
 
-// startEncoded is start for commands as they came. One that cannot be read is answered as such, and the others of its run with it.
-func (n *Node) startEncoded(ctx context.Context, shard fsm.ShardID, encoded [][]byte) *startedRun {
+// startRaw is start for commands as they came. One that cannot be read is answered as such, and the others of its run with it.
+func (n *Node) startRaw(ctx context.Context, shard fsm.ShardID, encoded [][]byte) *startedRun {
 	commands := make([]fsm.Command, len(encoded))
 	for i, raw := range encoded {
 		command, err := fsm.DecodeCommand(raw)
@@ -305,5 +305,5 @@ func (n *Node) startEncoded(ctx context.Context, shard fsm.ShardID, encoded [][]
 		}
 		commands[i] = command
 	}
-	return n.start(ctx, shard, commands)
+	return n.startEncoded(ctx, shard, commands, encoded)
 }

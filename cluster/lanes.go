@@ -26,7 +26,8 @@ const (
 // proposal is a command on its way into a shard's log.
 type proposal struct {
 	command fsm.Command
-	bytes   int           // of the encoded command
+	encoded []byte        // the command, as of fsm.EncodeCommand
+	bytes   int           // of it, with what stands around it in an entry
 	share   int           // of an entry: what apply gets to do for it, with the pieces that it names
 	decided chan decision // capacity 1; gets exactly one
 	at      int           // which command of its entry is this one's; set when the entry is sent

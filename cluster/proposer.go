@@ -63,11 +63,16 @@ func newProposer(r raftApplier, t *hubTime) *proposer {
 // propose queues a command and returns where its decision will arrive. A command that no entry can hold is a
 // *mls.MalformedError; a full lane is fsm.ErrOverloaded.
 func (p *proposer) propose(command fsm.Command) (<-chan decision, error) {
-	size := commandBytes(command)
+	return p.proposeEncoded(command, fsm.EncodeCommand(command))
+}
+
+// proposeEncoded is propose for a command whose encoding is there already; it must not change any more.
+func (p *proposer) proposeEncoded(command fsm.Command, encoded []byte) (<-chan decision, error) {
+	size := len(encoded)
 	if limit := commandLimit(command); size > limit {
 		return nil, tooLarge(size, limit)
 	}
-	proposal := &proposal{command: command, bytes: size + 8, share: size + 8, decided: make(chan decision, 1)}
+	proposal := &proposal{command: command, encoded: encoded, bytes: size + 8, share: size + 8, decided: make(chan decision, 1)}
 	if named, yes := command.(fsm.ApplyPieces); yes {
 		proposal.share += int(named.Bytes)
 	}
@@ -154,7 +159,7 @@ func (p *proposer) send(lane fsm.Lane) {
 	batch := p.gathered[lane]
 	p.gathered[lane], p.room[lane] = nil, gatherBytesMax
 	commands := together(batch)
-	entry := fsm.EncodeEntry(fsm.Entry{StampMillis: p.time.stamp(), Commands: commands})
+	entry := fsm.JoinEntry(p.time.stamp(), commands)
 	p.inFlight[lane]++
 	future := p.raft.Apply(entry, enqueueTimeout)
 	p.flights.Go(func() {
@@ -163,10 +168,10 @@ func (p *proposer) send(lane fsm.Lane) {
 	})
 }
 
-// together are the commands of a batch in order, but of all its fences only the first: one serves everybody who waits for one.
+// together are the encoded commands of a batch in order, but of all its fences only the first: one serves everybody who waits for one.
 // It notes at each proposal which command is its own.
-func together(batch []*proposal) []fsm.Command {
-	commands := make([]fsm.Command, 0, len(batch))
+func together(batch []*proposal) [][]byte {
+	commands := make([][]byte, 0, len(batch))
 	fence := -1
 	for _, proposal := range batch {
 		_, fences := proposal.command.(fsm.Fence)
@@ -177,7 +182,7 @@ func together(batch []*proposal) []fsm.Command {
 		if proposal.at = len(commands); fences {
 			fence = proposal.at
 		}
-		commands = append(commands, proposal.command)
+		commands = append(commands, proposal.encoded)
 	}
 	return commands
 }

@@ -119,9 +119,18 @@ type startedRun struct {
 
 // start puts a run into the shard's log if this node leads it.
 func (n *Node) start(ctx context.Context, shard fsm.ShardID, commands []fsm.Command) *startedRun {
+	encoded := make([][]byte, len(commands))
+	for i, command := range commands {
+		encoded[i] = fsm.EncodeCommand(command)
+	}
+	return n.startEncoded(ctx, shard, commands, encoded)
+}
+
+// startEncoded is start for commands whose encodings are there already.
+func (n *Node) startEncoded(ctx context.Context, shard fsm.ShardID, commands []fsm.Command, encoded [][]byte) *startedRun {
 	run := new(startedRun)
 	for i, command := range commands {
-		decided, refused := n.startOne(ctx, shard, command)
+		decided, refused := n.startOne(ctx, shard, command, encoded[i])
 		switch {
 		case decided != nil:
 			run.waiting = append(run.waiting, decided)
@@ -136,7 +145,7 @@ func (n *Node) start(ctx context.Context, shard fsm.ShardID, commands []fsm.Comm
 }
 
 // startOne queues a command, or says what becomes of it instead.
-func (n *Node) startOne(ctx context.Context, shard fsm.ShardID, command fsm.Command) (<-chan decision, answer) {
+func (n *Node) startOne(ctx context.Context, shard fsm.ShardID, command fsm.Command, encoded []byte) (<-chan decision, answer) {
 	replica := n.replica(shard)
 	if replica == nil {
 		return nil, answer{code: answerNoReplica}
@@ -155,7 +164,7 @@ func (n *Node) startOne(ctx context.Context, shard fsm.ShardID, command fsm.Comm
 			return nil, reply
 		}
 	}
-	decided, err := replica.proposer.propose(command)
+	decided, err := replica.proposer.proposeEncoded(command, encoded)
 	if err != nil {
 		return nil, answerOf(err)
 	}

@@ -53,9 +53,18 @@ func (e *UnknownCommandError) Error() string {
 //	    opaque commands<V><V>; // each as of EncodeCommand
 //	} Entry;
 func EncodeEntry(e Entry) []byte {
+	commands := make([][]byte, len(e.Commands))
+	for i, c := range e.Commands {
+		commands[i] = EncodeCommand(c)
+	}
+	return JoinEntry(e.StampMillis, commands)
+}
+
+// JoinEntry is EncodeEntry for commands that are encoded already, as of EncodeCommand.
+func JoinEntry(stampMillis uint64, commands [][]byte) []byte {
 	return encode(entryVersion, func(w *mls.Writer) {
-		w.Uint64(e.StampMillis)
-		appendList(w, e.Commands, func(w *mls.Writer, c Command) { w.Opaque(EncodeCommand(c)) })
+		w.Uint64(stampMillis)
+		appendList(w, commands, func(w *mls.Writer, c []byte) { w.Opaque(c) })
 	})
 }
 
