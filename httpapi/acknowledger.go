@@ -22,7 +22,7 @@ type acknowledger struct {
 	hub     Hub
 	backoff Backoff
 	log     *slog.Logger
-	done    func(item fsm.OutboxItem, err error) // called once for each item; err only after the context's end
+	done    func(items []fsm.OutboxItem, err error) // called once for each item, with others of its slot; err only after the context's end
 
 	mu       sync.Mutex
 	waiting  map[ackKey][]fsm.OutboxItem // a key is present while its goroutine runs; under mu
@@ -34,20 +34,22 @@ type ackKey struct {
 	destination mimi.Provider
 }
 
-func newAcknowledger(hub Hub, backoff Backoff, log *slog.Logger, done func(fsm.OutboxItem, error)) *acknowledger {
+func newAcknowledger(hub Hub, backoff Backoff, log *slog.Logger, done func([]fsm.OutboxItem, error)) *acknowledger {
 	return &acknowledger{hub: hub, backoff: backoff, log: log, done: done, waiting: map[ackKey][]fsm.OutboxItem{}}
 }
 
-// add takes an item. It does not wait.
-func (a *acknowledger) add(ctx context.Context, item fsm.OutboxItem) {
-	key := ackKey{item.Slot, item.Destination}
+// add takes items of one destination. It does not wait.
+func (a *acknowledger) add(ctx context.Context, items []fsm.OutboxItem) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	items, running := a.waiting[key]
-	a.waiting[key] = append(items, item)
-	if !running {
-		a.recorder.Add(1)
-		go a.record(ctx, key)
+	for _, item := range items {
+		key := ackKey{item.Slot, item.Destination}
+		waiting, running := a.waiting[key]
+		a.waiting[key] = append(waiting, item)
+		if !running {
+			a.recorder.Add(1)
+			go a.record(ctx, key)
+		}
 	}
 }
 
@@ -61,10 +63,7 @@ func (a *acknowledger) record(ctx context.Context, key ackKey) {
 		if len(batch) == 0 {
 			return
 		}
-		err := a.recordBatch(ctx, key, batch)
-		for _, item := range batch {
-			a.done(item, err)
-		}
+		a.done(batch, a.recordBatch(ctx, key, batch))
 	}
 }
 

@@ -154,6 +154,23 @@ func (c *Client) Notify(ctx context.Context, destination mimi.Provider, room mim
 	return nil
 }
 
+// NotifyMany delivers items of many rooms (docs/extensions.md). The error is a *SendError, which wraps errNotOffered where the destination
+// takes no such request, a *StatusError, or a *mls.MalformedError of the answer, which leaves open what was taken.
+func (c *Client) NotifyMany(ctx context.Context, destination mimi.Provider, items []mimi.NotifyItem) (mimi.BulkNotifyResponse, error) {
+	reply, err := c.Post(ctx, destination, BulkNotifyTarget(), mimi.BulkNotifyRequest{Items: items}.Marshal(), "")
+	if err != nil {
+		return mimi.BulkNotifyResponse{}, err
+	}
+	switch reply.Status {
+	case http.StatusOK:
+		return mimi.ParseBulkNotifyResponse(reply.Body)
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return mimi.BulkNotifyResponse{}, &SendError{To: destination, Err: fmt.Errorf("%w: status %d", errNotOffered, reply.Status)}
+	default:
+		return mimi.BulkNotifyResponse{}, reply.StatusError(destination)
+	}
+}
+
 // post sends one request. sent tells whether an error may have come after the request left.
 func (c *Client) post(ctx context.Context, l *link, endpoint *url.URL, body []byte, idempotencyKey string) (reply *Reply, sent bool, err error) {
 	var connected atomic.Bool

@@ -150,6 +150,11 @@ func (p *fakePeer) Notify(ctx context.Context, _ mimi.Provider, room mimi.RoomUR
 	return err
 }
 
+// NotifyMany is not offered.
+func (p *fakePeer) NotifyMany(_ context.Context, to mimi.Provider, _ []mimi.NotifyItem) (mimi.BulkNotifyResponse, error) {
+	return mimi.BulkNotifyResponse{}, &SendError{To: to, Err: errNotOffered}
+}
+
 func (p *fakePeer) tries(item fsm.OutboxItem) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -362,16 +367,18 @@ func TestAcknowledgementsGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outbox, done := newFakeOutbox(), make(chan fsm.OutboxItem, 100)
 		hub := slowHub{outbox, 10 * time.Millisecond}
-		a := newAcknowledger(hub, Backoff{time.Millisecond, time.Second}, quiet(), func(item fsm.OutboxItem, err error) {
+		a := newAcknowledger(hub, Backoff{time.Millisecond, time.Second}, quiet(), func(items []fsm.OutboxItem, err error) {
 			if err != nil {
 				t.Error(err)
 			}
-			done <- item
+			for _, item := range items {
+				done <- item
+			}
 		})
 		for sequence := range uint64(100) {
 			item := outboxItem(testRoom(0), sequence+1)
 			outbox.add(item)
-			a.add(context.Background(), item)
+			a.add(context.Background(), []fsm.OutboxItem{item})
 		}
 		a.wait()
 		if len(done) != 100 || outbox.acks > 3 || outbox.left() != 0 {

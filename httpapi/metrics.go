@@ -109,6 +109,7 @@ type DeliveryMetrics struct {
 	refused  *prometheus.CounterVec
 	age      *prometheus.GaugeVec
 	backoff  *prometheus.GaugeVec
+	untold   *prometheus.CounterVec
 }
 
 // NewDeliveryMetrics registers the metrics. It fails where they are registered already.
@@ -134,9 +135,11 @@ func NewDeliveryMetrics(registry prometheus.Registerer) (*DeliveryMetrics, error
 			Help: "Hub time at which the oldest body known to wait here was accepted; 0 when none waits."}, destination),
 		backoff: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_delivery_backoff_seconds",
 			Help: "How long nothing is sent to the destination after its last failure; 0 when it answers."}, destination),
+		untold: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_delivery_untold_total",
+			Help: "Outbox items whose notices were not told, because the destination takes bodies one by one, which have no place for them."}, destination),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.sent, m.bytes, m.duration, m.acked, m.inFlight, m.parked, m.refused, m.age, m.backoff} {
+	for _, c := range []prometheus.Collector{m.sent, m.bytes, m.duration, m.acked, m.inFlight, m.parked, m.refused, m.age, m.backoff, m.untold} {
 		errs = append(errs, registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -16,6 +16,9 @@ type Target struct {
 // NotifyTarget is where a hub delivers the events of a room (mimi-protocol-06 §5.5).
 func NotifyTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointNotify, room} }
 
+// BulkNotifyTarget is where a hub delivers the events of many rooms at once, if the provider offers that (docs/extensions.md).
+func BulkNotifyTarget() Target { return Target{mimi.EndpointBulkNotify, noVariable{}} }
+
 // KeyMaterialTarget is where KeyPackages of a user are claimed (mimi-protocol-06 §5.2).
 func KeyMaterialTarget(user mimi.UserURI) Target { return Target{mimi.EndpointKeyMaterial, user} }
 
