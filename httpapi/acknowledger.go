@@ -20,6 +20,7 @@ const sequencesMax = 1000
 // a lost one would send a body twice.
 type acknowledger struct {
 	hub     Hub
+	config  Config // nil: not known
 	backoff Backoff
 	log     *slog.Logger
 	done    func(items []fsm.OutboxItem, err error) // called once for each item, with others of its slot; err only after the context's end
@@ -34,8 +35,8 @@ type ackKey struct {
 	destination mimi.Provider
 }
 
-func newAcknowledger(hub Hub, backoff Backoff, log *slog.Logger, done func([]fsm.OutboxItem, error)) *acknowledger {
-	return &acknowledger{hub: hub, backoff: backoff, log: log, done: done, waiting: map[ackKey][]fsm.OutboxItem{}}
+func newAcknowledger(hub Hub, config Config, backoff Backoff, log *slog.Logger, done func([]fsm.OutboxItem, error)) *acknowledger {
+	return &acknowledger{hub: hub, config: config, backoff: backoff, log: log, done: done, waiting: map[ackKey][]fsm.OutboxItem{}}
 }
 
 // add takes items of one destination. It does not wait.
@@ -82,12 +83,9 @@ func (a *acknowledger) take(key ackKey) []fsm.OutboxItem {
 }
 
 func (a *acknowledger) recordBatch(ctx context.Context, key ackKey, batch []fsm.OutboxItem) error {
-	sequences := make([]uint64, len(batch))
-	for i, item := range batch {
-		sequences[i] = item.Sequence
-	}
 	for failures := 1; ; failures++ {
-		err := acknowledge(ctx, a.hub, key.slot, key.destination, sequences)
+		sequences, rooms := named(batch, a.byRoom())
+		err := acknowledge(ctx, a.hub, key.slot, key.destination, sequences, rooms...)
 		if err == nil {
 			return nil
 		}
@@ -104,9 +102,38 @@ func (a *acknowledger) recordBatch(ctx context.Context, key ackKey, batch []fsm.
 	}
 }
 
-// acknowledge records sequences of one slot.
-func acknowledge(ctx context.Context, hub Hub, slot fsm.SlotID, destination mimi.Provider, sequences []uint64) error {
-	request, err := judge.NewAcknowledge(slot, destination, sequences)
+// byRoom reports whether every node knows acknowledgements of rooms.
+func (a *acknowledger) byRoom() bool {
+	return a.config != nil && a.config.Settings().Format >= fsm.FormatBulk
+}
+
+// named names items for their acknowledgement: by sequence, or where that is possible and there are several of a room, by the last of them.
+// A room's items are delivered in order, and none before those before it is acknowledged: so nothing else is below the last.
+func named(items []fsm.OutboxItem, byRoom bool) (sequences []uint64, rooms []fsm.RoomTaken) {
+	of := map[mimi.RoomURI]int{}
+	for _, item := range items {
+		of[item.Room]++
+	}
+	at := map[mimi.RoomURI]int{} // index in rooms
+	for _, item := range items {
+		if !byRoom || of[item.Room] == 1 {
+			sequences = append(sequences, item.Sequence)
+			continue
+		}
+		i, begun := at[item.Room]
+		if !begun {
+			i = len(rooms)
+			at[item.Room] = i
+			rooms = append(rooms, fsm.RoomTaken{Room: item.Room})
+		}
+		rooms[i].Through = max(rooms[i].Through, item.Sequence)
+	}
+	return sequences, rooms
+}
+
+// acknowledge records items of one slot: by their sequences, and all of rooms up to one.
+func acknowledge(ctx context.Context, hub Hub, slot fsm.SlotID, destination mimi.Provider, sequences []uint64, rooms ...fsm.RoomTaken) error {
+	request, err := judge.NewAcknowledge(slot, destination, sequences, rooms...)
 	if err != nil {
 		return err
 	}

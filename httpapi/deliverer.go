@@ -50,7 +50,7 @@ func NewDeliverer(cfg DeliveryConfig, outbox Outbox, hub Hub, notifier Notifier,
 		lanes:   map[mimi.Provider]*deliveryLane{},
 		results: make(chan delivery, 256),
 	}
-	d.acks = newAcknowledger(hub, cfg.Acknowledgment, log, func(items []fsm.OutboxItem, err error) {
+	d.acks = newAcknowledger(hub, cfg.Config, cfg.Acknowledgment, log, func(items []fsm.OutboxItem, err error) {
 		d.results <- recorded{items: items, err: err}
 	})
 	return d

@@ -144,9 +144,12 @@ func (p *bulkPeers) verify(t *testing.T, rooms, perRoom int) (duplicates int) {
 func TestBulkDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outbox, peers := fill(40, 100), newBulkPeers()
-		stop := deliver(t, DeliveryConfig{}, outbox, peers)
+		stop := deliver(t, DeliveryConfig{Config: &fakeConfig{fsm.DefaultSettings(hubDomain)}}, outbox, peers)
 		time.Sleep(time.Second)
 		stop()
+		if !outbox.byRoom {
+			t.Error("a room's items are acknowledged one by one")
+		}
 		if n := peers.verify(t, 40, 100); n != 0 || outbox.left() != 0 {
 			t.Errorf("%d duplicates, %d left", n, outbox.left())
 		}
@@ -213,7 +216,11 @@ func TestBulkDeliveryToAFlakyPeer(t *testing.T) {
 				}
 				return answer, false, nil
 			}
-			stop := deliver(t, DeliveryConfig{}, outbox, peers)
+			cfg := DeliveryConfig{}
+			if seed%2 == 0 {
+				cfg.Config = &fakeConfig{fsm.DefaultSettings(hubDomain)}
+			}
+			stop := deliver(t, cfg, outbox, peers)
 			time.Sleep(8 * time.Hour)
 			stop()
 			if duplicates := peers.verify(t, 12, 30); duplicates > unknown {

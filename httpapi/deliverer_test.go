@@ -21,11 +21,12 @@ import (
 
 // fakeOutbox is an outbox whose items go when they are acknowledged, as the state machine's do.
 type fakeOutbox struct {
-	mu    sync.Mutex
-	items []fsm.OutboxItem // in order of sequence
-	wake  chan struct{}
-	acks  int // Acknowledge requests
-	fail  int // so many of them fail first, every second one after it took effect
+	mu     sync.Mutex
+	items  []fsm.OutboxItem // in order of sequence
+	wake   chan struct{}
+	acks   int  // Acknowledge requests
+	byRoom bool // some named rooms
+	fail   int  // so many of them fail first, every second one after it took effect
 }
 
 func newFakeOutbox(items ...fsm.OutboxItem) *fakeOutbox {
@@ -102,8 +103,10 @@ func (o *fakeOutbox) Do(_ context.Context, r judge.Request) (fsm.Outcome, error)
 }
 
 func (o *fakeOutbox) drop(a fsm.Acknowledge) {
+	o.byRoom = o.byRoom || len(a.Rooms) > 0
 	o.items = slices.DeleteFunc(o.items, func(i fsm.OutboxItem) bool {
-		return i.Slot == a.At && i.Destination == a.Destination && slices.Contains(a.Sequences, i.Sequence)
+		through := func(r fsm.RoomTaken) bool { return r.Room == i.Room && i.Sequence <= r.Through }
+		return i.Slot == a.At && i.Destination == a.Destination && (slices.Contains(a.Sequences, i.Sequence) || slices.ContainsFunc(a.Rooms, through))
 	})
 }
 
@@ -367,7 +370,7 @@ func TestAcknowledgementsGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outbox, done := newFakeOutbox(), make(chan fsm.OutboxItem, 100)
 		hub := slowHub{outbox, 10 * time.Millisecond}
-		a := newAcknowledger(hub, Backoff{time.Millisecond, time.Second}, quiet(), func(items []fsm.OutboxItem, err error) {
+		a := newAcknowledger(hub, nil, Backoff{time.Millisecond, time.Second}, quiet(), func(items []fsm.OutboxItem, err error) {
 			if err != nil {
 				t.Error(err)
 			}

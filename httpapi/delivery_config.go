@@ -29,6 +29,7 @@ type DeliveryConfig struct {
 	BulkRetry      time.Duration // asking again a destination that took no bulk deliveries; default 1 min
 	StopGrace      time.Duration // finishing bodies on their way when stopping; default 2 s
 	Acknowledgment Backoff       // of recording acknowledgements; default 50 ms to 2 s
+	Config         Config        // the cluster's; nil: items are acknowledged one by one
 }
 
 func (c DeliveryConfig) withDefaults() DeliveryConfig {

@@ -135,7 +135,7 @@ func (w *world) run(s *station, outbound *Client) *Pulse {
 		w.t.Fatal(err)
 	}
 	pulse := NewPulse(s.hub.woken)
-	deliverer := NewDeliverer(DeliveryConfig{}, s.hub, s.hub, outbound, pulse, metrics, quiet())
+	deliverer := NewDeliverer(DeliveryConfig{Config: s.cluster}, s.hub, s.hub, outbound, pulse, metrics, quiet())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { pulse.Run(ctx) })

@@ -109,7 +109,7 @@ func (s *Server) openDoors() error {
 		return err
 	}
 	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, s.requests, s.log)
-	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{}, s.node, s.node, s.client, pulse, deliveries, s.log)
+	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{Config: s.node}, s.node, s.node, s.client, pulse, deliveries, s.log)
 	s.node.ReportLanes(lanesOf(deliverer))
 	s.doors = []task{
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
