@@ -376,3 +376,16 @@ func TestFanoutOfAnOlderNodeComesInOrder(t *testing.T) {
 	fanout(late)
 	f.expect(h.room.URI, "commit c5", "welcome", "commit c6", "message m7", "commit c7")
 }
+
+// What waits counts as having come: neither the same body nor another that holds the same message brings it in twice, nor its notices.
+func TestWhatWaitsComesOnce(t *testing.T) {
+	h, f := newHubHistory(t, "twice@b.example", 5), newFollower(t)
+	f.taken(h, h.body(h.commit("c5"), h.welcome("k")))
+	late := h.body(h.commit("c6"))
+	early := h.application("m7")
+	told := bodyOf([]fsm.HubMessage{early}, mimi.PolicyChanged{Epoch: 7, Changes: mimi.RolesChanged})
+	f.taken(h, told, told, bodyOf([]fsm.HubMessage{early, h.application("m7b")}))
+	f.taken(h, late)
+	f.taken(h, told)
+	f.expect(h.room.URI, "commit c5", "welcome", "notice mimi.PolicyChanged", "commit c6", "message m7", "message m7b")
+}
