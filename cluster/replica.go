@@ -31,6 +31,7 @@ type replica struct {
 	outbox   *outboxIndex
 	carrier  *carrier
 	usher    *usher
+	reclaims *reclaimer
 	turns    headsTurns
 	herald   *herald
 	offered  bool          // the lead was offered to another; of tend's goroutine
@@ -43,6 +44,7 @@ type replica struct {
 	touched []fsm.OutboxRef
 	urgent  []fsm.OutboxRef // of touched
 	dropped []fsm.OutboxDrop
+	freed   uint64 // bytes that have gone late
 	posted  []fsm.SlotID
 	leaving []mimi.RoomURI // rooms that somebody has to leave
 	millis  uint64         // hub time after its last entry
@@ -62,6 +64,8 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	r.carrier = newCarrier(r)
 	r.usher = newUsher(r)
 	r.herald = newHerald(r)
+
+	r.reclaims = newReclaimer(r)
 	m := &machine{
 		group: uint32(place.ID), node: n.id, state: stores.state, sync: n.stores.state.Sync, fatal: n.fatal, log: n.log, watch: n.config.Applied,
 		apply: r.apply, settled: r.settled, advanced: r.herald.wake,
@@ -77,6 +81,8 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	go r.carrier.run(ctx)
 	go r.usher.run(ctx)
 	go r.herald.run(ctx)
+
+	go r.reclaims.run(ctx)
 	return r, nil
 }
 
@@ -155,6 +161,8 @@ func (r *replica) close() error {
 	<-r.carrier.stopped
 	<-r.usher.stopped
 	<-r.herald.stopped
+
+	<-r.reclaims.stopped
 	r.proposer.close()
 	err := r.group.close()
 	r.herald.tells.Wait() // the transport's end has cut them off
@@ -186,6 +194,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 	r.touched = append(r.touched, result.Touched...)
 	r.urgent = append(r.urgent, result.Urgent...)
 	r.dropped = append(r.dropped, result.Dropped...)
+	r.freed += result.FreedLate
 	r.posted = append(r.posted, result.Posted...)
 	r.leaving = append(r.leaving, result.Departing...)
 	r.reached = result.Format
@@ -207,6 +216,10 @@ func (r *replica) settled() error {
 	if len(r.dropped) > 0 {
 		r.noteDropped(r.dropped)
 		r.dropped = nil
+	}
+	if r.freed > 0 {
+		r.reclaims.gone(r.freed)
+		r.freed = 0
 	}
 	if len(r.posted) > 0 {
 		r.carrier.posted(r.posted)

@@ -16,7 +16,9 @@ type Result struct {
 	Touched  []OutboxRef // to which outboxes items were appended, in the order of appending, each once
 	Urgent   []OutboxRef // those of Touched in which handshakes wait
 	Dropped  []OutboxDrop
-	Posted   []SlotID // in which slots effects for others were posted, each once
+	// FreedLate are the bytes of outbox items that were removed a minute of hub time or more after they had come.
+	FreedLate uint64
+	Posted    []SlotID // in which slots effects for others were posted, each once
 	// Departing are rooms that somebody has to leave, where there may be something new to do about it.
 	Departing []mimi.RoomURI
 	Format    Format // the shard's, after the entry
@@ -50,7 +52,7 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
 	result.Touched, result.Urgent = t.cutOutbox()
-	result.Dropped = t.dropped
+	result.Dropped, result.FreedLate = t.dropped, t.freedLate
 	result.Posted, result.Departing, result.Format = t.posted, t.departing, t.format
 	return result, nil
 }
@@ -166,6 +168,7 @@ type tx struct {
 	bodies          []*outboxBody
 	posted          []SlotID
 	dropped         []OutboxDrop
+	freedLate       uint64
 	departing       []mimi.RoomURI
 
 	// Looked up by key, never ranged over.

@@ -7,6 +7,9 @@ import (
 	"parley/mls"
 )
 
+// freedLateMillis is after how long an item counts as one that has waited (Result.FreedLate).
+const freedLateMillis = 60_000
+
 // openOutbox is an outbox that an entry is changing: its head and the rooms that are touched, which are written once, by close. From
 // FormatBulk on it keeps the records of rooms in step with the items; before, it changes items and the head's count alone, as programs
 // of that time do.
@@ -110,6 +113,9 @@ func (o *openOutbox) leave(sequence uint64, in *openRoom, e outboxEntry) {
 	o.t.delete(outboxItemKey(o.ref.Slot, o.ref.Destination, sequence))
 	o.head.Waiting--
 	o.left, in.left = true, true
+	if o.t.now >= addUpTo(e.millis, freedLateMillis) {
+		o.t.freedLate += e.bytes
+	}
 	in.Items--
 	in.Bytes -= e.bytes
 	o.head.Bytes -= e.bytes
