@@ -39,3 +39,34 @@ func (n *Node) Delivers(slot fsm.SlotID, destination mimi.Provider) bool {
 	r := n.replica(shard.ID)
 	return r != nil && n.appointed.current(r).has(lotOf(destination))
 }
+
+// Appointed is how much a node delivers, in lots of 64 a shard.
+type Appointed struct {
+	LeaderLots   int    // of shards that it leads
+	FollowerLots int    // of shards that others lead
+	Takeovers    uint64 // since it was opened: times that it gave, as a leader, to another what a deliverer had not let go of
+}
+
+// Appointed is what this node may deliver now.
+func (n *Node) Appointed() (a Appointed) {
+	for _, r := range n.replicasHere() {
+		if count := n.appointed.current(r).count(); r.leads() {
+			a.LeaderLots += count
+		} else {
+			a.FollowerLots += count
+		}
+	}
+	a.Takeovers = n.appointer.takeovers()
+	return a
+}
+
+// PausedPeers says of each peer, by its own domain, whether it is paused.
+func (n *Node) PausedPeers() map[mimi.Provider]bool {
+	current := n.Map()
+	paused := make(map[mimi.Provider]bool)
+	for _, p := range current.Peers() {
+		hold, _ := current.HoldOf(p.Domain)
+		paused[p.Domain] = hold.Paused
+	}
+	return paused
+}

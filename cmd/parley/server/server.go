@@ -113,6 +113,9 @@ func (s *Server) openDoors() error {
 	}
 	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, s.requests, s.log)
 	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{Config: s.node}, s.node, s.node, s.client, pulse, deliveries, s.log)
+	if err := s.registry.Register(newNodeMetrics(s.node, s.log)); err != nil {
+		return fmt.Errorf("register the node's metrics: %w", err)
+	}
 	s.node.ReportLanes(lanesOf(deliverer))
 	s.doors = []task{
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
