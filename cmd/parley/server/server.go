@@ -93,9 +93,6 @@ func (s *Server) openDoors() error {
 	if err != nil {
 		return err
 	}
-	if err := httpapi.RegisterOutboxMetrics(s.registry, s.node); err != nil {
-		return err
-	}
 	peerCertificates, err := certificates(s.config.Peer)
 	if err != nil {
 		return fmt.Errorf("peer listener: %w", err)
