@@ -3,13 +3,11 @@ package dev
 import (
 	"cmp"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"parley/fsm"
@@ -306,36 +304,14 @@ func (v *verdict) judgeTurns(told []leaseAnswer) {
 	}
 }
 
-// errBroken: the account does not balance.
-var errBroken = errors.New("a promise was broken")
-
-// evidenceMax is how much evidence is printed for each promise.
-const evidenceMax = 10
-
 // print writes the table, and the evidence below it; the error says which promises were broken.
 func (v *verdict) print(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "\npromise\tlooked at\tbroken")
+	var findings []finding
 	for p := range promises {
-		fmt.Fprintf(table, "%s\t%s\t%d\n", p, v.checked[p], len(v.broken[p]))
+		findings = append(findings, finding{p.String(), v.checked[p], v.broken[p]})
 	}
-	if err := table.Flush(); err != nil {
+	if _, err := fmt.Fprintf(out, "\nThe epochs were taken to %s.\n", v.epochs); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nThe epochs were taken to %s.\n", v.epochs)
-	var wrong []error
-	for p := range promises {
-		if len(v.broken[p]) == 0 {
-			continue
-		}
-		wrong = append(wrong, fmt.Errorf("%w: %s", errBroken, p))
-		fmt.Fprintf(out, "\nBROKEN: %s\n", p)
-		for _, evidence := range v.broken[p][:min(len(v.broken[p]), evidenceMax)] {
-			fmt.Fprintf(out, "  %s\n", evidence)
-		}
-		if more := len(v.broken[p]) - evidenceMax; more > 0 {
-			fmt.Fprintf(out, "  and %d more\n", more)
-		}
-	}
-	return errors.Join(wrong...)
+	return printFindings(out, findings)
 }
