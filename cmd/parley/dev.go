@@ -10,7 +10,8 @@ import (
 )
 
 func newDev() *cobra.Command {
-	options := dev.Options{Exclusive: dev.ExclusiveDefault()}
+	options := dev.Options{Exclusive: dev.ExclusiveDefault(), Bulk: dev.BulkDefault()}
+	asJSON := false
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "Start two providers on this machine and play a real conversation",
@@ -23,7 +24,13 @@ func newDev() *cobra.Command {
 			"claimed until none is left, joiners want the GroupInfo and join with it. Everything is asked for twice. Then the nodes\n" +
 			"are stopped, and the log on each node's disk and everything that anybody was told are held to one another: one Commit\n" +
 			"an epoch and no gap, no KeyPackage in two answers, no two leases at a time, every retry answered alike, every Commit\n" +
-			"and Welcome delivered once. It ends with 0 if all of it holds, and names the evidence if not.",
+			"and Welcome delivered once. It ends with 0 if all of it holds, and names the evidence if not.\n\n" +
+			"The scenario bulk starts both providers as three nodes each. Simulated users of both send each other letters in 200 rooms,\n" +
+			"half of them hosted at each, in bulk, while their epochs change; one letter in 97 is wrong and has to be rejected. A node that\n" +
+			"delivers is killed, and all of b.example is away for five seconds. When nothing is under way any more everything that\n" +
+			"was submitted is held to everything that arrived: nothing lost, nothing out of order, every rejection told. It ends with\n" +
+			"the rates, what each node used of the processors, and 0 if all of it holds. --json leaves the figures on standard output, and\n" +
+			"says the rest on standard error.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := options.Validate(); err != nil {
@@ -34,6 +41,9 @@ func newDev() *cobra.Command {
 				return err
 			}
 			options.Executable, options.Out = executable, command.OutOrStdout()
+			if asJSON {
+				options.Out, options.Summary = command.ErrOrStderr(), command.OutOrStdout()
+			}
 			return dev.Run(command.Context(), options)
 		},
 	}
@@ -47,5 +57,13 @@ func newDev() *cobra.Command {
 	command.Flags().IntVar(&size.Users, "users", size.Users, "scenario exclusive: of how many users KeyPackages are claimed")
 	command.Flags().IntVar(&size.KeyPackages, "key-packages", size.KeyPackages, "scenario exclusive: how many each of a user's two clients has")
 	command.Flags().DurationVar(&size.AtMost, "at-most", size.AtMost, "scenario exclusive: when the contest is given up if it is not over")
+	load := &options.Bulk
+	command.Flags().IntVar(&load.Rooms, "rooms", load.Rooms, "scenario bulk: in how many rooms letters are sent")
+	command.Flags().IntVar(&load.Rate, "rate", load.Rate, "scenario bulk: how many letters a second are submitted, all together")
+	command.Flags().Float64Var(&load.Seconds, "seconds", load.Seconds, "scenario bulk: for how long")
+	command.Flags().IntVar(&load.Shards, "shards", load.Shards, "scenario bulk: shards of each cluster; 0 means as many as a cluster has by default")
+	command.Flags().BoolVar(&load.Single, "single", load.Single, "scenario bulk: one letter a request, as the draft has it, to compare with")
+	command.Flags().BoolVar(&load.Calm, "calm", load.Calm, "scenario bulk: nobody is killed or stopped")
+	command.Flags().BoolVar(&asJSON, "json", false, "scenario bulk: leave the figures as JSON on standard output")
 	return command
 }

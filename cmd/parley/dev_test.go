@@ -14,6 +14,15 @@ import (
 // runDev plays a scenario with real processes, which are this test program acting as parley.
 func runDev(t *testing.T, options dev.Options) string {
 	t.Helper()
+	out, err := playDev(t, options)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+func playDev(t *testing.T, options dev.Options) (string, error) {
+	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -23,10 +32,7 @@ func runDev(t *testing.T, options dev.Options) string {
 	var out bytes.Buffer
 	options.Folder, options.Executable, options.Once, options.Out = t.TempDir()+"/dev", executable, true, &out
 	err = dev.Run(ctx, options)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	return out.String()
+	return out.String(), err
 }
 
 // The whole way of a Commit on a real cluster, with its leader killed in the middle, eleven times over.
@@ -58,5 +64,38 @@ func TestExclusiveScenario(t *testing.T) {
 		if !strings.Contains(out, line) {
 			t.Errorf("the output lacks %q:\n%s", line, out)
 		}
+	}
+}
+
+// bulkInShort is the scenario bulk for a test.
+func bulkInShort() dev.Bulk {
+	b := dev.BulkDefault()
+	b.Rooms, b.Rate, b.Seconds = 12, 200, 10
+	return b
+}
+
+// Two providers exchange letters in bulk while a node that delivers is killed and one of them is away; the long form is the command's default.
+func TestBulkScenario(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs for half a minute; skipped by -short")
+	}
+	out := runDev(t, dev.Options{Scenario: "bulk", Bulk: bulkInShort()})
+	for _, line := range []string{"kill -9", "all nodes of b.example are stopped", "Nothing lost, nothing out of order, nothing unexplained."} {
+		if !strings.Contains(out, line) {
+			t.Errorf("the output lacks %q:\n%s", line, out)
+		}
+	}
+}
+
+// The account misses what a backend has lost.
+func TestBulkScenarioMissesWhatIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs for half a minute; skipped by -short")
+	}
+	size := bulkInShort()
+	size.Calm, size.Seconds, size.Lose, size.Settle = true, 3, 2, 8*time.Second
+	out, err := playDev(t, dev.Options{Scenario: "bulk", Bulk: size})
+	if err == nil || !strings.Contains(out, "what was accepted has arrived, and nothing else") || strings.Count(out, "it was accepted, and did not arrive at b.example") != 2 {
+		t.Errorf("error %v, and two letters are to be missed:\n%s", err, out)
 	}
 }

@@ -32,6 +32,7 @@ func TestExitCodes(t *testing.T) {
 		"no configuration":    {[]string{"serve", "--config", "/nonexistent/parley.toml"}, exitUsage},
 		"a scenario too many": {[]string{"dev", "--scenario", "nonsense"}, exitUsage},
 		"no kills at all":     {[]string{"dev", "--scenario", "failover", "--kills", "0"}, exitUsage},
+		"hardly any load":     {[]string{"dev", "--scenario", "bulk", "--rate", "1"}, exitUsage},
 		"a wrong domain":      {[]string{"cluster", "init", "--domain", "not a domain"}, exitUsage},
 		"nobody listens":      {[]string{"cluster", "status", "--admin", "http://127.0.0.1:1"}, exitError},
 	} {

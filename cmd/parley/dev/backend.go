@@ -26,6 +26,7 @@ const responseBytesMax = 64 << 20
 // may be repeated, so it is sent to the next node whenever one is away or cannot decide. Safe for concurrent use.
 type backend struct {
 	provider   *provider
+	nodes      []*node // that it talks to
 	client     *http.Client
 	turn       atomic.Uint64
 	attemptMax time.Duration // of one attempt at one node, so that a dead one does not use up the whole time. The inbox waits for less
@@ -36,7 +37,7 @@ func newBackend(p *provider, caPEM []byte) (*backend, error) {
 	if !roots.AppendCertsFromPEM(caPEM) {
 		return nil, errors.New("the development CA is not a certificate")
 	}
-	return &backend{provider: p, attemptMax: attemptMax, client: &http.Client{Transport: &http.Transport{
+	return &backend{provider: p, nodes: p.nodes, attemptMax: attemptMax, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots},
 		MaxIdleConnsPerHost: 8,
 		ForceAttemptHTTP2:   true,
@@ -66,7 +67,7 @@ func (b *backend) send(ctx context.Context, c call) (reply, error) {
 	for {
 		n := c.node
 		if n == nil {
-			n = b.provider.nodes[b.turn.Add(1)%uint64(len(b.provider.nodes))]
+			n = b.next()
 		}
 		r, err := b.once(ctx, n, c)
 		if err == nil && r.status != http.StatusServiceUnavailable && r.status != http.StatusBadGateway {
@@ -82,6 +83,11 @@ func (b *backend) send(ctx context.Context, c call) (reply, error) {
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+}
+
+// next is the node whose turn it is.
+func (b *backend) next() *node {
+	return b.nodes[b.turn.Add(1)%uint64(len(b.nodes))]
 }
 
 // attemptMax is how long an attempt may take, unless it is known that many come at once.

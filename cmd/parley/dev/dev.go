@@ -29,16 +29,20 @@ type Options struct {
 	Executable string // of parley itself
 	Scenario   string // one of Scenarios
 	Kills      int    // of leaders, in the scenario failover beyond the conversation's own, at least 1; and in the scenario exclusive
-	Once       bool   // end after the scenario; exclusive always does
+	Once       bool   // end after the scenario; exclusive and bulk always do
 	Exclusive  Exclusive
+	Bulk       Bulk
 	Out        io.Writer
+	Summary    io.Writer // where the scenario bulk leaves its figures as JSON; nil for nowhere
 }
 
 // scenarioFailover goes on after the conversation: its leader is killed Options.Kills times more.
 const scenarioFailover = "failover"
 
 // Scenarios are the names that Options.Scenario may have; the first is the default.
-func Scenarios() []string { return []string{"conversation", scenarioFailover, scenarioExclusive} }
+func Scenarios() []string {
+	return []string{"conversation", scenarioFailover, scenarioExclusive, scenarioBulk}
+}
 
 // Validate says what of the options is wrong.
 func (o Options) Validate() error {
@@ -49,6 +53,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--kills: %d", o.Kills)
 	case o.Scenario == scenarioExclusive:
 		return o.Exclusive.Validate()
+	case o.Scenario == scenarioBulk:
+		return o.Bulk.Validate()
 	case o.Kills < 1:
 		return fmt.Errorf("--kills: at least 1, not %d", o.Kills)
 	}
@@ -66,20 +72,26 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	sizes := []providerSize{{"a.example", 3}, {"b.example", 1}}
-	if o.Scenario == scenarioExclusive {
+	switch o.Scenario {
+	case scenarioExclusive:
 		sizes = sizes[:1]
+	case scenarioBulk:
+		sizes[1].nodes = 3
 	}
 	l, err := newLayout(o.Folder, o.Executable, sizes...)
 	if err != nil {
 		return err
 	}
-	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: o.Scenario, kills: o.Kills}
+	r := &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: o.Scenario, kills: o.Kills, shards: o.Bulk.Shards}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.start(ctx); err != nil {
 		return err
 	}
 	if o.Scenario == scenarioExclusive {
 		return r.contend(ctx, o.Exclusive)
+	}
+	if o.Scenario == scenarioBulk {
+		return r.exchange(ctx, o.Bulk, o.Summary)
 	}
 	if err := r.converse(ctx); err != nil {
 		return err
@@ -102,6 +114,7 @@ type run struct {
 	out       io.Writer
 	scenario  string
 	kills     int
+	shards    int // of each cluster; 0 means the default
 }
 
 func (r *run) hub() *provider      { return r.layout.providers[0] }
@@ -148,7 +161,9 @@ func (r *run) form(ctx context.Context, p *provider) error {
 		Domains: []mimi.Provider{domain}, Replicas: len(p.nodes),
 		KeyPackageLifetimeMaxDays: developmentLifetimeDays,
 	}
-	if p == r.hub() {
+	if r.scenario == scenarioBulk {
+		request.ConsentDefault, request.Shards = "allow", r.shards
+	} else if p == r.hub() {
 		request.DevelopmentHubKeySeed = hex.EncodeToString(r.recording.HubKey.Seed)
 	}
 	first := p.nodes[0]

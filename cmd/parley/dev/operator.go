@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"parley/cmd/parley/adminclient"
 	"parley/fsm"
@@ -69,6 +70,32 @@ func (o *operator) killLeader(ctx context.Context, slot fsm.SlotID) (*node, fsm.
 		return nil, 0, err
 	}
 	return leader, shard, leader.process.kill()
+}
+
+// waiting counts the items in all outboxes, the local provider's own inbox included. Each node knows those of the shards that it leads.
+func (o *operator) waiting(ctx context.Context) (items uint64, err error) {
+	for _, n := range o.alive() {
+		status, err := adminclient.New(n.adminURL()).Status(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, outbox := range status.Outbox {
+			items += outbox.Items
+		}
+	}
+	return items, nil
+}
+
+// spent is the processor time of each node since its first start.
+func (o *operator) spent() (all []time.Duration, err error) {
+	for _, n := range o.provider.nodes {
+		spent, err := n.process.spent()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, spent)
+	}
+	return all, nil
 }
 
 // stopAll ends all processes of the provider side by side, gently where it can.

@@ -36,32 +36,40 @@ func newPeerDoor(from *provider, caPEM []byte) (*peerDoor, error) {
 		return nil, errors.New("the development CA is not a certificate")
 	}
 	return &peerDoor{from: domain, client: &http.Client{
-		Timeout:   stepMax,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}}},
+		Timeout: stepMax,
+		Transport: &http.Transport{
+			TLSClientConfig:     &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}},
+			MaxIdleConnsPerHost: 8,
+		},
 	}}, nil
 }
 
-// update posts an update request to one node of the hub.
-func (d *peerDoor) update(ctx context.Context, n *node, room mimi.RoomURI, bundle []byte) (updated, error) {
-	address := n.PeerURL() + "/v1/update/" + mimi.PathSegment(room)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(bundle))
+// post sends a request to one node.
+func (d *peerDoor) post(ctx context.Context, n *node, path string, body []byte) (reply, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, n.PeerURL()+path, bytes.NewReader(body))
 	if err != nil {
-		return updated{}, err
+		return reply{}, err
 	}
 	request.Header.Set(mimi.HeaderFrom, mimi.FromHeader(d.from))
 	request.Header.Set(mimi.HeaderContentType, mediaOctets)
 	response, err := d.client.Do(request)
 	if err != nil {
-		return updated{}, err
+		return reply{}, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, responseBytesMax))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, responseBytesMax))
+	return reply{status: response.StatusCode, header: response.Header, body: answer, node: n}, err
+}
+
+// update posts an update request to one node of the hub.
+func (d *peerDoor) update(ctx context.Context, n *node, room mimi.RoomURI, bundle []byte) (updated, error) {
+	r, err := d.post(ctx, n, "/v1/update/"+mimi.PathSegment(room), bundle)
 	if err != nil {
 		return updated{}, err
 	}
-	if response.StatusCode != http.StatusOK {
-		return updated{}, fmt.Errorf("%s answered %d: %s", n.ID, response.StatusCode, bytes.TrimSpace(body))
+	if r.status != http.StatusOK {
+		return updated{}, fmt.Errorf("%s answered %d: %s", n.ID, r.status, bytes.TrimSpace(r.body))
 	}
-	answer, err := mimi.ParseUpdateRoomResponse(body)
-	return updated{answer, response.Header.Get(mimi.HeaderEpochWinner), n}, err
+	answer, err := mimi.ParseUpdateRoomResponse(r.body)
+	return updated{answer, r.header.Get(mimi.HeaderEpochWinner), n}, err
 }

@@ -22,7 +22,8 @@ type process struct {
 	config     string // path
 	logPath    string
 	command    *exec.Cmd
-	ended      chan error // receives Wait's answer once
+	ended      chan error    // receives Wait's answer once
+	before     time.Duration // processor time of those that ran before
 }
 
 func newProcess(name, executable, folder string) *process {
@@ -68,7 +69,7 @@ func (p *process) kill() error {
 		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
 	<-p.ended
-	p.command = nil
+	p.gone()
 	return nil
 }
 
@@ -77,7 +78,7 @@ func (p *process) stop() error {
 	if p.command == nil {
 		return nil
 	}
-	defer func() { p.command = nil }()
+	defer p.gone()
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
@@ -98,11 +99,28 @@ func (p *process) stop() error {
 func (p *process) alive() error {
 	select {
 	case err := <-p.ended:
-		p.command = nil
+		p.gone()
 		return fmt.Errorf("%s ended by itself: %v (see %s)", p.name, err, p.logPath)
 	default:
 		return nil
 	}
+}
+
+// gone notes that the process has ended and was waited for.
+func (p *process) gone() {
+	if state := p.command.ProcessState; state != nil {
+		p.before += state.UserTime() + state.SystemTime()
+	}
+	p.command = nil
+}
+
+// spent is the processor time that the node has used since its first start, in the kernel and outside.
+func (p *process) spent() (time.Duration, error) {
+	if p.command == nil {
+		return p.before, nil
+	}
+	now, err := processorTime(p.command.Process.Pid)
+	return p.before + now, err
 }
 
 // until asks again and again whether something has become true, until the context ends; it returns the last reason why not.

@@ -1,0 +1,49 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// scenarioBulk is the exchange of bulk load between two providers.
+const scenarioBulk = "bulk"
+
+// Bulk says how large the scenario bulk is.
+type Bulk struct {
+	Rooms   int           // half of them hosted at each provider
+	Rate    int           // letters a second, of all speakers together
+	Seconds float64       // of load
+	Bytes   int           // of what a letter encrypts
+	Shards  int           // of each cluster; 0 means the default of a cluster
+	Single  bool          // one letter a request, by the draft's submitMessage
+	Calm    bool          // nobody is killed or stopped
+	Lose    int           // of a test: so many letters are acknowledged by the second backend and never looked at, which the account must miss
+	Settle  time.Duration // for what is under way when the load is over
+}
+
+// BulkDefault is what two cores carry beside the six nodes' own work.
+func BulkDefault() Bulk {
+	return Bulk{Rooms: 200, Rate: 1000, Seconds: 30, Bytes: 1024, Settle: 2 * time.Minute, Single: true}
+}
+
+// Validate says what is wrong.
+func (b Bulk) Validate() error {
+	switch {
+	case b.Rooms < 2 || b.Rooms > 10_000:
+		return errors.New("--rooms: there must be 2 to 10000")
+	case b.Rate < batchLetters:
+		return fmt.Errorf("--rate: at least %d letters a second", batchLetters)
+	case b.Seconds < 1 || b.Settle <= 0:
+		return errors.New("--seconds: at least 1")
+	case b.Bytes < 16 || b.Bytes > 64<<10:
+		return errors.New("a letter must have 16 bytes to 64 KiB")
+	}
+	return nil
+}
+
+// commitEvery is about how long a room stays in an epoch while letters are sent. No room leaves the window of an epoch while the peer is
+// away, unless it stays away for long.
+func (b Bulk) commitEvery() time.Duration { return max(b.load()/3, 4*time.Second) }
+
+func (b Bulk) load() time.Duration { return time.Duration(b.Seconds * float64(time.Second)) }

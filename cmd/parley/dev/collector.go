@@ -1,0 +1,131 @@
+package dev
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"parley/mimi"
+	"parley/mls"
+)
+
+// collector is a provider's backend that takes in bulk what comes for its users: it enters it in the book, and only then acknowledges.
+type collector struct {
+	side *side
+	book *book
+	lose int // letters that it is still to lose
+}
+
+// collectMax is how many items it reads at once.
+const collectMax = 500
+
+// run reads until the context ends. Only an item that cannot be read is an error: nodes may come and go.
+func (c *collector) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		ids, counts, err := c.read(ctx)
+		if err == nil && len(ids) > 0 {
+			err = c.side.backend.json(ctx, http.MethodPost, "/v1/inbox/acknowledge", map[string][]string{"ids": ids}, nil)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.book.acknowledged(c.side, counts)
+	}
+	return nil
+}
+
+// read enters what the inbox gives, and returns the items' IDs and how many letters of either hub were new.
+func (c *collector) read(ctx context.Context) (ids []string, counts [2]int, err error) {
+	path := fmt.Sprintf("/v1/inbox?form=raw&waitSeconds=1&max=%d", collectMax)
+	reply, err := c.side.backend.send(ctx, call{method: http.MethodGet, path: path})
+	if err != nil {
+		return nil, counts, err
+	}
+	if reply.status != http.StatusOK {
+		return nil, counts, fmt.Errorf("the inbox of %s answered %d: %s", c.side.provider.domain, reply.status, reply.body)
+	}
+	var batch struct{ Items []collected }
+	if err := json.Unmarshal(reply.body, &batch); err != nil {
+		return nil, counts, err
+	}
+	for _, item := range batch.Items {
+		body, err := item.open()
+		if err != nil {
+			return nil, counts, fmt.Errorf("inbox item %s of %s: %w", item.ID, c.side.provider.domain, err)
+		}
+		c.forget(&body)
+		for hub, n := range c.book.receive(c.side, body) {
+			counts[hub] += n
+		}
+		ids = append(ids, item.ID)
+	}
+	return ids, counts, nil
+}
+
+// forget loses application messages, as a backend would that acknowledges before it has written.
+func (c *collector) forget(body *inboxBody) {
+	body.messages = slices.DeleteFunc(body.messages, func(m mimi.FanoutMessage) bool {
+		_, letter := m.Event.(mimi.FanoutApplication)
+		if !letter || c.lose == 0 {
+			return false
+		}
+		c.lose--
+		return true
+	})
+}
+
+// collected is an item as the inbox has it.
+type collected struct {
+	ID     string `json:"id"`
+	Body   []byte `json:"body"`
+	Events []struct {
+		Kind         string    `json:"kind"`
+		Receipt      string    `json:"receipt"`
+		Verdict      string    `json:"verdict"`
+		CurrentEpoch mls.Epoch `json:"currentEpoch"`
+		ProposalRef  []byte    `json:"proposalRef"`
+		Committed    bool      `json:"committed"`
+	} `json:"events"`
+}
+
+func (c collected) open() (body inboxBody, err error) {
+	body.id = c.ID
+	if len(c.Body) > 0 {
+		if body.messages, err = mimi.ParseFanout(c.Body); err != nil {
+			return body, err
+		}
+	}
+	for _, event := range c.Events {
+		switch event.Kind {
+		case "verdict":
+			verdict := mimi.Verdict{Current: event.CurrentEpoch, Code: verdictNamed(event.Verdict)}
+			if n, err := hex.Decode(verdict.Receipt[:], []byte(event.Receipt)); err != nil || n != len(verdict.Receipt) {
+				return body, fmt.Errorf("the receipt %q", event.Receipt)
+			}
+			body.verdicts = append(body.verdicts, verdict)
+		case "proposalFate":
+			fate := mimi.ProposalFate{Ref: mls.ProposalRef(event.ProposalRef), End: mimi.ProposalDropped}
+			if event.Committed {
+				fate.End = mimi.ProposalCommitted
+			}
+			body.fates = append(body.fates, fate)
+		}
+	}
+	return body, nil
+}
+
+// verdictNamed is the code that has a name; 0 where none has.
+func verdictNamed(name string) mimi.VerdictCode {
+	for code := mimi.VerdictAccepted; code <= mimi.VerdictExpired; code++ {
+		if code.String() == name {
+			return code
+		}
+	}
+	return 0
+}

@@ -1,0 +1,304 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	randv2 "math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// exchange is the scenario bulk: the users of two providers send each other letters in many rooms, half of them hosted at each, while a
+// node that delivers is killed and one provider goes away for a while.
+type exchange struct {
+	size   Bulk
+	sides  [2]*side
+	forums []*forum
+	book   *book
+	show   *show
+	budget *rate.Limiter // of letters
+	over   chan struct{} // closed when nobody is to begin anything new
+	begun  time.Time     // of the load
+	loaded time.Duration // until the last letter was decided or kept
+	taken  time.Duration // until nothing was under way any more
+	meter  meter
+}
+
+// newExchange makes the rooms.
+func newExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *book) (*exchange, error) {
+	x := &exchange{
+		size: size, sides: sides, book: b, show: s, over: make(chan struct{}),
+		budget: rate.NewLimiter(rate.Limit(size.Rate), 2*batchLetters),
+	}
+	s.heading("Preparing")
+	began := time.Now()
+	for i := range size.Rooms {
+		f, err := newForum(i, sides[i%2], sides[1-i%2])
+		if err != nil {
+			return nil, err
+		}
+		x.forums = append(x.forums, f)
+	}
+	if err := x.each(ctx, func(ctx context.Context, f *forum) error { return f.open(ctx, b) }); err != nil {
+		return nil, err
+	}
+	s.done(time.Since(began), fmt.Sprintf("%d rooms, half of them hosted at each provider, with users of both", len(x.forums)))
+	return x, nil
+}
+
+// each does something for every forum, for some at the same time, up to the first error.
+func (x *exchange) each(ctx context.Context, do func(context.Context, *forum) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	todo := make(chan *forum)
+	var all sync.WaitGroup
+	for range uploadersMax {
+		all.Go(func() {
+			for f := range todo {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := do(ctx, f); err != nil {
+					fail(err)
+				}
+			}
+		})
+	}
+	for _, f := range x.forums {
+		todo <- f
+	}
+	close(todo)
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+const (
+	lanesEach      = 2 // for each pair of a side and a hub
+	conductorsEach = 3 // for each hub
+)
+
+// run sends letters for as long as the load lasts, and returns when all of them are decided or kept. The error says what kept it from its
+// end, not what it found.
+func (x *exchange) run(ctx context.Context) error {
+	x.show.heading("%d letters a second for %s, one of %d wrong", x.size.Rate, x.size.load(), wrongEvery)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	if err := x.meter.begin(x.sides); err != nil {
+		return err
+	}
+	x.begun = time.Now()
+	timer := time.AfterFunc(x.size.load(), func() { close(x.over) })
+	defer timer.Stop()
+	watching, watched := context.WithCancel(ctx)
+	defer watched()
+	go (&gauge{exchange: x}).run(watching)
+	var all sync.WaitGroup
+	for _, do := range x.workers() {
+		all.Go(func() {
+			if err := do(ctx); err != nil {
+				fail(err)
+			}
+		})
+	}
+	all.Wait()
+	x.loaded = time.Since(x.begun)
+	return context.Cause(ctx)
+}
+
+// workers are all who have a part in the load.
+func (x *exchange) workers() []work {
+	all := []work{x.mishaps}
+	for hub, s := range x.sides {
+		var hosted []*forum
+		for _, f := range x.forums {
+			if f.hub == s {
+				hosted = append(hosted, f)
+			}
+		}
+		for i := range conductorsEach {
+			if mine := every(hosted, conductorsEach, i); len(mine) > 0 {
+				all = append(all, (&conductor{exchange: x, forums: mine}).run)
+			}
+		}
+		for _, origin := range x.sides {
+			for i := range lanesEach {
+				if mine := every(hosted, lanesEach, i); len(mine) > 0 {
+					l := &lane{exchange: x, origin: origin, forums: mine, gate: x.gate(origin, s, i), random: randv2.NewChaCha8([32]byte{byte(hub), byte(origin.place), byte(i)})}
+					all = append(all, l.run)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// every takes each n-th, from the i-th on.
+func every(forums []*forum, n, i int) (mine []*forum) {
+	for ; i < len(forums); i += n {
+		mine = append(mine, forums[i])
+	}
+	return mine
+}
+
+// gate is where a side's letters for a hub go in: at its own provider, which brings those for the other hub there; every second lane
+// of these goes to the other hub itself, as another provider's nodes would.
+func (x *exchange) gate(origin, hub *side, lane int) gate {
+	switch {
+	case x.size.Single:
+		return singleGate{origin.backend}
+	case origin != hub && lane%2 == 1:
+		return bulkGate{abroad{origin, hub}}
+	default:
+		return bulkGate{home{origin}}
+	}
+}
+
+// pace waits until so many letters may be sent; false once the load is over.
+func (x *exchange) pace(ctx context.Context, letters int) bool {
+	return x.pause(ctx, x.budget.ReserveN(time.Now(), letters).Delay())
+}
+
+// pause waits; false once the load is over.
+func (x *exchange) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-x.over:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// settle waits until everything that was accepted has arrived, everything that waits is told, and nothing waits in any outbox. What is
+// still missing when the time is up is the account's to say.
+func (x *exchange) settle(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, x.size.Settle)
+	defer cancel()
+	err := until(limited, "wait for deliveries", func(ctx context.Context) error {
+		if open := x.book.outstanding(); open > 0 {
+			return fmt.Errorf("%d letters are under way", open)
+		}
+		return x.nothingWaits(ctx)
+	})
+	x.taken = time.Since(x.begun)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		x.book.unexplained("after %s: %v", x.size.Settle, err)
+	}
+	return x.meter.end(ctx, x.sides)
+}
+
+// nothingWaits asks every node, for each knows the outboxes of the shards that it leads.
+func (x *exchange) nothingWaits(ctx context.Context) error {
+	for _, s := range x.sides {
+		waiting, err := s.nodes.waiting(ctx)
+		if err != nil {
+			return err
+		}
+		if waiting > 0 {
+			return fmt.Errorf("%d items wait in the outboxes of %s", waiting, s.provider.domain)
+		}
+	}
+	return nil
+}
+
+// exchange has both providers' users send each other letters in bulk, and settles the account of what was submitted and what arrived. An
+// exchange that did not come to its end is judged as far as it went.
+func (r *run) exchange(ctx context.Context, size Bulk, summary io.Writer) error {
+	x, err := r.newExchange(ctx, size)
+	if err != nil {
+		return err
+	}
+	held := x.held(ctx)
+	if ctx.Err() != nil {
+		return errors.Join(held, ctx.Err())
+	}
+	if held != nil {
+		x.book.unexplained("the exchange did not come to its end: %v", held)
+	}
+	return x.report(r.out, summary)
+}
+
+// newExchange makes the rooms of the scenario between the run's providers.
+func (r *run) newExchange(ctx context.Context, size Bulk) (*exchange, error) {
+	var sides [2]*side
+	for i, p := range r.layout.providers {
+		backend, err := newBackend(p, r.layout.caPEM)
+		if err != nil {
+			return nil, err
+		}
+		backend.attemptMax = crowdedMax
+		door, err := newPeerDoor(p, r.layout.caPEM)
+		if err != nil {
+			return nil, err
+		}
+		sides[i] = &side{place: i, provider: p, backend: backend, door: door, nodes: &operator{p}}
+		if sides[i].hubKey, err = backend.hubKey(ctx, arenaSuite); err != nil {
+			return nil, err
+		}
+	}
+	b := newBook()
+	b.tells, b.coarse = !size.Single, size.Single
+	return newExchange(ctx, size, sides, r.show, b)
+}
+
+// held runs the exchange from the first letter to the last comparison, while both backends collect what comes.
+func (x *exchange) held(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop(nil)
+	for i, s := range x.sides {
+		c := &collector{side: s, book: x.book}
+		if i == 1 {
+			c.lose = x.size.Lose
+		}
+		beside.Go(func() {
+			if err := c.run(ctx); err != nil {
+				stop(err)
+			}
+		})
+	}
+	return x.inOrder(ctx,
+		phase{"the load is over", x.run},
+		phase{"nothing is under way any more", x.settle},
+		phase{"every rejection was asked for by its receipt", x.inquire},
+		phase{"the replicas of every shard have equal digests at equal indices", x.compare},
+	)
+}
+
+// phase is a part of the scenario.
+type phase struct {
+	text string
+	run  work
+}
+
+func (x *exchange) inOrder(ctx context.Context, phases ...phase) error {
+	for _, p := range phases {
+		began := time.Now()
+		if err := p.run(ctx); err != nil {
+			return err
+		}
+		x.show.done(time.Since(began), p.text, x.book.read().String())
+	}
+	return nil
+}
+
+// compare holds the replicas of every shard to each other.
+func (x *exchange) compare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	for _, s := range x.sides {
+		if _, err := s.nodes.compare(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.provider.domain, err)
+		}
+	}
+	return nil
+}
