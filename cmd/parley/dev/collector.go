@@ -4,45 +4,67 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"sync"
 
 	"parley/mimi"
 	"parley/mls"
 )
 
-// collector is a provider's backend that takes in bulk what comes for its users: it enters it in the book, and only then acknowledges.
+// collector is a provider's backend that takes in bulk what comes for its users: it enters it in the book, and only then acknowledges. It
+// reads on while acknowledgements are under way.
 type collector struct {
-	side *side
-	book *book
-	lose int // letters that it is still to lose
+	side   *side
+	book   *book
+	lose   int // letters that it is still to lose
+	cursor string
 }
 
-// collectMax is how many items it reads at once.
-const collectMax = 500
+const (
+	collectMax       = 500 // items that it reads at once
+	acknowledgeAhead = 4   // pages that are being acknowledged while it reads on
+)
 
 // run reads until the context ends. Only an item that cannot be read is an error: nodes may come and go.
 func (c *collector) run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var acknowledging sync.WaitGroup
+	defer acknowledging.Wait()
+	turns := make(chan struct{}, acknowledgeAhead)
 	for ctx.Err() == nil {
 		ids, counts, err := c.read(ctx)
-		if err == nil && len(ids) > 0 {
-			err = c.side.backend.json(ctx, http.MethodPost, "/v1/inbox/acknowledge", map[string][]string{"ids": ids}, nil)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
-			return err
+			fail(err)
+			break
 		}
-		c.book.acknowledged(c.side, counts)
+		if len(ids) == 0 {
+			continue
+		}
+		turns <- struct{}{}
+		acknowledging.Go(func() {
+			defer func() { <-turns }()
+			err := c.side.backend.json(ctx, http.MethodPost, "/v1/inbox/acknowledge", map[string][]string{"ids": ids}, nil)
+			if err != nil {
+				fail(err)
+				return
+			}
+			c.book.acknowledged(c.side, counts)
+		})
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
 	}
 	return nil
 }
 
 // read enters what the inbox gives, and returns the items' IDs and how many letters of either hub were new.
 func (c *collector) read(ctx context.Context) (ids []string, counts [2]int, err error) {
-	path := fmt.Sprintf("/v1/inbox?form=raw&waitSeconds=1&max=%d", collectMax)
+	path := fmt.Sprintf("/v1/inbox?form=raw&waitSeconds=1&max=%d&after=%s", collectMax, url.QueryEscape(c.cursor))
 	reply, err := c.side.backend.send(ctx, call{method: http.MethodGet, path: path})
 	if err != nil {
 		return nil, counts, err
@@ -50,10 +72,14 @@ func (c *collector) read(ctx context.Context) (ids []string, counts [2]int, err 
 	if reply.status != http.StatusOK {
 		return nil, counts, fmt.Errorf("the inbox of %s answered %d: %s", c.side.provider.domain, reply.status, reply.body)
 	}
-	var batch struct{ Items []collected }
+	var batch struct {
+		Items  []collected `json:"items"`
+		Cursor string      `json:"cursor"`
+	}
 	if err := json.Unmarshal(reply.body, &batch); err != nil {
 		return nil, counts, err
 	}
+	c.cursor = batch.Cursor
 	for _, item := range batch.Items {
 		body, err := item.open()
 		if err != nil {

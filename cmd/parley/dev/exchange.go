@@ -291,14 +291,23 @@ func (x *exchange) inOrder(ctx context.Context, phases ...phase) error {
 	return nil
 }
 
-// compare holds the replicas of every shard to each other.
+// compare holds the replicas of every shard to each other, both providers' at the same time.
 func (x *exchange) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
+	results := make(chan error, len(x.sides))
 	for _, s := range x.sides {
-		if _, err := s.nodes.compare(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.provider.domain, err)
-		}
+		go func() {
+			_, err := s.nodes.compare(ctx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", s.provider.domain, err)
+			}
+			results <- err
+		}()
 	}
-	return nil
+	var wrong []error
+	for range x.sides {
+		wrong = append(wrong, <-results)
+	}
+	return errors.Join(wrong...)
 }
