@@ -63,6 +63,8 @@ func newDev() *cobra.Command {
 	command.Flags().Float64Var(&load.Seconds, "seconds", load.Seconds, "scenario bulk: for how long")
 	command.Flags().IntVar(&load.Shards, "shards", load.Shards, "scenario bulk: shards of each cluster; 0 means as many as a cluster has by default")
 	command.Flags().BoolVar(&load.Single, "single", load.Single, "scenario bulk: one letter a request, as the draft has it, to compare with")
+	command.Flags().StringVar(&load.Delivery, "delivery", load.Delivery, "scenario bulk: compare what a leader and its followers use of the processors where load comes in at, and is\n"+
+		"delivered by: "+strings.Join(dev.Deliveries(), ", "))
 	command.Flags().BoolVar(&load.Calm, "calm", load.Calm, "scenario bulk: nobody is killed or stopped")
 	command.Flags().BoolVar(&asJSON, "json", false, "scenario bulk: leave the figures as JSON on standard output")
 	return command

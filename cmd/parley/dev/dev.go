@@ -67,6 +67,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := o.Validate(); err != nil {
 		return err
 	}
+	o.Bulk = o.Bulk.compares()
 	recording, err := loadRecording()
 	if err != nil {
 		return err
@@ -199,15 +200,7 @@ func (r *run) acquaint(ctx context.Context, p *provider) error {
 		if other == p {
 			continue
 		}
-		domain, err := mimi.ParseProvider(other.domain)
-		if err != nil {
-			return err
-		}
-		peer := httpapi.PeerEntry{Domain: domain, Domains: []mimi.Provider{domain}, TrustPEM: string(r.layout.caPEM), AllowPrivateAddresses: true}
-		for _, n := range other.nodes {
-			peer.DirectoryURLs = append(peer.DirectoryURLs, n.directoryURL())
-		}
-		if err := admin.PutPeer(ctx, peer); err != nil {
+		if err := introduce(ctx, admin, other, other.nodes, r.layout.caPEM); err != nil {
 			return err
 		}
 	}
@@ -217,6 +210,19 @@ func (r *run) acquaint(ctx context.Context, p *provider) error {
 	}
 	p.token = token.Secret
 	return os.WriteFile(filepath.Join(p.folder, "token"), []byte(token.Secret+"\n"), 0o600)
+}
+
+// introduce puts a provider on a cluster's allow-list, to be found at some of its nodes.
+func introduce(ctx context.Context, admin *adminclient.Client, other *provider, at []*node, caPEM []byte) error {
+	domain, err := mimi.ParseProvider(other.domain)
+	if err != nil {
+		return err
+	}
+	peer := httpapi.PeerEntry{Domain: domain, Domains: []mimi.Provider{domain}, TrustPEM: string(caPEM), AllowPrivateAddresses: true}
+	for _, n := range at {
+		peer.DirectoryURLs = append(peer.DirectoryURLs, n.directoryURL())
+	}
+	return admin.PutPeer(ctx, peer)
 }
 
 // converse plays the conversation while both providers' backends read their inboxes, and settles the account.

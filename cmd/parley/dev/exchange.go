@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	randv2 "math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"parley/cmd/parley/adminclient"
 )
 
 // exchange is the scenario bulk: the users of two providers send each other letters in many rooms, half of them hosted at each, while a
@@ -20,6 +22,7 @@ type exchange struct {
 	forums []*forum
 	book   *book
 	show   *show
+	caPEM  []byte
 	budget *rate.Limiter // of letters
 	over   chan struct{} // closed when nobody is to begin anything new
 	begun  time.Time     // of the load
@@ -28,16 +31,28 @@ type exchange struct {
 	meter  meter
 }
 
+// budgetOf is what may be sent; a rate of 0 is no bound.
+func budgetOf(size Bulk) *rate.Limiter {
+	if size.Rate == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(size.Rate), 2*batchLetters)
+}
+
 // newExchange makes the rooms.
-func newExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *book) (*exchange, error) {
+func newExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *book, caPEM []byte) (*exchange, error) {
 	x := &exchange{
-		size: size, sides: sides, book: b, show: s, over: make(chan struct{}),
-		budget: rate.NewLimiter(rate.Limit(size.Rate), 2*batchLetters),
+		size: size, sides: sides, book: b, show: s, caPEM: caPEM, over: make(chan struct{}),
+		budget: budgetOf(size),
 	}
 	s.heading("Preparing")
 	began := time.Now()
 	for i := range size.Rooms {
-		f, err := newForum(i, sides[i%2], sides[1-i%2])
+		hub := i % 2
+		if size.oneHub {
+			hub = 0
+		}
+		f, err := newForum(i, sides[hub], sides[1-hub])
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +61,7 @@ func newExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *boo
 	if err := x.each(ctx, func(ctx context.Context, f *forum) error { return f.open(ctx, b) }); err != nil {
 		return nil, err
 	}
-	s.done(time.Since(began), fmt.Sprintf("%d rooms, half of them hosted at each provider, with users of both", len(x.forums)))
+	s.done(time.Since(began), fmt.Sprintf("%d rooms with users of both providers, %d of them hosted at %s", len(x.forums), len(x.hostedBy(sides[0])), sides[0].provider.domain))
 	return x, nil
 }
 
@@ -90,6 +105,9 @@ func (x *exchange) run(ctx context.Context) error {
 	if err := x.meter.begin(x.sides); err != nil {
 		return err
 	}
+	if err := x.assign(ctx); err != nil {
+		return err
+	}
 	x.begun = time.Now()
 	timer := time.AfterFunc(x.size.load(), func() { close(x.over) })
 	defer timer.Stop()
@@ -109,16 +127,35 @@ func (x *exchange) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// assign says, where the scenario compares, at which nodes everything comes in, that of backends and that of the other provider: the leader
+// of everything, or the others.
+func (x *exchange) assign(ctx context.Context) error {
+	if x.size.Delivery == "" {
+		return nil
+	}
+	for i, s := range x.sides {
+		leader, _, err := s.nodes.leaderOf(ctx, 0)
+		if err != nil {
+			return err
+		}
+		s.backend.nodes = slices.DeleteFunc(slices.Clone(s.provider.nodes), func(n *node) bool {
+			return (n == leader) != (x.size.Delivery == deliveryLeader)
+		})
+		admin := adminclient.New(x.sides[1-i].provider.nodes[0].adminURL())
+		if err := introduce(ctx, admin, s.provider, s.backend.nodes, x.caPEM); err != nil {
+			return err
+		}
+		x.show.note("%s: %s leads", s.provider.domain, leader.ID)
+	}
+	x.show.note("everything comes in at, and is delivered by: %s", x.size.Delivery)
+	return nil
+}
+
 // workers are all who have a part in the load.
 func (x *exchange) workers() []work {
 	all := []work{x.mishaps}
-	for hub, s := range x.sides {
-		var hosted []*forum
-		for _, f := range x.forums {
-			if f.hub == s {
-				hosted = append(hosted, f)
-			}
-		}
+	for _, hub := range x.sides {
+		hosted := x.hostedBy(hub)
 		for i := range conductorsEach {
 			if mine := every(hosted, conductorsEach, i); len(mine) > 0 {
 				all = append(all, (&conductor{exchange: x, forums: mine}).run)
@@ -127,13 +164,21 @@ func (x *exchange) workers() []work {
 		for _, origin := range x.sides {
 			for i := range lanesEach {
 				if mine := every(hosted, lanesEach, i); len(mine) > 0 {
-					l := &lane{exchange: x, origin: origin, forums: mine, gate: x.gate(origin, s, i), random: randv2.NewChaCha8([32]byte{byte(hub), byte(origin.place), byte(i)})}
-					all = append(all, l.run)
+					all = append(all, newLane(x, origin, mine, x.gate(origin, hub, i), everybody).run)
 				}
 			}
 		}
 	}
 	return all
+}
+
+func (x *exchange) hostedBy(hub *side) (hosted []*forum) {
+	for _, f := range x.forums {
+		if f.hub == hub {
+			hosted = append(hosted, f)
+		}
+	}
+	return hosted
 }
 
 // every takes each n-th, from the i-th on.
@@ -246,7 +291,7 @@ func (r *run) newExchange(ctx context.Context, size Bulk) (*exchange, error) {
 	}
 	b := newBook()
 	b.tells, b.coarse = !size.Single, size.Single
-	return newExchange(ctx, size, sides, r.show, b)
+	return newExchange(ctx, size, sides, r.show, b, r.layout.caPEM)
 }
 
 // held runs the exchange from the first letter to the last comparison, while both backends collect what comes.
