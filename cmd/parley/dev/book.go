@@ -171,6 +171,13 @@ func (b *book) told(s *side, receipt [32]byte, code mimi.VerdictCode, current ml
 	}
 }
 
+// fateOf is what has become of a letter so far.
+func (b *book) fateOf(hash [32]byte) fate {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.letters[hash].fate
+}
+
 // inboxBody is what the book needs of an item of an inbox.
 type inboxBody struct {
 	id       string

@@ -26,7 +26,8 @@ func (c *conductor) run(ctx context.Context) error {
 	return nil
 }
 
-// conduct has one side's speaker commit, two times in three with an Update that the other's has proposed. The sides take turns.
+// conduct has one side's speaker commit, two times in three with an Update that the other's has proposed: by itself or, every other time,
+// submitted in bulk. The sides take turns.
 func (c *conductor) conduct(ctx context.Context, f *forum, turn int) error {
 	committer, other := f.hub, f.far
 	if turn%2 == 1 {
@@ -34,7 +35,11 @@ func (c *conductor) conduct(ctx context.Context, f *forum, turn int) error {
 	}
 	plan := mlstest.Plan{Committer: f.leaves[committer.place], Path: true}
 	if turn%3 != 0 {
-		ref, err := f.propose(ctx, c.book, other, f.leaves[other.place])
+		var g gate
+		if turn%3 == 1 && !c.size.Single {
+			g = c.gate(other, f.hub, turn)
+		}
+		ref, err := f.propose(ctx, c.book, other, g)
 		if err != nil {
 			return err
 		}

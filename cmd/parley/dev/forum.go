@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
 	"strings"
@@ -241,8 +242,9 @@ func (f *forum) commit(ctx context.Context, b *book, through *side, plan mlstest
 	return nil
 }
 
-// propose has a member's Update wait in the room, and returns its reference.
-func (f *forum) propose(ctx context.Context, b *book, through *side, member mls.LeafIndex) (mls.ProposalRef, error) {
+// propose has a member's Update wait in the room, and returns its reference. It is handed in by itself where through has no gate.
+func (f *forum) propose(ctx context.Context, b *book, through *side, g gate) (mls.ProposalRef, error) {
+	member := f.leaves[through.place]
 	update, err := f.group.Update(member)
 	if err != nil {
 		return "", err
@@ -252,13 +254,48 @@ func (f *forum) propose(ctx context.Context, b *book, through *side, member mls.
 		return "", err
 	}
 	message := mls.MLSMessage{Body: made}
+	bundle := mimi.ProposalBundle{Proposals: []mls.MLSMessage{message}}
 	f.enter(b, message, letter{kind: kindForumProposal, origin: through.place})
-	b.names(ref, sha256.Sum256(message.Marshal()))
-	if err := f.ask(ctx, through, mimi.ProposalBundle{Proposals: []mls.MLSMessage{message}}); err != nil {
+	b.names(ref, bundle.Receipt())
+	if g != nil {
+		return ref, f.submit(ctx, b, g, submission{forum: f, hash: bundle.Receipt(), kind: mimi.SubmissionProposals, body: bundle.Marshal()})
+	}
+	if err := f.ask(ctx, through, bundle); err != nil {
 		return "", err
 	}
-	b.accepted(sha256.Sum256(message.Marshal()))
+	b.accepted(bundle.Receipt())
 	return ref, nil
+}
+
+// submit has something accepted that is submitted in bulk, though it be alone.
+func (f *forum) submit(ctx context.Context, b *book, g gate, s submission) error {
+	ctx, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	err := until(ctx, "have a Proposal taken", func(ctx context.Context) error {
+		told, err := g.submit(ctx, []submission{s})
+		switch {
+		case err != nil:
+			return err
+		case told[0].state == receiptAccepted:
+			b.accepted(s.hash)
+		case told[0].state == receiptRejected:
+			b.rejects(s.hash, told[0].verdict, told[0].current)
+		case told[0].state == receiptWaits:
+			b.waits(s.hash)
+		default:
+			return errors.New("it is not decided")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return until(ctx, "wait for a Proposal's verdict", func(context.Context) error {
+		if b.fateOf(s.hash) != fateAccepted {
+			return errors.New("it is not accepted")
+		}
+		return nil
+	})
 }
 
 // enter gives a handshake its place among those of the room.

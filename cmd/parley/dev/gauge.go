@@ -36,7 +36,7 @@ func (g *gauge) line() {
 	now := g.book.read()
 	g.show.note("%5.1f s  accepted %6d/s  delivered %6d/s  acknowledged %6d/s  backlog %6d  p50 %7s  p99 %7s",
 		time.Since(g.begun).Seconds(), now.accepted-g.last.accepted, now.delivered-g.last.delivered, now.acknowledged-g.last.acknowledged,
-		now.accepted-now.delivered, now.recent.percentile(50), now.recent.percentile(99))
+		now.accepted-now.delivered, now.recent.text(50), now.recent.text(99))
 	g.last = now
 }
 

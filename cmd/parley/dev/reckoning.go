@@ -30,16 +30,13 @@ func (l *letter) missing() bool {
 	return slices.ContainsFunc([]int{0, 1}, func(s int) bool { return l.to[s] && l.arrived[s] == 0 })
 }
 
-// untold: its submitter's stream owes its verdict. A rejection is told where the submission was one of many; a letter that waited is told
-// of whatever becomes of it.
-// Of a Proposal that was accepted the fate is told.
+// untold: its submitter's stream owes its verdict, or the fate of a Proposal whose epoch is over. A rejection is told where the submission
+// was one of many; a letter that waited is told of whatever becomes of it.
 func (b *book) untold(l *letter) bool {
-	switch {
-	case l.kind == kindForumProposal:
-		return b.tells && l.fate == fateAccepted && l.fates == 0 && l.epoch < mls.Epoch(l.forum.epoch.Load())
-	default:
-		return l.told == 0 && (l.waits || b.tells && l.fate == fateRejected)
+	if l.kind == kindForumProposal && b.tells && l.fate == fateAccepted && l.fates == 0 && l.epoch < mls.Epoch(l.forum.epoch.Load()) {
+		return true
 	}
+	return l.told == 0 && (l.waits || b.tells && l.fate == fateRejected)
 }
 
 // judge reckons up. It can be done once, when nothing more comes.

@@ -49,6 +49,14 @@ func (h *latencies) percentile(p int) time.Duration {
 	return 0
 }
 
+// text is a percentile for people.
+func (h *latencies) text(p int) string {
+	if h.count == 0 {
+		return "–"
+	}
+	return h.percentile(p).String()
+}
+
 func (h *latencies) merge(other *latencies) {
 	for class, n := range other.classes {
 		h.classes[class] += n
