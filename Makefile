@@ -13,7 +13,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak faults seeded-bugs without-checks fuzz clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk faults seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -50,6 +50,9 @@ bench: ## figures; a timing is never a test's verdict
 
 soak: build ## the long form: ten whole conversations with a killed leader, each on a new cluster
 	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== conversation $$i of 10"; $(BIN) dev --once || exit 1; done
+
+soak-bulk: build ## ten exchanges of bulk load with a killed deliverer and a peer that is away, each on new clusters
+	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== exchange $$i of 10"; $(BIN) dev --scenario bulk || exit 1; done
 
 # One seed again, as a failure prints it: make faults SEED=7 VIRTUAL=1h MEAN=8s
 VIRTUAL ?= 1h

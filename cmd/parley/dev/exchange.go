@@ -263,7 +263,7 @@ func (r *run) exchange(ctx context.Context, size Bulk, summary io.Writer) error 
 	}
 	held := x.held(ctx)
 	if ctx.Err() != nil {
-		return errors.Join(held, ctx.Err())
+		return ctx.Err()
 	}
 	if held != nil {
 		x.book.unexplained("the exchange did not come to its end: %v", held)
