@@ -96,6 +96,14 @@ const (
 	conductorsEach = 3 // for each hub
 )
 
+// last ends the load when its time is up and all that was to happen to the nodes has happened.
+func (x *exchange) last(ctx context.Context) error {
+	defer close(x.over)
+	err := x.mishaps(ctx)
+	wait(ctx, time.Until(x.begun.Add(x.size.load())))
+	return err
+}
+
 // run sends letters for as long as the load lasts, and returns when all of them are decided or kept. The error says what kept it from its
 // end, not what it found.
 func (x *exchange) run(ctx context.Context) error {
@@ -109,13 +117,11 @@ func (x *exchange) run(ctx context.Context) error {
 		return err
 	}
 	x.begun = time.Now()
-	timer := time.AfterFunc(x.size.load(), func() { close(x.over) })
-	defer timer.Stop()
 	watching, watched := context.WithCancel(ctx)
 	defer watched()
 	go (&gauge{exchange: x}).run(watching)
 	var all sync.WaitGroup
-	for _, do := range x.workers() {
+	for _, do := range append(x.workers(), x.last) {
 		all.Go(func() {
 			if err := do(ctx); err != nil {
 				fail(err)
@@ -152,8 +158,7 @@ func (x *exchange) assign(ctx context.Context) error {
 }
 
 // workers are all who have a part in the load.
-func (x *exchange) workers() []work {
-	all := []work{x.mishaps}
+func (x *exchange) workers() (all []work) {
 	for _, hub := range x.sides {
 		hosted := x.hostedBy(hub)
 		for i := range conductorsEach {

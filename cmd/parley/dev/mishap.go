@@ -21,15 +21,11 @@ func (x *exchange) mishaps(ctx context.Context) error {
 	if x.size.Calm {
 		return nil
 	}
-	if !x.pause(ctx, time.Duration(killAt*float64(x.size.load()))) {
-		return nil
-	}
+	wait(ctx, time.Until(x.at(killAt)))
 	if err := x.killDeliverer(ctx); err != nil {
 		return err
 	}
-	if !x.pause(ctx, time.Until(x.begun.Add(time.Duration(stopAt*float64(x.size.load()))))) {
-		return nil
-	}
+	wait(ctx, time.Until(x.at(stopAt)))
 	peer := x.sides[1]
 	x.show.note("all nodes of %s are stopped for %s", peer.provider.domain, peerStopped)
 	if err := peer.nodes.stopAll(); err != nil {
@@ -43,6 +39,11 @@ func (x *exchange) mishaps(ctx context.Context) error {
 	}
 	x.show.note("%s is back", peer.provider.domain)
 	return nil
+}
+
+// at is a moment of the load.
+func (x *exchange) at(part float64) time.Time {
+	return x.begun.Add(time.Duration(part * float64(x.size.load())))
 }
 
 // wait waits, for no longer than the context lasts.
