@@ -60,6 +60,8 @@ func BenchmarkBulkThroughput(b *testing.B) {
 	b.ReportMetric(singles.Rate(), "single-letters/s")
 	b.ReportMetric(bulk.Rate()/singles.Rate(), "bulk/single")
 	b.ReportMetric(bulk.Rate()/(100*syncs), "bulk/raw-syncs")
+	b.ReportMetric(bulk.PerProcessorSecond(), "letters/cpu-s")
+	b.ReportMetric(bulk.PerProcessorSecond()/singles.PerProcessorSecond(), "bulk/single-per-cpu-s")
 	for name, spent := range bulk.Processors {
 		b.Logf("%s used %.1f s of a processor in %.1f s", name, spent.Seconds(), bulk.Took.Seconds())
 	}

@@ -33,6 +33,15 @@ type BulkFigures struct {
 // Rate is letters a second.
 func (f BulkFigures) Rate() float64 { return float64(f.Letters) / f.Took.Seconds() }
 
+// PerProcessorSecond is letters for a second of a processor, of all nodes of both providers. It says something on a busy machine as well.
+func (f BulkFigures) PerProcessorSecond() float64 {
+	var all time.Duration
+	for _, spent := range f.Processors {
+		all += spent
+	}
+	return float64(f.Letters) / all.Seconds()
+}
+
 // NewBulkBench starts both providers and makes so many rooms. Folder, Executable and Out of the options count. Close it.
 func NewBulkBench(ctx context.Context, o Options, rooms int) (_ *BulkBench, err error) {
 	recording, err := loadRecording()
