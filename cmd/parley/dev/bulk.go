@@ -31,7 +31,7 @@ type Bulk struct {
 
 // BulkDefault is what two cores carry beside the six nodes' own work.
 func BulkDefault() Bulk {
-	return Bulk{Rooms: 200, Rate: 1000, Seconds: 30, Bytes: 1024, Settle: 2 * time.Minute, Single: true}
+	return Bulk{Rooms: 200, Rate: 1000, Seconds: 30, Bytes: 1024, Settle: 2 * time.Minute}
 }
 
 // Validate says what is wrong.

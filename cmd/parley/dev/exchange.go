@@ -169,7 +169,7 @@ func (x *exchange) workers() (all []work) {
 		for _, origin := range x.sides {
 			for i := range lanesEach {
 				if mine := every(hosted, lanesEach, i); len(mine) > 0 {
-					all = append(all, newLane(x, origin, mine, x.gate(origin, hub, i), everybody).run)
+					all = append(all, newLane(x, origin, mine, x.gate(origin, hub), everybody).run)
 				}
 			}
 		}
@@ -194,13 +194,13 @@ func every(forums []*forum, n, i int) (mine []*forum) {
 	return mine
 }
 
-// gate is where a side's letters for a hub go in: at its own provider, which brings those for the other hub there; every second lane
-// of these goes to the other hub itself, as another provider's nodes would.
-func (x *exchange) gate(origin, hub *side, lane int) gate {
+// gate is where a side's letters for a hub go in: at its own provider, or, for rooms of the other, at that one as another provider's nodes
+// would.
+func (x *exchange) gate(origin, hub *side) gate {
 	switch {
 	case x.size.Single:
 		return singleGate{origin.backend}
-	case origin != hub && lane%2 == 1:
+	case origin != hub:
 		return bulkGate{abroad{origin, hub}}
 	default:
 		return bulkGate{home{origin}}
