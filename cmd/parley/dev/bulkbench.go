@@ -48,7 +48,7 @@ func NewBulkBench(ctx context.Context, o Options, rooms int) (_ *BulkBench, err 
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLayout(o.Folder, o.Executable, providerSize{"a.example", 3}, providerSize{"b.example", 1})
+	l, err := newLayout(o.Folder, o.Executable, providerSize{domain: "a.example", nodes: 3}, providerSize{domain: "b.example", nodes: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func NewClaimBench(ctx context.Context, o Options, users, clients int) (_ *Claim
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLayout(o.Folder, o.Executable, providerSize{"a.example", 3}, providerSize{"b.example", 1})
+	l, err := newLayout(o.Folder, o.Executable, providerSize{domain: "a.example", nodes: 3}, providerSize{domain: "b.example", nodes: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	sizes := []providerSize{{"a.example", 3}, {"b.example", 1}}
+	sizes := []providerSize{{domain: "a.example", nodes: 3}, {domain: "b.example", nodes: 1}}
 	switch o.Scenario {
 	case scenarioExclusive:
 		sizes = sizes[:1]
 	case scenarioBulk:
 		sizes[1].nodes = 3
+		sizes[0].delivery, sizes[1].delivery = o.Bulk.Delivery, o.Bulk.Delivery
 	}
 	l, err := newLayout(o.Folder, o.Executable, sizes...)
 	if err != nil {

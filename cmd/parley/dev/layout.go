@@ -24,6 +24,7 @@ type node struct {
 	Domain                              string
 	Cluster, Gossip, Peer, Local, Admin string // host:port
 	Seeds                               []string
+	Delivery                            string // cluster.delivery; empty for its default
 
 	process *process
 }
@@ -95,8 +96,9 @@ func newLayout(folder, executable string, sizes ...providerSize) (*layout, error
 }
 
 type providerSize struct {
-	domain string
-	nodes  int
+	domain   string
+	nodes    int
+	delivery string // by whom; empty for the default
 }
 
 func (l *layout) caFile() string { return filepath.Join(l.folder, "ca.pem") }
@@ -140,7 +142,7 @@ func newProvider(folder, executable string, size providerSize, web pki.WebCA, po
 	}
 	var seeds []string
 	for i := range size.nodes {
-		n := &node{ID: fmt.Sprintf("n%d", i+1), Domain: size.domain, Seeds: seeds}
+		n := &node{ID: fmt.Sprintf("n%d", i+1), Domain: size.domain, Seeds: seeds, Delivery: size.delivery}
 		n.Folder = filepath.Join(p.folder, n.ID)
 		if err := n.write(ca, web, ports); err != nil {
 			return nil, err
@@ -192,7 +194,8 @@ seeds           = [{{range $i, $s := .Seeds}}{{if $i}}, {{end}}"{{$s}}"{{end}}]
 credentials     = "node"
 gossip_key_file = "../gossip.key"
 seal_key_file   = "../seal.key"
-
+{{with .Delivery}}delivery        = "{{.}}"
+{{end}}
 [peer]
 listen     = "{{.Peer}}"
 public_url = "{{.PeerURL}}"

@@ -3,8 +3,6 @@ package dev
 import (
 	"context"
 	"time"
-
-	"parley/fsm"
 )
 
 // When in the load something happens to the providers, and for how long.
@@ -59,11 +57,14 @@ func (x *exchange) killDeliverer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	nodes := x.sides[0].nodes
-	killed, shard, err := nodes.killLeader(ctx, fsm.SlotOfRoom(x.forums[0].room))
+	killed, shard, err := nodes.delivererTo(ctx, x.sides[1].provider.domain)
 	if err != nil {
 		return err
 	}
-	x.show.note("kill -9 %s of %s, which delivers for shard %d", killed.ID, x.sides[0].provider.domain, shard)
+	if err := killed.process.kill(); err != nil {
+		return err
+	}
+	x.show.note("kill -9 %s of %s, which delivers to %s for shard %d", killed.ID, x.sides[0].provider.domain, x.sides[1].provider.domain, shard)
 	wait(ctx, killedFor)
 	if err := nodes.startAll(ctx); err != nil {
 		return err

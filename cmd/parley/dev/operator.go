@@ -98,6 +98,28 @@ func (o *operator) spent() (all []time.Duration, err error) {
 	return all, nil
 }
 
+// delivererTo finds a living node that sends what waits for a peer, and a shard for which it does.
+func (o *operator) delivererTo(ctx context.Context, peer string) (deliverer *node, shard fsm.ShardID, err error) {
+	err = until(ctx, "find who delivers to "+peer, func(ctx context.Context) error {
+		backlog, err := adminclient.New(o.alive()[0].adminURL()).Backlog(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range backlog.Peers {
+			for _, s := range p.Shards {
+				for _, n := range o.alive() {
+					if p.Destination.String() == peer && n.ID == s.Deliverer {
+						deliverer, shard = n, s.Shard
+						return nil
+					}
+				}
+			}
+		}
+		return errors.New("nothing waits for it, or nobody is appointed")
+	})
+	return deliverer, shard, err
+}
+
 // stopAll ends all processes of the provider side by side, gently where it can.
 func (o *operator) stopAll() error {
 	results := make(chan error, len(o.provider.nodes))
