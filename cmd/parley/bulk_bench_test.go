@@ -17,7 +17,7 @@ const profileFolder = "PARLEY_BULK_PROFILES"
 // until the peer's backend has acknowledged them; beside it, on the same clusters and by turns, letters that come one a request, and how
 // often 100 KiB can be written to a file and synced.
 func BenchmarkBulkThroughput(b *testing.B) {
-	const rooms, load = 60, 8 * time.Second
+	const rooms, load = 96, 8 * time.Second
 	executable, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)

@@ -74,7 +74,7 @@ func NewBulkBench(ctx context.Context, o Options, rooms int) (_ *BulkBench, err 
 func (b *BulkBench) Close() error { return b.run.stop() }
 
 // benchLanes submit at the same time.
-const benchLanes = 6
+const benchLanes = 16
 
 // Phase has the peer's users submit for a while, with at most so many letters a second, 0 for as many as are taken: in batches of 100 over
 // mutual TLS, or one a request through their own provider.
