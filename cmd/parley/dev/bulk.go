@@ -13,20 +13,24 @@ const scenarioBulk = "bulk"
 
 // Bulk says how large the scenario bulk is.
 type Bulk struct {
-	Rooms   int     // half of them hosted at each provider
-	Rate    int     // letters a second, of all speakers together
-	Seconds float64 // of load
-	Bytes   int     // of what a letter encrypts
-	Shards  int     // of each cluster; 0 means the default of a cluster
-	Single  bool    // one letter a request, by the draft's submitMessage
-	Calm    bool    // nobody is killed or stopped
+	Rooms   int           // half of them hosted at each provider
+	Rate    int           // letters a second, of all speakers together
+	Seconds float64       // of load
+	Bytes   int           // of what a letter encrypts
+	Settle  time.Duration // for what is under way when the load is over
+	Shards  int           // of each cluster; 0 means the default of a cluster
+	Single  bool          // one letter a request, by the draft's submitMessage
+	Calm    bool          // nobody is killed or stopped
+
 	// Delivery, one of Deliveries, compares: load comes in at the leader of each cluster's only shard and is delivered by it, or both is the
 	// followers'. Nothing happens to the nodes then. Empty for the scenario as it is.
 	Delivery string
-	Lose     int           // of a test: so many letters are acknowledged by the second backend and never looked at, which the account must miss
-	oneHub   bool          // all rooms are hosted at the first provider
-	allRight bool          // no letter is wrong
-	Settle   time.Duration // for what is under way when the load is over
+
+	// Lose is for tests: so many letters are acknowledged by the second backend and never looked at, which the account must miss.
+	Lose int
+
+	oneHub   bool // all rooms are hosted at the first provider
+	allRight bool // no letter is wrong
 }
 
 // BulkDefault is what two cores carry beside the six nodes' own work.

@@ -39,8 +39,8 @@ func budgetOf(size Bulk) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(size.Rate), 2*batchLetters)
 }
 
-// newExchange makes the rooms.
-func newExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *book, caPEM []byte) (*exchange, error) {
+// openExchange makes the rooms.
+func openExchange(ctx context.Context, size Bulk, sides [2]*side, s *show, b *book, caPEM []byte) (*exchange, error) {
 	x := &exchange{
 		size: size, sides: sides, book: b, show: s, caPEM: caPEM, over: make(chan struct{}),
 		budget: budgetOf(size),
@@ -276,7 +276,7 @@ func (r *run) exchange(ctx context.Context, size Bulk, summary io.Writer) error 
 	return x.report(r.out, summary)
 }
 
-// newExchange makes the rooms of the scenario between the run's providers.
+// newExchange makes the scenario's rooms between the run's providers.
 func (r *run) newExchange(ctx context.Context, size Bulk) (*exchange, error) {
 	var sides [2]*side
 	for i, p := range r.layout.providers {
@@ -296,7 +296,7 @@ func (r *run) newExchange(ctx context.Context, size Bulk) (*exchange, error) {
 	}
 	b := newBook()
 	b.tells, b.coarse = !size.Single, size.Single
-	return newExchange(ctx, size, sides, r.show, b, r.layout.caPEM)
+	return openExchange(ctx, size, sides, r.show, b, r.layout.caPEM)
 }
 
 // held runs the exchange from the first letter to the last comparison, while both backends collect what comes.

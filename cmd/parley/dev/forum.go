@@ -242,7 +242,7 @@ func (f *forum) commit(ctx context.Context, b *book, through *side, plan mlstest
 	return nil
 }
 
-// propose has a member's Update wait in the room, and returns its reference. It is handed in by itself where through has no gate.
+// propose has a member's Update wait in the room, and returns its reference. It goes through a gate in bulk, and by itself where that is nil.
 func (f *forum) propose(ctx context.Context, b *book, through *side, g gate) (mls.ProposalRef, error) {
 	member := f.leaves[through.place]
 	update, err := f.group.Update(member)
