@@ -15,10 +15,8 @@ import (
 // BulkBench is a hub of three nodes and a peer of one, whose users submit letters in the hub's rooms as fast as they are taken. One
 // goroutine uses it.
 type BulkBench struct {
-	run   *run
-	sides [2]*side
-	rooms int
-	x     *exchange // of the last phase; its rooms are those of all phases
+	run *run
+	x   *exchange // whose rooms and book are those of all phases
 }
 
 // BulkFigures are of one phase.
@@ -53,8 +51,7 @@ func NewBulkBench(ctx context.Context, o Options, rooms int) (_ *BulkBench, err 
 		return nil, err
 	}
 	b := &BulkBench{
-		rooms: rooms,
-		run:   &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: scenarioBulk},
+		run: &run{layout: l, recording: recording, show: &show{out: o.Out}, out: o.Out, scenario: scenarioBulk},
 	}
 	defer func() {
 		if err != nil {
