@@ -160,6 +160,11 @@ func TestBulkNotifyAnswers(t *testing.T) {
 	if got := inboxLabels(t, a, mimi.RoomURI{}); !slices.Equal(got, []string{"mimi.UserDeleted"}) {
 		t.Errorf("of no room: %q", got)
 	}
+	for user, want := range map[mimi.UserURI]bool{bob: true, alice: false} {
+		if _, gone, err := fsm.ReadDeparted(a.hub.store, fsm.Departing{User: user}); err != nil || gone != want {
+			t.Errorf("%s has departed: %v %v", user, gone, err)
+		}
+	}
 	// Sent again, mended: what was taken is not taken twice, by whichever way.
 	a.hub.lead(nil)
 	items[2] = item(den, oneMessage("den", 8, "mended"))

@@ -105,7 +105,9 @@ func (d *Desk) receiveRoom(ctx context.Context, from caller, room mimi.RoomURI, 
 		some := receivedTogether(arrivals, items)
 		taken, err := 0, arrivals[items[0]].err
 		if len(some) > 0 {
-			taken, err = d.receiveSome(ctx, hub, room, some)
+			if err = d.departDeleted(ctx, some); err == nil {
+				taken, err = d.receiveSome(ctx, hub, room, some)
+			}
 		}
 		items = items[taken:]
 		if err == nil {
