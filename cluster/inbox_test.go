@@ -57,10 +57,8 @@ func TestInboxPages(t *testing.T) {
 	busy := c.openRoom("n1", "busy")
 	c.say("n1", busy, busyMessages, 100)
 	quiet := map[mimi.RoomURI]bool{}
-	var rooms []*fsmtest.Room
 	for i := range quietRooms {
 		r := c.openRoom("n1", fmt.Sprint("quiet", i))
-		rooms = append(rooms, r)
 		quiet[r.URI] = true
 		c.say("n2", r, 2, 100)
 	}

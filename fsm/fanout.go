@@ -13,11 +13,6 @@ func fanout(write func(*mls.Writer)) []byte {
 	return w.Bytes()
 }
 
-// fanoutApplication carries no frank.
-func (t *tx) fanoutApplication(message []byte) []byte {
-	return fanout(func(w *mls.Writer) { mimi.AppendFanoutApplication(w, t.now, message, nil) })
-}
-
 // fanoutCommit staples the hub's Proposals of the new epoch to the Commit.
 func (t *tx) fanoutCommit(commit []byte, renewed []PendingProposal) []byte {
 	return fanout(func(w *mls.Writer) { mimi.AppendFanoutCommit(w, t.now, commit, messagesOf(renewed)) })

@@ -91,7 +91,7 @@ func (m *RequestMetrics) observe(listener string) echo.MiddlewareFunc {
 // methodLabel keeps a made-up method from making a series of its own.
 func methodLabel(method string) string {
 	switch method {
-	case "GET", "HEAD", "POST", "PUT", "DELETE":
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE":
 		return method
 	default:
 		return "other"

@@ -17,7 +17,7 @@ func (g *GroupTransport) TellCommitted(self, peer string, c Committed) error {
 	addr := g.EncodePeer(raft.ServerID(self), g.LocalAddr())
 	request := &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(self), Addr: addr},
-		Term:      c.Term, Leader: addr, PrevLogEntry: c.Index, PrevLogTerm: c.IndexTerm, LeaderCommitIndex: c.Index,
+		Term:      c.Term, PrevLogEntry: c.Index, PrevLogTerm: c.IndexTerm, LeaderCommitIndex: c.Index,
 	}
 	return g.networkTransport.AppendEntries(raft.ServerID(peer), raft.ServerAddress(peer), request, &raft.AppendEntriesResponse{})
 }

@@ -63,7 +63,12 @@ func newSettingsSet() *cobra.Command {
 		Short: "Change limits, all that are named or none",
 		Long: "What is not named stays as it is, also where somebody else changes it at the same moment. The value \"default\" brings a limit\n" +
 			"back to its default. A change is in force in every shard within seconds. Lengths of time are such as 90s, 12h and 30d.",
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, words []string) error {
+			if len(words) > 0 {
+				return fmt.Errorf("%q is no flag: a setting is named as one, --lease-default 15s", words[0])
+			}
+			return nil
+		},
 		RunE: func(command *cobra.Command, _ []string) error {
 			change.Set = make(map[string]string)
 			command.Flags().Visit(func(f *pflag.Flag) {
