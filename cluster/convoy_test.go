@@ -60,9 +60,11 @@ func TestConvoy(t *testing.T) {
 	if got, _ := c.streamOf(r.URI, provider(t, "b.example")); len(got) != 200 {
 		t.Errorf("%d messages were accepted", len(got))
 	}
-	if n.convoys.bytes != 0 || len(n.convoys.to) != 0 {
-		t.Errorf("%d bytes and %d convoys are left", n.convoys.bytes, len(n.convoys.to))
-	}
+	eventually(t, "nothing of the convoys is left", func() bool {
+		n.convoys.mu.Lock()
+		defer n.convoys.mu.Unlock()
+		return n.convoys.bytes == 0 && len(n.convoys.to) == 0
+	})
 	t.Run("a leader that knows no convoys", func(t *testing.T) {
 		p := &passenger{arrived: make(chan struct{})}
 		for _, command := range messages(t, r, 3) {

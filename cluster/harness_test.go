@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for anything on a busy machine.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // testCluster is real nodes in one process: real Raft, TLS and files, on loopback ports that the system chooses.
 type testCluster struct {

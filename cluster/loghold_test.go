@@ -104,9 +104,10 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 		away = "n2"
 	}
 	alice := user(t, "alice")
+	through := c.nodes["n3"] // not looked up by the writer, who may outlive a test that fails
 	put := func(i int) bool {
 		message := r.Message(strings.Repeat(fmt.Sprint("message ", i, " "), 3000), r.Epoch, alice)
-		return settled(c.nodes["n3"], message) == nil
+		return settled(through, message) == nil
 	}
 	c.stop(away)
 	for i := range 60 { // the disk has them compressed; what is sent is not
@@ -147,9 +148,9 @@ func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 	writer.Wait()
 	c.digests(away)
 	p := &m.fetching
-	through, err := m.state.RestoredThrough()
-	if err != nil || !restores[through] {
-		t.Errorf("states that were fetched: %v, then %d, %v", restores, through, err)
+	restored, err := m.state.RestoredThrough()
+	if err != nil || !restores[restored] {
+		t.Errorf("states that were fetched: %v, then %d, %v", restores, restored, err)
 	}
 	if now := n.replica(shard.ID).raft.CurrentTerm(); now != term { // the machine was too slow for its leader to stay
 		t.Logf("an election came in between, from term %d to %d: what came is not counted", term, now)
