@@ -21,7 +21,9 @@ type Result struct {
 	Posted    []SlotID // in which slots effects for others were posted, each once
 	// Departing are rooms that somebody has to leave, where there may be something new to do about it.
 	Departing []mimi.RoomURI
-	Format    Format // the shard's, after the entry
+	// Queues are those to other hubs that have changed, as they are after the entry.
+	Queues []QueuePosition
+	Format Format // the shard's, after the entry
 }
 
 // OutboxRef names one outbox.
@@ -54,6 +56,7 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 	result.Touched, result.Urgent = t.cutOutbox()
 	result.Dropped, result.FreedLate = t.dropped, t.freedLate
 	result.Posted, result.Departing, result.Format = t.posted, t.departing, t.format
+	result.Queues = t.queues
 	return result, nil
 }
 
@@ -142,6 +145,10 @@ func (t *tx) apply(c Command) Outcome {
 		return t.submitBatch(c)
 	case RecordVerdicts:
 		return t.recordVerdicts(c)
+	case QueueSubmissions:
+		return t.queueSubmissions(c)
+	case SettleSubmissions:
+		return t.settleSubmissions(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}
@@ -170,6 +177,7 @@ type tx struct {
 	dropped         []OutboxDrop
 	freedLate       uint64
 	departing       []mimi.RoomURI
+	queues          []QueuePosition // that were written, in the order in which they first were
 
 	// Looked up by key, never ranged over.
 	bodyOf  map[outboxBodyName]*outboxBody // those of bodies

@@ -13,6 +13,10 @@ type BulkRules struct {
 	InboxRetentionMillis  uint64 // what a client has not fetched for so long is dropped, and a gap recorded; default 30 days
 	ClientInboxes         bool   // whether each local client has an inbox of its own, beside the backend's; default false
 
+	QueueMillis   uint64 // what waits for another hub so long is given up; default 24 h
+	QueueItemsMax uint32 // that wait in one slot for one hub; default 20,000
+	QueueBytesMax uint32 // of their bodies; default 16 MiB
+
 	DeletionsTo []mimi.Provider // the peers that are told of each user of this provider that is deleted; default none
 
 	HubGapMillis uint64 // what another hub delivers of a room waits so long for what comes before it; default 5 min
@@ -23,6 +27,9 @@ const (
 	outboxRetentionDefault   = 30 * day
 	receiptDefault           = day
 	inboxRetentionDefault    = 30 * day
+	queueMillisDefault       = day
+	queueItemsDefault        = 20_000
+	queueBytesDefault        = 16 << 20
 	bulkRetentionMillisLeast = 60 * 1000
 	hubGapDefault            = 5 * 60 * 1000
 
@@ -37,9 +44,12 @@ func (b BulkRules) inboxRetention() uint64 {
 	return orDefault(b.InboxRetentionMillis, inboxRetentionDefault)
 }
 
-func (b BulkRules) hubGap() uint64 { return orDefault(b.HubGapMillis, hubGapDefault) }
+func (b BulkRules) hubGap() uint64      { return orDefault(b.HubGapMillis, hubGapDefault) }
+func (b BulkRules) queueMillis() uint64 { return orDefault(b.QueueMillis, queueMillisDefault) }
+func (b BulkRules) queueItems() uint32  { return orDefault(b.QueueItemsMax, queueItemsDefault) }
+func (b BulkRules) queueBytes() uint32  { return orDefault(b.QueueBytesMax, queueBytesDefault) }
 
-func orDefault(value, fallback uint64) uint64 {
+func orDefault[N uint32 | uint64](value, fallback N) N {
 	if value == 0 {
 		return fallback
 	}
@@ -50,12 +60,13 @@ func orDefault(value, fallback uint64) uint64 {
 func (b BulkRules) InForce() BulkRules {
 	b.OutboxRetentionMillis, b.ReceiptMillis, b.InboxRetentionMillis = b.outboxRetention(), b.receipts(), b.inboxRetention()
 	b.HubGapMillis = b.hubGap()
+	b.QueueMillis, b.QueueItemsMax, b.QueueBytesMax = b.queueMillis(), b.queueItems(), b.queueBytes()
 	return b
 }
 
 // Fault says what of the rules cannot be; empty where all can.
 func (b BulkRules) Fault() string {
-	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention(), b.hubGap()} {
+	for _, millis := range []uint64{b.outboxRetention(), b.receipts(), b.inboxRetention(), b.hubGap(), b.queueMillis()} {
 		if millis < bulkRetentionMillisLeast {
 			return "something is to be kept for less than a minute"
 		}
@@ -73,6 +84,9 @@ func (b BulkRules) Fault() string {
 //	    uint8 client_inboxes; // 0 or 1
 //	    opaque deletions_to<V><V>;
 //	    uint64 hub_gap_millis;
+//	    uint64 queue_millis;
+//	    uint32 queue_items_max;
+//	    uint32 queue_bytes_max;
 //	} BulkRules;
 func (b BulkRules) appendTo(w *mls.Writer) {
 	w.Uint64(b.OutboxRetentionMillis)
@@ -81,6 +95,9 @@ func (b BulkRules) appendTo(w *mls.Writer) {
 	w.Bool(b.ClientInboxes)
 	appendProviders(w, b.DeletionsTo)
 	w.Uint64(b.HubGapMillis)
+	w.Uint64(b.QueueMillis)
+	w.Uint32(b.QueueItemsMax)
+	w.Uint32(b.QueueBytesMax)
 }
 
 func readBulkRules(r *mls.Reader) BulkRules {
@@ -91,5 +108,8 @@ func readBulkRules(r *mls.Reader) BulkRules {
 		ClientInboxes:         r.Bool("client_inboxes"),
 		DeletionsTo:           readProviders(r, "deletions_to"),
 		HubGapMillis:          r.Uint64("hub_gap_millis"),
+		QueueMillis:           r.Uint64("queue_millis"),
+		QueueItemsMax:         r.Uint32("queue_items_max"),
+		QueueBytesMax:         r.Uint32("queue_bytes_max"),
 	}
 }

@@ -211,6 +211,10 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readSubmitBatch)
 	case KindRecordVerdicts:
 		return as(readRecordVerdicts)
+	case KindQueueSubmissions:
+		return as(readQueueSubmissions)
+	case KindSettleSubmissions:
+		return as(readSettleSubmissions)
 	default:
 		return nil
 	}

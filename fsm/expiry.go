@@ -175,6 +175,10 @@ func (t *tx) expire(note key) {
 		t.expireAuthorization(target)
 	case keyRejection:
 		t.expireRejection(target)
+	case keyQueueItem:
+		t.expireQueued(target)
+	case keyQueuedAs:
+		t.expireQueuedAs(target)
 	case keyLeaseTurns, keyReplay, keyFanoutBody, keyFanoutMessage, keyCodeGuesses, keyPairClaims, keyFloorClaims, keyHeldMembers:
 		t.expireTimed(target)
 	default:

@@ -22,7 +22,8 @@ func VerifyState(r Reader) error {
 		joins: map[string]joinLoad{}, joinsCounted: map[string]joinLoad{},
 		rejections: map[string]uint32{}, rejectionsCounted: map[string]uint32{},
 		held: map[string]heldLoad{}, heldCounted: map[string]heldLoad{},
-		clients: newClientsVerifier(),
+		clients:  newClientsVerifier(),
+		outbound: map[string][2]uint64{}, outboundCounted: map[string][2]uint64{}, queuedAs: map[string]int{},
 	}
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
@@ -74,6 +75,14 @@ func VerifyState(r Reader) error {
 	if !maps.Equal(v.consents, v.consentHeads) {
 		return fmt.Errorf("users count %v consent entries and have %v", v.consentHeads, v.consents)
 	}
+	if !maps.Equal(v.outbound, v.outboundCounted) {
+		return fmt.Errorf("queues to hubs count %v and hold %v", v.outboundCounted, v.outbound)
+	}
+	for receipt, balance := range v.queuedAs {
+		if balance != 0 {
+			return fmt.Errorf("submission %x is known to wait, or waits, but not both", receipt)
+		}
+	}
 	if len(v.items)+len(v.packages) > 0 {
 		return fmt.Errorf("%d outboxes and %d inventories belong to nobody", len(v.items), len(v.packages))
 	}
@@ -95,7 +104,9 @@ type verifier struct {
 
 	joins, joinsCounted map[string]joinLoad // by slot and room
 
-	rejections, rejectionsCounted map[string]uint32 // by slot, room and provider
+	rejections, rejectionsCounted map[string]uint32    // by slot, room and provider
+	outbound, outboundCounted     map[string][2]uint64 // by slot and hub: submissions and bytes
+	queuedAs                      map[string]int       // by slot, room and receipt: how often it waits, less how often it is known to
 
 	held, heldCounted map[string]heldLoad // by slot, room and hub; none where nothing waits
 
@@ -111,6 +122,24 @@ type heldLoad struct {
 func (v verifier) visit(k, value []byte) (bool, error) {
 	slot, rest := string(k[:2]), k[keyPrefixBytes:]
 	switch kind := keyKind(k[2]); kind {
+	case keyQueueItem:
+		q, err := decode("queued submission", value, readQueuedRecord)
+		at := slot + string(rest[:len(rest)-8])
+		v.outbound[at] = [2]uint64{v.outbound[at][0] + 1, v.outbound[at][1] + uint64(len(q.Body))}
+		v.queuedAs[string(queuedAsKey(q.room, q.Receipt)[keyPrefixBytes:])]++
+		return true, err
+	case keyQueueHead:
+		p, err := decode("queue", value, readQueuePosition)
+		if p.Items > 0 {
+			v.outboundCounted[slot+string(rest)] = [2]uint64{p.Items, p.Bytes}
+		}
+		return true, err
+	case keyQueuedAs:
+		as, err := decode("receipt of a submission", value, readQueuedAs)
+		if as.number > 0 {
+			v.queuedAs[string(rest)]--
+		}
+		return true, err
 	case keyRoomLoad:
 		load, err := decode("load", value, readRoomLoad)
 		v.loads[slot+string(rest)] = load

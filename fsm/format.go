@@ -58,6 +58,8 @@ func FormatOf(c Command) Format {
 		return FormatBulk
 	case AcknowledgeThrough, AcknowledgeEvents:
 		return FormatBulk
+	case QueueSubmissions, SettleSubmissions:
+		return FormatBulk
 	case AcceptCommit:
 		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
 	case ReserveMembers, ForgoMembers:

@@ -195,15 +195,16 @@ func (t *tx) takeReady(s *hubStream, messages []HubMessage) (rest []HubMessage) 
 func (t *tx) enter(s *hubStream, m HubMessage) {
 	t.collect(s.room, s.hub, t.settings.Domains[0], m.Bytes)
 	t.useRoutes(s.room, s.hub, m.Welcomed)
+	t.seenFromHub(s.room, m.Bytes)
 }
 
-// enterNotices puts notices into the local inbox.
+// enterNotices puts notices into the local inbox, but for verdicts that it has had before.
 func (t *tx) enterNotices(s *hubStream, notices []mimi.Notice) {
-	if len(notices) == 0 {
-		return
-	}
-	body := t.body(outboxBodyName{SlotOfRoom(s.room), s.room, s.hub, t.settings.Domains[0]})
 	for _, n := range notices {
+		if v, ok := n.(mimi.Verdict); ok && !s.room.IsZero() && !t.verdictOfHub(s.room, v) {
+			continue
+		}
+		body := t.body(outboxBodyName{SlotOfRoom(s.room), s.room, s.hub, t.settings.Domains[0]})
 		body.notes = append(body.notes, Noticed{n})
 	}
 }

@@ -81,7 +81,11 @@ func (in *intake) decide(m BatchMessage) (knownMessage, refusal) {
 	if found && known.sender == m.Sender {
 		return known, refusal{}
 	}
-	if refused, yes := in.refusedBefore(m); yes {
+	switch refused, yes := in.refusedBefore(m); {
+	case yes && refused.code == mimi.VerdictAccepted: // and told, to who did not wait
+		accepted := Accepted{Millis: refused.earlier.AcceptedMillis, Epoch: refused.earlier.Current}
+		return knownMessage{accepted: accepted, sender: m.Sender, told: true}, refusal{}
+	case yes:
 		return known, refused
 	}
 	if found {

@@ -71,6 +71,9 @@ import (
 //	0x34  to(2)                   what is on its way to another slot            internal.go
 //	0x35  to(2) ‖ sequence(8)     an effect for another slot                    internal.go
 //	0x36  from(2)                 how far another slot's effects have happened  internal.go
+//	0x3d  R ‖ receipt             a submission that is queued, or its verdict   outboundqueue.go
+//	0x3e  D ‖ number(8)           a submission that waits for another hub       outboundqueue.go
+//	0x3f  D                       next number and what waits for a hub          outboundqueue.go
 //	---- of a slot: departures, and the life of rooms ----
 //	0x54  U ‖ R                   a room of this hub that a user is in          userroom.go
 //	0x55  U                       whether a user is deleted                     departure.go
@@ -172,6 +175,10 @@ const (
 
 	keyLeavingClient keyKind = 0x51
 	keyLeavingUser   keyKind = 0x52
+
+	keyQueuedAs  keyKind = 0x3d
+	keyQueueItem keyKind = 0x3e
+	keyQueueHead keyKind = 0x3f
 
 	keyKindEnd keyKind = 0xff // above every kind, never one
 )

@@ -105,6 +105,8 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readBatchDecided(r)
 	case OutcomeSubmissionsRead:
 		return readSubmissionsRead(r)
+	case OutcomeSubmissionsQueued:
+		return readSubmissionsQueued(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -80,6 +80,10 @@ func sampleCommands() []named[fsm.Command] {
 		{"EnterSettings, with a format", fsm.EnterSettings{Version: 4, Settings: secondSettings(hub)}},
 		{"AcceptCommit, by a joining code", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, JoiningCode: sampleCode().ID}},
 		{"AcceptCommit, with other policy", fsm.AcceptCommit{Room: club, Facts: fsm.RoomFacts{Epoch: 1}, PolicyChanges: mimi.RolesChanged}},
+		{"QueueSubmissions", fsm.QueueSubmissions{Room: room("theirs@b.example"), Submissions: []fsm.OutboundSubmission{
+			{Receipt: mimi.Receipt(hash), Kind: mimi.SubmissionMessage, Body: []byte("message")}, {Receipt: mimi.Receipt{1}, Kind: mimi.SubmissionProposals},
+		}}},
+		{"SettleSubmissions", fsm.SettleSubmissions{At: 129, Hub: peer, Settled: []fsm.SettledSubmission{{Number: 7, Verdict: sampleVerdict()}}}},
 		{"TakeLease, by a joining code", fsm.TakeLease{Room: club, Requester: bob, Client: "bob1", LeaseGrounds: fsm.LeaseGrounds{
 			Peer: peer, Right: fsm.LeaseByCode, GroupContextHash: hash, Member: true,
 			Code: fsm.PresentedCode{ID: sampleCode().ID, Known: true, Key: []byte("key")},
@@ -180,7 +184,8 @@ func thirdSettings(domains ...mimi.Provider) fsm.Settings {
 func fourthSettings(domains ...mimi.Provider) fsm.Settings {
 	s := fsm.DefaultSettings(domains...)
 	s.Format = fsm.FormatBulk
-	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true, HubGapMillis: 1 << 23, DeletionsTo: []mimi.Provider{peer}}
+	s.Bulk = fsm.BulkRules{OutboxRetentionMillis: 1 << 20, ReceiptMillis: 1 << 21, InboxRetentionMillis: 1 << 22, ClientInboxes: true, HubGapMillis: 1 << 23, DeletionsTo: []mimi.Provider{peer},
+		QueueMillis: 1 << 23, QueueItemsMax: 5, QueueBytesMax: 1000}
 	return s
 }
 
@@ -219,6 +224,10 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"Done", fsm.Done{}},
 		{"Accepted", fsm.Accepted{Millis: 1, Epoch: 2}},
 		{"WrongEpoch", fsm.WrongEpoch{Current: 3, Winner: hashOf("winner")}},
+		{"SubmissionsQueued", fsm.SubmissionsQueued{Answers: []mimi.SubmissionAnswer{
+			{State: mimi.SubmissionQueued, Verdict: mimi.Verdict{Receipt: mimi.Receipt{1}}}, mimi.DecidedAnswer(sampleVerdict()),
+			{State: mimi.SubmissionNotTaken, Verdict: mimi.Verdict{Receipt: mimi.Receipt{2}, Reason: "full"}, RetryAfterSeconds: 5},
+		}}},
 		{"EpochTooOld", fsm.EpochTooOld{Current: 4}},
 		{"NotAllowed", fsm.NotAllowed{Reason: "no"}},
 		{"InvalidProposal", fsm.InvalidProposal{Refs: []mls.ProposalRef{"p1"}, Reason: "gone"}},
@@ -283,4 +292,8 @@ func realEntry() fsm.Entry {
 		fsm.EnterSettings{Version: 1, Settings: fsm.DefaultSettings(hub)},
 		r.Create(), r.Propose(0, alice, "p1"), r.Commit(fsmtest.Next{Label: "c", Proposals: []mls.ProposalRef{"p1"}}), r.Message("m", 1, bob),
 	}}
+}
+
+func sampleVerdict() mimi.Verdict {
+	return mimi.Verdict{Receipt: mimi.Receipt{3}, Code: mimi.VerdictEpochTooOld, Current: 12, Reason: "seven is over"}
 }

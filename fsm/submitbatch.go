@@ -76,6 +76,9 @@ func (in *intake) ruleOn(m BatchMessage, tell, again bool) mimi.Verdict {
 			known.told = true
 			in.t.set(in.messageKey(m), known.record())
 			in.t.tell(in.room, m.provider(), verdict)
+			// Who did not wait may ask again when the epoch has left the window, and must not be told otherwise then.
+			in.t.reject(in.room, rejection{provider: m.provider(), sender: m.Sender, verdict: verdict}, false)
+			in.before = true
 		}
 		return verdict
 	}

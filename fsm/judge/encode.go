@@ -148,6 +148,12 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 			mls.ReadList(r, "references", func(r *mls.Reader) mls.KeyPackageRef { return mls.KeyPackageRef(r.Opaque("")) })))
 	case kindReadInventory:
 		return constructed(NewReadInventory(readURI(r, "user", mimi.ParseUserURI)))
+	case kindQueue:
+		return readQueue(r)
+	case kindSettleQueue:
+		return readSettleQueue(r)
+	case kindAskQueue:
+		return readAskQueue(r)
 	case kindDepart:
 		return readDepart(r)
 	case kindDestroyRoom:

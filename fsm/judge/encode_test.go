@@ -27,6 +27,7 @@ func (m *maker) samples() (all [][]byte) {
 			m.ok(err)
 			body := mimi.SubmitMessageRequest{Message: message.Body.(*mls.PrivateMessage), Sender: alice.User}.Marshal()
 			add(constructed(NewSubmit(alice.User.Provider(), room, body)))
+			add(constructed(NewQueue(room, []mimi.Submission{{Room: room.String(), Kind: mimi.SubmissionMessage, Body: body}})))
 		default:
 			add(constructed(NewUpdate(m.userOf(s.From).Provider(), room, m.bundle(s))))
 		}
@@ -79,6 +80,8 @@ func (m *maker) samples() (all [][]byte) {
 	}})))
 	add(constructed(NewRevokeJoiningCode(room, alice.User, id)))
 	add(constructed(NewListJoiningCodes(room)))
+	add(constructed(NewSettleQueue(9, bob.User.Provider(), []fsm.SettledSubmission{{Number: 7, Verdict: mimi.Verdict{Receipt: mimi.Receipt{1}, Code: mimi.VerdictInvalid, Reason: "no"}}})))
+	add(constructed(NewAskQueue(room, []mimi.Receipt{{1}, {2}})))
 	return all
 }
 
