@@ -121,7 +121,7 @@ func (n *Node) withRoom(nodes []string) string {
 // which a no is given.
 func makesRoom(command fsm.Command) bool {
 	switch command.(type) {
-	case fsm.Fence, fsm.Sweep, fsm.Acknowledge, fsm.DropInternal:
+	case fsm.Fence, fsm.Sweep, fsm.Acknowledge, fsm.DropInternal, fsm.SettleSubmissions:
 		return true
 	default:
 		return false

@@ -29,6 +29,7 @@ type replica struct {
 	proposer *proposer
 	time     *hubTime
 	outbox   *outboxIndex
+	queues   *queueIndex
 	carrier  *carrier
 	usher    *usher
 	reclaims *reclaimer
@@ -46,6 +47,7 @@ type replica struct {
 	dropped []fsm.OutboxDrop
 	freed   uint64 // bytes that have gone late
 	posted  []fsm.SlotID
+	queued  []fsm.QueuePosition
 	leaving []mimi.RoomURI // rooms that somebody has to leave
 	millis  uint64         // hub time after its last entry
 	reached fsm.Format     // the format after it
@@ -60,7 +62,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), stopped: make(chan struct{})}
+	r := &replica{node: n, shard: place.ID, time: newHubTime(n.config.Clock), outbox: newOutboxIndex(), queues: newQueueIndex(), stopped: make(chan struct{})}
 	r.carrier = newCarrier(r)
 	r.usher = newUsher(r)
 	r.herald = newHerald(r)
@@ -106,6 +108,9 @@ func (r *replica) recall(m *machine) (err error) {
 		return err
 	}
 	if err := r.recallOutboxes(view, owned); err != nil {
+		return err
+	}
+	if err := r.recallQueues(view, owned); err != nil {
 		return err
 	}
 	return r.carrier.recall(view, owned)
@@ -196,6 +201,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 	r.dropped = append(r.dropped, result.Dropped...)
 	r.freed += result.FreedLate
 	r.posted = append(r.posted, result.Posted...)
+	r.queued = append(r.queued, result.Queues...)
 	r.leaving = append(r.leaving, result.Departing...)
 	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
@@ -220,6 +226,11 @@ func (r *replica) settled() error {
 	if r.freed > 0 {
 		r.reclaims.gone(r.freed)
 		r.freed = 0
+	}
+	if len(r.queued) > 0 {
+		r.queues.note(r.queued)
+		r.queued = nil
+		r.node.wakeOutbox()
 	}
 	if len(r.posted) > 0 {
 		r.carrier.posted(r.posted)

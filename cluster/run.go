@@ -156,7 +156,7 @@ func (n *Node) startOne(ctx context.Context, shard fsm.ShardID, command fsm.Comm
 	if !replica.leads() {
 		return nil, answer{code: answerNotLeader, leader: replica.leader()}
 	}
-	if n.disk.low.Load() && !makesRoom(command) {
+	if n.disk.low.Load() && !makesRoom(command) || replica.queueIsFull(command) {
 		return nil, answer{code: answerOverloaded}
 	}
 	if replica.formatFault(command) != nil {

@@ -30,6 +30,7 @@ type memoryHub struct {
 	leading func(fsm.SlotID) error // why a slot's shard decides nothing; nil: it does
 	woken   chan struct{}          // something new waits in an outbox
 	told    []noticeTo             // in the order in which they were put into outboxes
+	queues  map[mimi.Provider]map[fsm.SlotID]bool
 }
 
 func newMemoryHub(t testing.TB, change func(*fsm.Settings), domains ...mimi.Provider) *memoryHub {
@@ -73,6 +74,7 @@ func (h *memoryHub) apply(c fsm.Command) fsm.Outcome {
 	for _, from := range result.Posted {
 		h.carry(from)
 	}
+	h.noteQueues(result.Queues)
 	return result.Outcomes[0]
 }
 

@@ -31,6 +31,12 @@ func UpdateTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointUpdate,
 // SubmitMessageTarget is where application messages of a room are handed in (mimi-protocol-06 §5.4).
 func SubmitMessageTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointSubmitMessage, room} }
 
+// BulkSubmitTarget is where messages and Proposals of many rooms are handed in, if the provider offers that (docs/extensions.md).
+func BulkSubmitTarget() Target { return Target{mimi.EndpointBulkSubmit, noVariable{}} }
+
+// SubmissionsTarget is where the provider tells what became of submissions, likewise.
+func SubmissionsTarget() Target { return Target{mimi.EndpointSubmissions, noVariable{}} }
+
 // GroupInfoTarget is where the GroupInfo of a room is asked for (mimi-protocol-06 §5.6).
 func GroupInfoTarget(room mimi.RoomURI) Target { return Target{mimi.EndpointGroupInfo, room} }
 

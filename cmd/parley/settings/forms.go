@@ -59,6 +59,16 @@ func kept(name, meaning string, field func(*fsm.BulkRules) *uint64) Setting {
 	}
 }
 
+// bounded is a number of the rules for bulk; one that is not set is shown as its default.
+func bounded(name, meaning string, low, high uint32, field func(*fsm.BulkRules) *uint32) Setting {
+	s := counted(name, meaning, low, high, func(s *fsm.Settings) *uint32 { return field(&s.Bulk) })
+	s.read = func(s fsm.Settings) string {
+		inForce := s.Bulk.InForce()
+		return strconv.FormatUint(uint64(*field(&inForce)), 10)
+	}
+	return s
+}
+
 // decided is yes or no.
 func decided(name, meaning string, field func(*fsm.Settings) *bool) Setting {
 	return Setting{

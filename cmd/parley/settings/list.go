@@ -111,6 +111,12 @@ func bulk() []Setting {
 			func(b *fsm.BulkRules) *uint64 { return &b.HubGapMillis }),
 		decided("client-inboxes", "whether each local client has an inbox of its own, beside the backend's",
 			func(s *fsm.Settings) *bool { return &s.Bulk.ClientInboxes }),
+		kept("queue-retention", "what waits for another provider's hub so long is given up",
+			func(b *fsm.BulkRules) *uint64 { return &b.QueueMillis }),
+		bounded("queue-items", "how many submissions wait for one hub in one slot", 1, 1_000_000,
+			func(b *fsm.BulkRules) *uint32 { return &b.QueueItemsMax }),
+		bounded("queue-bytes", "how many bytes of them", 1<<20, 1<<30,
+			func(b *fsm.BulkRules) *uint32 { return &b.QueueBytesMax }),
 		{
 			Name: "deletions-to", Meaning: "the peers that are told of each user of this provider that is deleted; empty: none",
 			read: func(s fsm.Settings) string {
