@@ -34,7 +34,11 @@ type Config struct {
 	// what a link of 1 Gbit/s carries.
 	StateRate uint64
 
-	Delivery Delivery          // who delivers the outboxes of the shards that this node leads; empty: FollowersDeliver
+	Delivery Delivery // who delivers the outboxes of the shards that this node leads; empty: FollowersDeliver
+	// What this node holds of bulk submissions while their shards have no leader: bytes and items; 0: 64 MiB and 100,000.
+	HeldBytes int64
+	HeldItems int
+
 	LogStore LogStore          // what keeps the shards' logs
 	Disk     Disk              // the machine's own outside tests
 	Network  transport.Network // nil: the machine's own

@@ -36,6 +36,7 @@ type Node struct {
 	gossip Gossip
 	meta   *metaReplica
 	known  *groupCache // of all shards
+	held   *held
 
 	disk      diskWatch
 	deaths    *deathWatch
@@ -109,6 +110,9 @@ func Open(config Config) (_ *Node, err error) {
 	if n.stores, err = openStores(config, n.fatal); err != nil {
 		return nil, err
 	}
+	if err := n.openHeld(); err != nil {
+		return nil, err
+	}
 	if err := n.openPorts(); err != nil {
 		return nil, err
 	}
@@ -131,6 +135,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.clocks.run)
 	n.background.Go((&balance{node: n}).run)
 	n.background.Go(n.appointer.run)
+	n.background.Go(func() { n.held.run(n.life) })
 	return n, nil
 }
 
@@ -248,6 +253,9 @@ func (n *Node) shut() error {
 	n.deaths.close()
 	if n.port != nil {
 		err = errors.Join(err, n.port.Close())
+	}
+	if n.held != nil {
+		err = errors.Join(err, n.held.journal.Close())
 	}
 	if n.stores != nil {
 		err = errors.Join(err, n.stores.close())

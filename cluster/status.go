@@ -47,6 +47,7 @@ type NodeView struct {
 	DiskLow    bool            // its disk's reserve is touched: it takes nothing new for what it leads
 	GossipKeys []string        // IDs of the keys that its gossip goes by, the primary one first
 	SealKeys   []string        // IDs of the seal keys that it has, the one that it seals with first
+	Held       HeldStatus      // its journal of bulk submissions; to be empty before the node goes for good
 	Cleared    uint64          // replicas that it has cleared for damage since it started, to be rebuilt
 	// ClockOffsetMillis is how far its clock is ahead of the median of all nodes that it votes with; nil where it knows the clocks of
 	// no majority of them.
@@ -173,7 +174,7 @@ func (n *Node) view() NodeView {
 	view := NodeView{
 		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
 		UpMillis: uint64(time.Since(n.opened).Milliseconds()), Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(),
-		ClockOffsetMillis: n.clocks.offsetMillis(),
+		ClockOffsetMillis: n.clocks.offsetMillis(), Held: n.held.status(),
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))

@@ -38,6 +38,9 @@ type part struct {
 	room     mimi.RoomURI
 	places   []int
 	messages []mimi.SubmittedMessage // of a batch; none of Proposals
+	queued   []mimi.Submission       // for a room of another provider, of the provider's own users
+	came     []mimi.Submission       // of a room hosted here, as they came
+	held     bool                    // they are in the journal
 	bytes    int
 }
 
@@ -73,7 +76,9 @@ func (in *bulkIntake) sort(submissions []mimi.Submission) (parts []*part) {
 		}
 		room := submitted.ForRoom()
 		if !in.desk.isOurs(room.Provider()) {
-			in.elsewhere(i, submitted)
+			if p := in.elsewhere(i, s, submitted, open[room]); p != nil && p != open[room] {
+				open[room], parts = p, append(parts, p)
+			}
 			continue
 		}
 		switch s := submitted.(type) {
@@ -87,8 +92,9 @@ func (in *bulkIntake) sort(submissions []mimi.Submission) (parts []*part) {
 				open[room], parts = p, append(parts, p)
 			}
 			p.places, p.messages, p.bytes = append(p.places, i), append(p.messages, s), p.bytes+len(s.Encoded)
+			p.came = append(p.came, submissions[i])
 		case mimi.SubmittedProposals:
-			p := &part{room: room, places: []int{i}}
+			p := &part{room: room, places: []int{i}, came: submissions[i : i+1]}
 			if p.request, err = judge.NewUpdate(in.from.domain, room, s.Body); err != nil {
 				in.reject(i, s.Receipt(), mimi.VerdictMalformed, err.Error())
 				continue
@@ -100,14 +106,27 @@ func (in *bulkIntake) sort(submissions []mimi.Submission) (parts []*part) {
 	return parts
 }
 
-// elsewhere answers what is for a room of another provider. The peer listener takes nothing of the kind; for the provider's own users
-// nothing is kept here to be brought there.
-func (in *bulkIntake) elsewhere(place int, s mimi.Submitted) {
+// elsewhere puts what is for a room of another provider into a part for the queue to that hub: the last one of the room, where it has room, or a
+// new one. The peer listener takes nothing of the kind.
+func (in *bulkIntake) elsewhere(place int, s mimi.Submission, read mimi.Submitted, last *part) *part {
 	if !in.from.local {
-		in.reject(place, s.Receipt(), mimi.VerdictNoSuchRoom, fmt.Sprintf("the room belongs to %s", s.ForRoom().Provider()))
-		return
+		in.reject(place, read.Receipt(), mimi.VerdictNoSuchRoom, fmt.Sprintf("the room belongs to %s", read.ForRoom().Provider()))
+		return nil
 	}
-	in.notTaken(place, s.Receipt(), newProblem(http.StatusServiceUnavailable, problemNotProposed, "", "What is for a room of another provider is submitted by itself.").after(retrySoon))
+	if message, ok := read.(mimi.SubmittedMessage); ok && !in.admits(place, message) {
+		return nil
+	}
+	if len(s.Body) > mimi.MessageBytesMax {
+		in.reject(place, read.Receipt(), mimi.VerdictTooLarge, fmt.Sprintf("what is queued has at most %d octets", mimi.MessageBytesMax))
+		return nil
+	}
+	p := last
+	if p == nil || len(p.queued) >= batchMessagesMax || p.bytes+len(s.Body) > batchBytesMax {
+		p = &part{room: read.ForRoom()}
+	}
+	p.places, p.queued, p.bytes = append(p.places, place), append(p.queued, s), p.bytes+len(s.Body)
+	in.answers[place].Verdict.Receipt = read.Receipt()
+	return p
 }
 
 // admits rejects a message that is too large, or is of nobody for whom the submitter speaks.
@@ -134,6 +153,14 @@ func (in *bulkIntake) decide(ctx context.Context, parts []*part) {
 	var requests []judge.Request
 	var asked []*part
 	for _, p := range parts {
+		if p.queued != nil {
+			queue, err := judge.NewQueue(p.room, p.queued)
+			if err != nil {
+				in.undecided(p, err)
+				continue
+			}
+			p.request = queue
+		}
 		if p.request == nil {
 			batch, err := judge.NewSubmitBatch(p.messages[0].Request.Sender.Provider(), p.room, p.messages, false)
 			if err != nil {
@@ -145,7 +172,7 @@ func (in *bulkIntake) decide(ctx context.Context, parts []*part) {
 		requests, asked = append(requests, p.request), append(asked, p)
 	}
 	var singly []*part
-	for i, d := range in.desk.bulk.DoMany(ctx, requests) {
+	for i, d := range in.askOrHold(ctx, asked, requests) {
 		if !in.conclude(asked[i], d) {
 			singly = append(singly, asked[i])
 		}
@@ -155,6 +182,12 @@ func (in *bulkIntake) decide(ctx context.Context, parts []*part) {
 
 // conclude settles the answers of a part; false where its messages have to be submitted one by one.
 func (in *bulkIntake) conclude(p *part, d judge.Decided) bool {
+	if p.held {
+		for _, place := range p.places {
+			in.settle(place, mimi.SubmissionAnswer{State: mimi.SubmissionHeld, Verdict: mimi.Verdict{Receipt: in.receiptAt(p, place)}})
+		}
+		return true
+	}
 	if d.Err != nil {
 		in.undecided(p, d.Err)
 		return true
@@ -164,7 +197,22 @@ func (in *bulkIntake) conclude(p *part, d judge.Decided) bool {
 		if p.messages != nil {
 			return false
 		}
+		if p.queued != nil {
+			in.undecided(p, newProblem(http.StatusServiceUnavailable, problemNotProposed, "",
+				"The cluster does not queue for other providers yet: what is for their rooms is submitted by itself.").after(retrySoon))
+			return true
+		}
 		in.undecided(p, unexpected("a submission", o))
+	case fsm.SubmissionsQueued:
+		if len(o.Answers) != len(p.places) {
+			in.undecided(p, fmt.Errorf("%d answers for %d submissions", len(o.Answers), len(p.places)))
+			return true
+		}
+		for i, a := range o.Answers {
+			if in.settle(p.places[i], a); a.State == mimi.SubmissionNotTaken {
+				in.refusal = newProblem(http.StatusTooManyRequests, problemTooMany, "", a.Verdict.Reason+".").after(time.Duration(a.RetryAfterSeconds) * time.Second)
+			}
+		}
 	case fsm.BatchDecided:
 		if len(o.Verdicts) != len(p.places) {
 			in.undecided(p, fmt.Errorf("%d verdicts for %d messages", len(o.Verdicts), len(p.places)))
@@ -179,9 +227,9 @@ func (in *bulkIntake) conclude(p *part, d judge.Decided) bool {
 		}
 	default:
 		for i, place := range p.places {
-			verdict, err := verdictOf(in.receipt(p, i), d.Outcome)
-			if err != nil {
-				in.undecided(p, err)
+			verdict, decided := judge.VerdictOf(in.receipt(p, i), d.Outcome)
+			if !decided {
+				in.undecided(p, unexpected("a submission", d.Outcome))
 				return true
 			}
 			in.settle(place, mimi.DecidedAnswer(verdict))
@@ -195,30 +243,6 @@ func (in *bulkIntake) receipt(p *part, i int) mimi.Receipt {
 		return p.messages[i].Receipt()
 	}
 	return in.answers[p.places[i]].Receipt()
-}
-
-// verdictOf puts the outcome of a single message, or of Proposals, into the words of a verdict.
-func verdictOf(receipt mimi.Receipt, outcome fsm.Outcome) (mimi.Verdict, error) {
-	v := mimi.Verdict{Receipt: receipt}
-	switch o := outcome.(type) {
-	case fsm.Accepted:
-		v.Code, v.AcceptedMillis, v.Current = mimi.VerdictAccepted, o.Millis, o.Epoch
-	case fsm.EpochTooOld:
-		v.Code, v.Current, v.Reason = mimi.VerdictEpochTooOld, o.Current, "the message's epoch has left the room's window"
-	case fsm.WrongEpoch:
-		v.Code, v.Current, v.Reason = mimi.VerdictWrongEpoch, o.Current, "the group is in another epoch"
-	case fsm.NotAllowed:
-		v.Code, v.Reason = mimi.VerdictNotAllowed, o.Reason
-	case fsm.InvalidProposal:
-		v.Code, v.Reason = mimi.VerdictInvalid, o.Reason
-	case fsm.NoSuchRoom:
-		v.Code, v.Reason = mimi.VerdictNoSuchRoom, "there is no such room"
-	case fsm.RoomEnded:
-		v.Code, v.Reason = mimi.VerdictRoomEnded, o.Reason()
-	default:
-		return v, unexpected("a submission", outcome)
-	}
-	return v, nil
 }
 
 func (in *bulkIntake) decideSingly(ctx context.Context, parts []*part) {
@@ -251,16 +275,19 @@ func (in *bulkIntake) undecided(p *part, err error) {
 		switch {
 		case errors.As(err, &malformed):
 			in.reject(place, receipt, mimi.VerdictMalformed, malformed.Error())
-		case errors.Is(err, fsm.ErrNotProposed), errors.Is(err, fsm.ErrOverloaded):
+		case errors.Is(err, fsm.ErrNotProposed), errors.Is(err, fsm.ErrOverloaded), isProblem(err):
 			in.notTaken(place, receipt, err)
 		default:
 			in.settle(place, waiting(mimi.SubmissionUndecided, receipt, "the outcome is not known"))
 		}
 	}
-	if malformed == nil && !isUnavailable(err) {
+	if malformed == nil && !isUnavailable(err) && !isProblem(err) {
 		in.faults = errors.Join(in.faults, err)
 	}
 }
+
+// isProblem reports an answer that is made already: nothing was written.
+func isProblem(err error) bool { return errors.As(err, new(*Problem)) }
 
 func isUnavailable(err error) bool {
 	return errors.Is(err, fsm.ErrNotProposed) || errors.Is(err, fsm.ErrOverloaded) || errors.Is(err, fsm.ErrUnknownOutcome)
@@ -290,7 +317,7 @@ func (in *bulkIntake) recordProposals(ctx context.Context, parts []*part) {
 	verdicts := map[mimi.RoomURI][]mimi.Verdict{}
 	var rooms []mimi.RoomURI
 	for _, p := range parts {
-		if p.messages != nil || !in.answers[p.places[0]].State.Decided() {
+		if p.messages != nil || p.queued != nil || !in.answers[p.places[0]].State.Decided() {
 			continue
 		}
 		v := in.answers[p.places[0]].Verdict

@@ -24,6 +24,10 @@ type Hub interface {
 type BulkHub interface {
 	Hub
 	DoMany(ctx context.Context, requests []judge.Request) []judge.Decided
+	// Holds reports whether something for a room waits in this node's journal: what comes later must not go past it.
+	Holds(room mimi.RoomURI) bool
+	// Hold takes submissions into this node's journal, all or none, durably. Each gets a verdict on its submitter's stream.
+	Hold(ctx context.Context, submissions []judge.HeldSubmission) error
 }
 
 // Peers is the allow-list: a provider that it does not know is not talked to, in either direction. It is found by any of its

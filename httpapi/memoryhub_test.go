@@ -31,6 +31,9 @@ type memoryHub struct {
 	woken   chan struct{}          // something new waits in an outbox
 	told    []noticeTo             // in the order in which they were put into outboxes
 	queues  map[mimi.Provider]map[fsm.SlotID]bool
+
+	journal  []judge.HeldSubmission
+	holdsMax int
 }
 
 func newMemoryHub(t testing.TB, change func(*fsm.Settings), domains ...mimi.Provider) *memoryHub {
@@ -174,6 +177,23 @@ func (h *memoryHub) Do(_ context.Context, r judge.Request) (fsm.Outcome, error) 
 		}
 		return carried.Complete(h.store, outcome)
 	}
+}
+
+// Holds and Hold are a journal in memory, of which nothing is brought on.
+func (h *memoryHub) Holds(room mimi.RoomURI) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.journal, func(s judge.HeldSubmission) bool { return s.Submission.Room == room.String() })
+}
+
+func (h *memoryHub) Hold(_ context.Context, submissions []judge.HeldSubmission) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.journal)+len(submissions) > h.holdsMax {
+		return fsm.ErrOverloaded
+	}
+	h.journal = append(h.journal, submissions...)
+	return nil
 }
 
 func (h *memoryHub) DoMany(ctx context.Context, requests []judge.Request) []judge.Decided {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/fsm"
+	"parley/fsm/judge"
 	"parley/mimi"
 )
 
@@ -57,12 +58,12 @@ func (m *RequestMetrics) submitted(origin string, answers []mimi.SubmissionAnswe
 // submittedAlone counts a message that came by itself.
 func (m *RequestMetrics) submittedAlone(origin string, outcome fsm.Outcome, err error) {
 	result := "refused"
-	switch verdict, unexpected := verdictOf(mimi.Receipt{}, outcome); {
+	switch verdict, decided := judge.VerdictOf(mimi.Receipt{}, outcome); {
 	case errors.Is(err, fsm.ErrUnknownOutcome):
 		result = mimi.SubmissionUndecided.String()
 	case err != nil && isUnavailable(err):
 		result = mimi.SubmissionNotTaken.String()
-	case err == nil && unexpected == nil:
+	case err == nil && decided:
 		result = verdict.Code.String()
 	}
 	m.intake.WithLabelValues(origin, "single", result).Inc()

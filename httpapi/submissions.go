@@ -18,6 +18,9 @@ func (d *Desk) answerSubmissions(c echo.Context, limit int64, from submitter) er
 	if err != nil {
 		return err
 	}
+	if from.local && !d.isOurs(asked.Room.Provider()) {
+		return d.answerQueued(c, asked)
+	}
 	if err := d.checkHosted(asked.Room); err != nil {
 		return err
 	}
@@ -46,4 +49,21 @@ func (d *Desk) answerSubmissions(c echo.Context, limit int64, from submitter) er
 		}
 	}
 	return coded(response).send(c)
+}
+
+// answerQueued tells what became of submissions for a room of another provider, which went through the queue to its hub.
+func (d *Desk) answerQueued(c echo.Context, asked mimi.SubmissionsRequest) error {
+	request, err := judge.NewAskQueue(asked.Room, asked.Receipts)
+	if err != nil {
+		return err
+	}
+	outcome, err := d.hub.Do(c.Request().Context(), request)
+	if err != nil {
+		return err
+	}
+	queued, ok := outcome.(fsm.SubmissionsQueued)
+	if !ok {
+		return unexpected("a question for submissions", outcome)
+	}
+	return coded(mimi.BulkSubmitResponse{Answers: queued.Answers}).send(c)
 }

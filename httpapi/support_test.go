@@ -60,6 +60,10 @@ func (h *fakeHub) Do(ctx context.Context, r judge.Request) (fsm.Outcome, error) 
 	return h.answer(r)
 }
 
+func (*fakeHub) Holds(mimi.RoomURI) bool { return false }
+
+func (*fakeHub) Hold(context.Context, []judge.HeldSubmission) error { return fsm.ErrOverloaded }
+
 func (h *fakeHub) DoMany(ctx context.Context, requests []judge.Request) []judge.Decided {
 	return oneByOne(ctx, h, requests)
 }

@@ -102,6 +102,9 @@ func (d *Dir) StatePath() string { return filepath.Join(d.path, "state") }
 // LogPath is where the shards' shared log engine lives.
 func (d *Dir) LogPath() string { return filepath.Join(d.path, "log") }
 
+// HeldPath is where the journal of held submissions lives.
+func (d *Dir) HeldPath() string { return filepath.Join(d.path, "held") }
+
 // GroupPath is the directory of what one group has for itself: votes, snapshots, and its log where that is bolt.
 // MakeGroup makes it.
 func (d *Dir) GroupPath(group uint32) string { return filepath.Join(d.path, GroupName(group)) }

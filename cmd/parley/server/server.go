@@ -109,6 +109,11 @@ func (s *Server) openDoors() error {
 		return err
 	}
 	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, s.requests, s.log)
+	outbound, err := httpapi.NewCourierMetrics(s.registry)
+	if err != nil {
+		return err
+	}
+	courier := httpapi.NewCourier(httpapi.CourierConfig{}, s.node, s.node, s.client, pulse, outbound, s.log)
 	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{Config: s.node}, s.node, s.node, s.client, pulse, deliveries, s.log)
 	if err := s.registry.Register(newNodeMetrics(s.node, s.log)); err != nil {
 		return fmt.Errorf("register the node's metrics: %w", err)
@@ -118,6 +123,7 @@ func (s *Server) openDoors() error {
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
 		{"local listener", func(ctx context.Context) error { return local.Serve(ctx, s.sockets["local"]) }},
 		{"pulse", func(ctx context.Context) error { pulse.Run(ctx); return nil }},
+		{"courier", func(ctx context.Context) error { courier.Run(ctx); return nil }},
 		{"deliverer", func(ctx context.Context) error { deliverer.Run(ctx); return nil }},
 	}
 	return nil

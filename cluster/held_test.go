@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"parley/fsm"
+	"parley/fsm/fsmtest"
+	"parley/fsm/judge"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// heldMessage is a message of alice's as it is submitted in bulk.
+func heldMessage(t testing.TB, r *fsmtest.Room, label string) (judge.HeldSubmission, mimi.Receipt) {
+	t.Helper()
+	alice := user(t, "alice")
+	m, err := mls.ParseMLSMessage(r.Message(label, r.Epoch, alice).Message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := mimi.SubmitMessageRequest{Sender: alice, Message: m.Body.(*mls.PrivateMessage)}.Marshal()
+	s := mimi.Submission{Room: r.URI.String(), Kind: mimi.SubmissionMessage, Body: body}
+	read, err := s.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return judge.HeldSubmission{From: alice.Provider(), Submission: s}, read.Receipt()
+}
+
+// told are the verdicts on a node's replica of a room's shard for the local provider, and the messages of the room, each in their order.
+func (c *testCluster) told(at string, r mimi.RoomURI) (verdicts []mimi.Verdict, messages []string) {
+	c.t.Helper()
+	slot := fsm.SlotOfRoom(r)
+	node := c.nodes[at]
+	shard, _ := node.Map().ShardOfSlot(slot)
+	view, err := node.replica(shard.ID).view()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	err = fsm.ReadOutbox(view, slot, node.localDestination(), 0, func(item fsm.OutboxItem) (bool, error) {
+		for _, note := range item.Notes {
+			if n, ok := note.(fsm.Noticed); ok && item.Room == r {
+				verdicts = append(verdicts, n.Notice.(mimi.Verdict))
+			}
+		}
+		parsed, err := mimi.ParseFanout(item.Body)
+		for _, m := range parsed {
+			if application, ok := m.Event.(mimi.FanoutApplication); ok && item.Room == r {
+				messages = append(messages, string(application.Message.Ciphertext))
+			}
+		}
+		return true, err
+	})
+	if err := errors.Join(err, view.Close()); err != nil {
+		c.t.Fatal(err)
+	}
+	return verdicts, messages
+}
+
+// What a node takes while nobody leads survives its restart, and is decided in order when there is a leader again; each verdict is told once.
+func TestHeldSubmissionsAreDecided(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	r := c.openRoom("n1", "held")
+	c.stop("n2")
+	c.stop("n3")
+	var receipts []mimi.Receipt
+	var labels []string
+	for i := range 5 {
+		label := fmt.Sprintf("held %d", i)
+		submission, receipt := heldMessage(t, r, label)
+		if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{submission}); err != nil {
+			t.Fatal(err)
+		}
+		receipts, labels = append(receipts, receipt), append(labels, label)
+	}
+	future, _ := heldMessage(t, r, "once more") // rejected: it is of an epoch that has not begun
+	m := r.Message("future", r.Epoch+7, user(t, "alice"))
+	parsed, err := mls.ParseMLSMessage(m.Message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	future.Submission.Body = mimi.SubmitMessageRequest{Sender: user(t, "alice"), Message: parsed.Body.(*mls.PrivateMessage)}.Marshal()
+	late := mimi.Receipt(m.Hash)
+	again, _ := heldMessage(t, r, labels[0])
+	if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{future, again}); err != nil {
+		t.Fatal(err)
+	}
+	c.stop("n1")
+	n1 := c.start("n1")
+	if !n1.Holds(r.URI) || n1.held.status().Items != 7 || n1.held.status().OldestMillis == 0 {
+		t.Fatalf("after a restart the journal holds %+v", n1.held.status())
+	}
+	c.start("n2")
+	c.start("n3")
+	eventually(t, "the journal is empty", func() bool { return n1.held.status().Items == 0 && !n1.Holds(r.URI) })
+	shard, _ := n1.Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
+	verdicts, messages := c.told(c.leaderNode(shard.ID), r.URI)
+	if !slices.Equal(messages, labels) {
+		t.Errorf("the room has the messages %q, not %q", messages, labels)
+	}
+	codes := map[mimi.Receipt][]mimi.VerdictCode{}
+	for _, v := range verdicts {
+		codes[v.Receipt] = append(codes[v.Receipt], v.Code)
+	}
+	for i, receipt := range receipts {
+		if got := codes[receipt]; !slices.Equal(got, []mimi.VerdictCode{mimi.VerdictAccepted}) {
+			t.Errorf("message %d is told as %v", i, got)
+		}
+	}
+	if got := codes[late]; !slices.Equal(got, []mimi.VerdictCode{mimi.VerdictFutureEpoch}) {
+		t.Errorf("the rejected one is told as %v", got)
+	}
+}
+
+func TestJournalOfANodeIsBounded(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, func(config *Config) { config.HeldItems = 2 })
+	r := c.openRoom("n1", "held")
+	c.stop("n2")
+	c.stop("n3")
+	one, _ := heldMessage(t, r, "one")
+	if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{one, one}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{one}); !errors.Is(err, fsm.ErrOverloaded) {
+		t.Errorf("a full journal answers %v", err)
+	}
+}
