@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"parley/fsm"
 	"parley/fsm/fsmtest"
@@ -28,6 +30,14 @@ func heldMessage(t testing.TB, r *fsmtest.Room, label string) (judge.HeldSubmiss
 		t.Fatal(err)
 	}
 	return judge.HeldSubmission{From: alice.Provider(), Submission: s}, read.Receipt()
+}
+
+// heldMessageFor is a message of alice's for a room of another provider.
+func heldMessageFor(t testing.TB, r *fsmtest.Room, to mimi.RoomURI) mimi.Submission {
+	t.Helper()
+	held, _ := heldMessage(t, r, "elsewhere")
+	held.Submission.Room = to.String()
+	return held.Submission
 }
 
 // told are the verdicts on a node's replica of a room's shard for the local provider, and the messages of the room, each in their order.
@@ -128,5 +138,58 @@ func TestJournalOfANodeIsBounded(t *testing.T) {
 	}
 	if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{one}); !errors.Is(err, fsm.ErrOverloaded) {
 		t.Errorf("a full journal answers %v", err)
+	}
+}
+
+// A follower whose shard has no leader knows for certain that a batch is in no log, so that it can be held there; after an election each has its
+// verdict once, though one was handed in again meanwhile at another node.
+func TestHeldAtAFollower(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	r := c.openRoom("n1", "held")
+	shard, _ := c.nodes["n1"].Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
+	led := c.leaderNode(shard.ID)
+	others := slices.DeleteFunc([]string{"n1", "n2", "n3"}, func(id string) bool { return id == led })
+	follower, third := others[0], others[1]
+	c.stop(led)
+	c.stop(third)
+	n := c.nodes[follower]
+	eventually(t, "nobody leads", func() bool { return n.replica(shard.ID).leader() == "" })
+	one, receipt := heldMessage(t, r, "one")
+	two, second := heldMessage(t, r, "two")
+	read, err := one.Submission.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := judge.NewSubmitBatch(one.From, r.URI, []mimi.SubmittedMessage{read.(mimi.SubmittedMessage)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(c.context(), time.Second)
+	defer cancel()
+	if got := n.DoMany(ctx, []judge.Request{batch}); !errors.Is(got[0].Err, fsm.ErrNotProposed) || errors.Is(got[0].Err, fsm.ErrUnknownOutcome) {
+		t.Fatalf("without a leader: %+v", got)
+	}
+	if err := n.Hold(c.context(), []judge.HeldSubmission{one, two}); err != nil {
+		t.Fatal(err)
+	}
+	c.start(third)
+	var decided fsm.Outcome
+	eventually(t, "the other node decides", func() bool {
+		got := c.nodes[third].DoMany(c.context(), []judge.Request{batch})
+		decided = got[0].Outcome
+		return got[0].Err == nil
+	})
+	if o, ok := decided.(fsm.BatchDecided); !ok || o.Verdicts[0].Code != mimi.VerdictAccepted {
+		t.Fatalf("%+v", decided)
+	}
+	eventually(t, "the journal is empty", func() bool { return n.held.status().Items == 0 && !n.Holds(r.URI) })
+	verdicts, messages := c.told(c.leaderNode(shard.ID), r.URI)
+	if !slices.Equal(messages, []string{"one", "two"}) {
+		t.Errorf("the room has the messages %q", messages)
+	}
+	if len(verdicts) != 2 || verdicts[0].Receipt != receipt || verdicts[1].Receipt != second ||
+		verdicts[0].Code != mimi.VerdictAccepted || verdicts[1].Code != mimi.VerdictAccepted {
+		t.Errorf("told %+v", verdicts)
 	}
 }

@@ -48,9 +48,12 @@ func (r *replica) queueIsFull(command fsm.Command) bool {
 	return queues && r.queues.load(c.Room.Provider()).Bytes >= queueBytesMax
 }
 
-// QueuedHubs lists the hubs of other providers for which something waits on the shards that this node leads.
+// QueuedHubs lists the hubs of other providers for which something waits on the shards that this node leads, but for peers that are
+// paused.
 func (n *Node) QueuedHubs() []mimi.Provider {
-	return slices.SortedFunc(maps.Keys(n.QueueLoads()), mimi.Provider.Compare)
+	current := n.Map()
+	hubs := slices.SortedFunc(maps.Keys(n.QueueLoads()), mimi.Provider.Compare)
+	return slices.DeleteFunc(hubs, current.Paused)
 }
 
 // QueueLoads is how much waits for each hub on the shards that this node leads.
@@ -66,13 +69,16 @@ func (n *Node) QueueLoads() map[mimi.Provider]QueueLoad {
 }
 
 // QueueHeads returns, for the shards that this node leads, the first submissions that wait for a hub in rooms that are not busy, in order
-// per room, as many as the page allows. One stays until it has its verdict.
+// per room, as many as the page allows; none where the hub's provider is paused. One stays until it has its verdict.
 func (n *Node) QueueHeads(ctx context.Context, hub mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.QueuedSubmission, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if n.Map().Paused(hub) {
+		return nil, nil
+	}
 	if page.Bytes == 0 || page.Bytes > headsBytesMax {
 		page.Bytes = headsBytesMax
 	}

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"parley/fsm"
 	"parley/fsm/fsmtest"
+	"parley/fsm/judge"
 	"parley/fsm/meta"
 	"parley/mimi"
 )
@@ -40,8 +42,33 @@ func TestPausedPeerWaits(t *testing.T) {
 		}
 		return len(heads)
 	}
+	theirs, err := mimi.ParseRoomURI("mimi://b.example/r/theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := judge.NewQueue(theirs, []mimi.Submission{heldMessageFor(t, r, theirs)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := n.Do(c.context(), queue)
+	if answered, ok := outcome.(fsm.SubmissionsQueued); !ok || err != nil || answered.Answers[0].State != mimi.SubmissionQueued {
+		t.Fatalf("%+v, %v", outcome, err)
+	}
+	queued := func() int {
+		items, err := n.QueueHeads(c.context(), peer, func(mimi.RoomURI) bool { return false }, fsm.OutboxPage{Rooms: 1, PerRoom: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(items)
+	}
+	if hubs := n.QueuedHubs(); !slices.Equal(hubs, []mimi.Provider{peer}) || queued() != 1 {
+		t.Fatalf("queued for %v, %d heads", hubs, queued())
+	}
 	if err := n.HoldPeer(c.context(), hold); err != nil {
 		t.Fatal(err)
+	}
+	if hubs := n.QueuedHubs(); len(hubs) > 0 || queued() > 0 {
+		t.Errorf("it is paused, and what is queued is brought: for %v, %d heads", hubs, queued())
 	}
 	if waiting := n.Waiting(); len(waiting) > 0 || heads() > 0 || n.Delivers(slot, peer) {
 		t.Errorf("it is paused, and delivered: %v waits, %d heads", waiting, heads())
@@ -59,7 +86,9 @@ func TestPausedPeerWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-n.OutboxChanged()
-	eventually(t, "it goes on", func() bool { return n.Delivers(slot, peer) && heads() == 1 })
+	eventually(t, "it goes on", func() bool {
+		return n.Delivers(slot, peer) && heads() == 1 && queued() == 1 && len(n.QueuedHubs()) == 1
+	})
 }
 
 // Every node is told that a peer is to be tried again.

@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"parley/fsm"
+	"parley/mimi"
+)
+
+// While nobody leads a room's shard, what is submitted in bulk is held, in order, up to a bound; what comes after it does not go past it. What may
+// be in the log is not held, and a single message never is.
+func TestBulkSubmitHolds(t *testing.T) {
+	s := newSubmitTable(t)
+	s.a.hub.mu.Lock()
+	s.a.hub.holdsMax = 3
+	s.a.hub.mu.Unlock()
+	ask := func(labels ...string) []submissionRead {
+		t.Helper()
+		var all []mimi.Submission
+		for _, label := range labels {
+			all = append(all, submission(ourRoom.String(), mimi.SubmissionMessage, s.message(label, bob, s.now).Marshal()))
+		}
+		a := s.b.post(s.a, bulkSubmitPath, bulkOf(all...))
+		if a.status != http.StatusOK {
+			return nil
+		}
+		got := readSubmissions(t, a.body)
+		for i, label := range labels {
+			if got[i].receipt != receiptOf(s.message(label, bob, s.now)) {
+				t.Errorf("%s is answered under another receipt", label)
+			}
+		}
+		return got
+	}
+	expectHeld := func(labels ...string) {
+		t.Helper()
+		s.a.hub.mu.Lock()
+		defer s.a.hub.mu.Unlock()
+		if len(s.a.hub.journal) != len(labels) {
+			t.Fatalf("%d are held, not %q", len(s.a.hub.journal), labels)
+		}
+		for i, label := range labels {
+			held := s.a.hub.journal[i]
+			if held.From != peerDomain || must(held.Submission.Read()).Receipt() != receiptOf(s.message(label, bob, s.now)) {
+				t.Errorf("%d of the journal is another than %s", i, label)
+			}
+		}
+	}
+	leaderless := func(why error) func(fsm.SlotID) error {
+		return func(fsm.SlotID) error { return why }
+	}
+
+	s.a.hub.lead(leaderless(fmt.Errorf("%w: lost", fsm.ErrUnknownOutcome)))
+	if got := ask("open"); got[0].state != 6 {
+		t.Errorf("what may be in the log: %+v", got)
+	}
+	expectHeld()
+	s.a.hub.lead(leaderless(fmt.Errorf("%w: no leader", fsm.ErrNotProposed)))
+	if got := ask("one", "two"); got[0].state != 3 || got[1].state != 3 {
+		t.Errorf("%+v", got)
+	}
+	expectHeld("one", "two")
+	if a := s.b.post(s.a, path("submitMessage", ourRoom), s.message("single", bob, s.now).Marshal()); a.status != http.StatusServiceUnavailable {
+		t.Errorf("a single message: %d", a.status)
+	}
+	s.a.hub.lead(nil)
+	if got := ask("three"); got[0].state != 3 {
+		t.Errorf("it went past what is held: %+v", got)
+	}
+	if got := ask("four"); got != nil {
+		t.Errorf("the journal is full: %+v", got)
+	}
+	expectHeld("one", "two", "three")
+	s.a.hub.mu.Lock()
+	s.a.hub.journal = nil
+	s.a.hub.mu.Unlock()
+	if got := ask("five"); got[0].state != 1 {
+		t.Errorf("%+v", got)
+	}
+}
