@@ -224,6 +224,9 @@ func (h *held) remove(items []heldItem) error {
 	return h.journal.Remove(ids)
 }
 
+// Held is what this node's journal holds.
+func (n *Node) Held() HeldStatus { return n.held.status() }
+
 // status sums the journal up.
 func (h *held) status() HeldStatus {
 	stats := h.journal.Stats()

@@ -244,6 +244,18 @@ type NodeStatus struct {
 	// MapReason is why its copy of the cluster's map must not run.
 	MapReason string `json:"mapReason,omitempty"`
 	Cleared   uint64 `json:"cleared,omitempty"` // replicas that it has cleared for damage since it started, the map's among them
+	// Held is its journal; absent where the node does not answer.
+	Held *HeldStatus `json:"held,omitempty"`
+}
+
+// HeldStatus is a node's journal: the bulk submissions that it has taken while their shards had no leader. Before a node is taken away for
+// good it has to be empty.
+type HeldStatus struct {
+	Items        int    `json:"items"`
+	Bytes        int64  `json:"bytes"`
+	OldestMillis uint64 `json:"oldestMillis"` // by the clock of the node; 0 where nothing is held
+	Damaged      int    `json:"damaged"`      // parts that could not be read, and are kept aside until somebody removes them
+	Expired      uint64 `json:"expired"`      // items given up since the node was started
 }
 
 // ShardStatus is one shard.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -102,13 +103,17 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		return
 	}
 	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
-	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS\tCLOCK")
+	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS\tCLOCK\tHELD")
 	for _, n := range s.Nodes {
 		clock := "unknown"
 		if n.ClockOffsetMillis != nil {
 			clock = fmt.Sprintf("%+d ms", *n.ClockOffsetMillis)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", n.ID, n.Address, n.State, n.Leads, clock)
+		held := "unknown"
+		if n.Held != nil {
+			held = strconv.Itoa(n.Held.Items)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", n.ID, n.Address, n.State, n.Leads, clock, held)
 	}
 	fmt.Fprintln(w, "\nSHARD\tSLOTS\tSTATE\tLEADER\tTERM\tREPLICAS (node:applied)")
 	for _, shard := range s.Shards {

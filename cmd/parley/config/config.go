@@ -50,7 +50,16 @@ type Cluster struct {
 	LogStore    string   `koanf:"log_store"`       // "pebble" or "bolt"
 	// Delivery says who sends what waits for peers: "followers", or "leader" alone, which is for measurements.
 	Delivery string `koanf:"delivery"`
+	// What the node holds of bulk submissions on its own disk while their shards have no leader; together, at most.
+	HeldBytes int64 `koanf:"held_bytes"` // 64 MiB by default
+	HeldItems int   `koanf:"held_items"` // 100,000 by default
 }
+
+// Bounds of what a node may hold. It keeps the place of each item in memory.
+const (
+	heldBytesMost = 16 << 30
+	heldItemsMost = 10_000_000
+)
 
 // Listener is an HTTPS front.
 type Listener struct {
@@ -85,7 +94,9 @@ func Load(path string) (Config, error) {
 	if err := refuseUnknown(k); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
-	c := Config{Log: Log{Level: "info", Format: "text"}, Cluster: Cluster{LogStore: "pebble", Delivery: "followers"}}
+	c := Config{Log: Log{Level: "info", Format: "text"}, Cluster: Cluster{
+		LogStore: "pebble", Delivery: "followers", HeldBytes: 64 << 20, HeldItems: 100_000,
+	}}
 	if err := k.Unmarshal("", &c); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
@@ -158,6 +169,12 @@ func (c Config) Validate() error {
 	}
 	if c.Cluster.Delivery != "followers" && c.Cluster.Delivery != "leader" {
 		bad("cluster.delivery", fmt.Sprintf("must be \"followers\" or \"leader\", is %q", c.Cluster.Delivery))
+	}
+	if c.Cluster.HeldBytes < 1 || c.Cluster.HeldBytes > heldBytesMost {
+		bad("cluster.held_bytes", fmt.Sprintf("must be 1 to %d, is %d", int64(heldBytesMost), c.Cluster.HeldBytes))
+	}
+	if c.Cluster.HeldItems < 1 || c.Cluster.HeldItems > heldItemsMost {
+		bad("cluster.held_items", fmt.Sprintf("must be 1 to %d, is %d", heldItemsMost, c.Cluster.HeldItems))
 	}
 	if (c.Cluster.SealKey == "") == (len(c.Cluster.SealCommand) == 0) {
 		bad("cluster.seal_key_file", "or cluster.seal_key_command must be there, and not both")

@@ -36,6 +36,16 @@ func (f fakeDeliveries) Backlog(context.Context) (map[mimi.Provider]fsm.OutboxBa
 func (f fakeDeliveries) Appointed() cluster.Appointed {
 	return cluster.Appointed{LeaderLots: 64, FollowerLots: 96, Takeovers: 2}
 }
+func (f fakeDeliveries) Held() cluster.HeldStatus {
+	return cluster.HeldStatus{Items: 4, Bytes: 900, OldestMillis: 11_000, Damaged: 1, Expired: 6}
+}
+func (f fakeDeliveries) QueueLoads() map[mimi.Provider]cluster.QueueLoad {
+	loads := make(map[mimi.Provider]cluster.QueueLoad)
+	for peer := range f.backlog {
+		loads[peer] = cluster.QueueLoad{Items: 8, Bytes: 1600}
+	}
+	return loads
+}
 func (f fakeDeliveries) PausedPeers() map[mimi.Provider]bool { return f.paused }
 
 func TestNodeMetrics(t *testing.T) {
@@ -58,6 +68,8 @@ func TestNodeMetrics(t *testing.T) {
 		`parley_outbox_oldest_age_seconds b.example`: 2.5, `parley_outbox_oldest_age_seconds c.example`: 0,
 		`parley_outbox_dropped_items_total b.example`: 3, `parley_peer_paused b.example`: 1, `parley_peer_paused c.example`: 0,
 		`parley_delivery_lots follower`: 96, `parley_delivery_lots leader`: 64, `parley_delivery_takeovers_total`: 2,
+		`parley_held_items`: 4, `parley_held_bytes`: 900, `parley_held_oldest_age_seconds`: 1.5, `parley_held_damaged`: 1, `parley_held_expired_total`: 6,
+		`parley_queue_items b.example`: 8, `parley_queue_items c.example`: 0, `parley_queue_bytes b.example`: 1600, `parley_queue_bytes c.example`: 0,
 	} {
 		if got, there := figures[name]; !there || got != want {
 			t.Errorf("%s is %v, %v, not %v", name, got, there, want)
@@ -133,6 +145,9 @@ func registered(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	if _, err := httpapi.NewDeliveryMetrics(registry); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := httpapi.NewCourierMetrics(registry); err != nil {
 		t.Fatal(err)
 	}
 	registry.MustRegister(newNodeMetrics(fakeDeliveries{}, slog.New(slog.DiscardHandler)))

@@ -72,6 +72,10 @@ func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) 
 			ID: node.ID, Address: node.Address, State: state, Alive: node.Alive, Leads: leads[node.ID],
 			ClockOffsetMillis: node.View.ClockOffsetMillis, MapReason: node.View.Meta.Quarantined, Cleared: node.View.Cleared,
 		})
+		if node.Error == "" {
+			held := httpapi.HeldStatus(node.View.Held)
+			status.Nodes[len(status.Nodes)-1].Held = &held
+		}
 	}
 	return status, o.outbox(ctx, &status)
 }
