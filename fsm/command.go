@@ -120,6 +120,7 @@ type CreateRoom struct {
 	RequestHash [32]byte       // SHA-256 of the request; the same again gets the original answer
 	Rules       RoomRules      // from layout 2 on
 	Members     uint64         // the number under which the participants are reserved, see ReserveMembers; 0 without. From layout 3 on
+	Parent      mimi.RoomURI   // the room on which it depends; none without. From layout 4 on
 }
 
 // ClientOfUser maps a client to its user at a room. RecordKeyPackageRefs records the same for the clients of its routes. A mapping

@@ -163,6 +163,25 @@ type Departure struct {
 	Who     Departing
 	Millis  uint64 // hub time at which its provider said so
 	Settled bool   // nothing of it was left when somebody looked, and nothing can come back
+	Cause   DepartureCause
+}
+
+// DepartureCause is why somebody has to leave a room.
+type DepartureCause uint8
+
+const (
+	// Gone: the user was deleted, or the client is lost.
+	Gone DepartureCause = 0
+	// LeftParent: the user is not in the room on which this one depends. It may come again.
+	LeftParent DepartureCause = 1
+)
+
+// Reason says of a user why it may do nothing at a room any more.
+func (c DepartureCause) Reason() string {
+	if c == LeftParent {
+		return "the user is not in the room on which this one depends"
+	}
+	return "the user was deleted"
 }
 
 // departureRecord is a Departure as it stands at a room. When it is settled it is kept for as long as a KeyPackage may last that was
@@ -175,6 +194,10 @@ type Departure struct {
 //	    opaque client<V>;
 //	    uint64 millis;
 //	    uint8 settled; // 0 or 1
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint8 cause; // DepartureCause; Gone is in the first layout
+//	    };
 //	} DepartureRecord;
 type departureRecord struct {
 	forgetMillis uint64
@@ -188,17 +211,47 @@ func (d departureRecord) appendTo(w *mls.Writer) {
 	d.Who.appendTo(w)
 	w.Uint64(d.Millis)
 	w.Bool(d.Settled)
+	if d.Cause != Gone {
+		w.Uint8(uint8(d.Cause))
+	}
 }
 
-func readDepartureRecord(r *mls.Reader) departureRecord {
+// departureVersion is the last layout of a departure.
+const departureVersion = 2
+
+func (d departureRecord) record() []byte {
+	if d.Cause != Gone {
+		return encode(departureVersion, d.appendTo)
+	}
+	return record(d.appendTo)
+}
+
+func readDepartureRecord(r *mls.Reader, version uint8) departureRecord {
 	d := departureRecord{forgetMillis: r.Uint64("forget_millis"), room: mimi.ReadRoomURI(r, "room")}
 	d.Who, d.Millis, d.Settled = readDeparting(r), r.Uint64("millis"), r.Bool("settled")
+	if version >= 2 {
+		d.Cause = DepartureCause(r.Uint8("cause"))
+	}
 	return d
+}
+
+func getDeparture(r Reader, k key) (departureRecord, bool, error) {
+	return readRecordUpTo(r, k, "departure", departureVersion, readDepartureRecord)
+}
+
+func (t *tx) departure(room mimi.RoomURI, who Departing) (departureRecord, bool) {
+	return get(t, func(r Reader) (departureRecord, bool, error) { return getDeparture(r, departureKey(room, who)) })
+}
+
+// setDeparture makes a note of one who has to leave.
+func (t *tx) setDeparture(room mimi.RoomURI, d Departure) {
+	t.set(departureKey(room, d.Who), departureRecord{math.MaxUint64, room, d}.record())
 }
 
 // ReadDepartures returns who has to leave a room and is not known to have left it, in no meaningful but a stable order.
 func ReadDepartures(r Reader, room mimi.RoomURI) (list []Departure, err error) {
-	err = scanRecords(r, departuresKey(room), "departure", readDepartureRecord, func(_ []byte, d departureRecord) (bool, error) {
+	prefix := departuresKey(room)
+	err = scanRangeUpTo(r, prefix, prefix, prefix.end(), "departure", departureVersion, readDepartureRecord, func(_ []byte, d departureRecord) (bool, error) {
 		if !d.Settled {
 			list = append(list, d.Departure)
 		}
@@ -209,7 +262,7 @@ func ReadDepartures(r Reader, room mimi.RoomURI) (list []Departure, err error) {
 
 // ReadDeparture returns what a room knows of one who has departed, settled or not; false where it knows nothing.
 func ReadDeparture(r Reader, room mimi.RoomURI, who Departing) (Departure, bool, error) {
-	d, found, err := readRecord(r, departureKey(room, who), "departure", readDepartureRecord)
+	d, found, err := getDeparture(r, departureKey(room, who))
 	return d.Departure, found, err
 }
 
@@ -220,7 +273,7 @@ func DepartingRooms(r Reader, slot SlotID) (rooms []mimi.RoomURI, err error) {
 		if k[keyPrefixBytes+hashBytes] != 1 {
 			return true, nil
 		}
-		d, err := decode("departure", append([]byte(nil), value...), readDepartureRecord)
+		d, err := decodeUpTo("departure", append([]byte(nil), value...), departureVersion, readDepartureRecord)
 		if err != nil {
 			return false, fmt.Errorf("the state is damaged: %v", err)
 		}
@@ -239,22 +292,21 @@ func departureKey(room mimi.RoomURI, who Departing) key {
 }
 
 // takeDeparted makes a note at a room of one who has to leave it. One who had left is looked for again: its slot says this anew when
-// the user has come into the room's list once more.
+// the user has come into the room's list once more. That a user was deleted counts for more than that it left a parent.
 func (t *tx) takeDeparted(e Departed) {
 	head, found := t.head(e.Room)
 	if !found || head.status == RoomDestroyed {
 		return
 	}
-	k := departureKey(e.Room, e.Who)
-	known, found := get(t, func(r Reader) (departureRecord, bool, error) {
-		return readRecord(r, k, "departure", readDepartureRecord)
-	})
-	if found && !known.Settled {
+	known, found := t.departure(e.Room, e.Who)
+	if found && !known.Settled && known.Cause == Gone {
 		return
 	}
-	t.set(k, record(departureRecord{math.MaxUint64, e.Room, Departure{Who: e.Who, Millis: e.Millis}}.appendTo))
+	t.setDeparture(e.Room, Departure{Who: e.Who, Millis: e.Millis})
 	head.departures++
-	head.departing++
+	if !found || known.Settled {
+		head.departing++
+	}
 	t.setHead(head)
 	t.noteDeparting(head)
 }
@@ -276,17 +328,19 @@ func (t *tx) settleDepartures(c SettleDepartures) Outcome {
 		return ReadSetChanged{Index: t.index}
 	}
 	for _, who := range c.Gone {
-		k := departureKey(c.Room, who)
-		d, found := get(t, func(r Reader) (departureRecord, bool, error) {
-			return readRecord(r, k, "departure", readDepartureRecord)
-		})
+		d, found := t.departure(c.Room, who)
 		if !found || d.Settled {
 			continue
 		}
-		d.Settled, d.forgetMillis = true, millisAfter(addUpTo(t.nowSeconds(), t.settings.KeyPackageLifetimeMax))
-		t.set(k, record(d.appendTo))
-		t.expireAt(k, d.forgetMillis)
 		head.departing--
+		k := departureKey(c.Room, who)
+		if d.Cause == LeftParent { // who may be added again is known without it
+			t.delete(k)
+			continue
+		}
+		d.Settled, d.forgetMillis = true, millisAfter(addUpTo(t.nowSeconds(), t.settings.KeyPackageLifetimeMax))
+		t.set(k, d.record())
+		t.expireAt(k, d.forgetMillis)
 	}
 	t.setHead(head)
 	return Done{}
@@ -294,10 +348,14 @@ func (t *tx) settleDepartures(c SettleDepartures) Outcome {
 
 // refuseDeparted says why one who has departed may do nothing at a room any more; nil for anybody else.
 func (t *tx) refuseDeparted(head roomHead, user mimi.UserURI) Outcome {
-	if head.departures == 0 || !t.has(departureKey(head.room, Departing{User: user})) {
+	if head.departures == 0 {
 		return nil
 	}
-	return NotAllowed{Reason: "the user was deleted"}
+	d, departed := t.departure(head.room, Departing{User: user})
+	if !departed {
+		return nil
+	}
+	return NotAllowed{Reason: d.Cause.Reason()}
 }
 
 //	struct {

@@ -73,7 +73,7 @@ func formatOfEffect(e Effect) Format {
 	switch e.(type) {
 	case KeyPackagesConsumed:
 		return FormatQueues
-	case WindowOpened, WindowsClosed, MemberLost, EndWindows:
+	case WindowOpened, WindowsClosed, MemberLost, EndWindows, DependsOn, DependsNoMore, ParentParticipants:
 		return FormatBulk
 	default:
 		return FormatExclusive
@@ -119,6 +119,12 @@ func readEffect(r *mls.Reader) Effect {
 		return MemberLost{Name: readText[MemberName](r, "name")}
 	case EffectEndWindows:
 		return readEndWindows(r)
+	case EffectDependsOn:
+		return readDependsOn(r)
+	case EffectDependsNoMore:
+		return DependsNoMore(readDependsOn(r))
+	case EffectParentParticipants:
+		return readParentParticipants(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("effect %d is not known to this program", kind))
 		return nil
@@ -175,6 +181,12 @@ func (t *tx) take(e Effect) {
 		t.takeLost(e)
 	case EndWindows:
 		t.endWindowsOf(e)
+	case DependsOn:
+		t.takeDependsOn(e)
+	case DependsNoMore:
+		t.takeDependsNoMore(e)
+	case ParentParticipants:
+		t.takeParentParticipants(e)
 	default:
 		panic(fmt.Sprintf("fsm: effect %d has a reader and no rule", e.effectKind()))
 	}

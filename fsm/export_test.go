@@ -273,7 +273,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
-		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup, keyMembersRoom, keyHeldMembers,
+		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup, keyMembersRoom, keyHeldMembers, keyDependence, keyDependant,
 		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses,
 		keyOutboxRoom, keyOutboxEntry, keyOutboxUrgent:
 		return true, nil

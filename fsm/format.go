@@ -67,7 +67,7 @@ func FormatOf(c Command) Format {
 	case ContinueRoom:
 		return max(FormatExclusive, FormatOf(c.Create))
 	case CreateRoom:
-		return []Format{FormatFirst, FormatExclusive, FormatBulk}[versionOf(c)-1]
+		return []Format{FormatFirst, FormatExclusive, FormatBulk, FormatBulk}[versionOf(c)-1]
 	case SubmitProposals, TakeLease:
 		if versionOf(c) > 1 {
 			return FormatExclusive

@@ -84,6 +84,9 @@ import (
 //	0x5e  set(32)                 for which room participants are reserved      fixedroom.go
 //	0x5f  R ‖ 0                   the participants of a room of fixed members   fixedroom.go
 //	0x5f  R ‖ 1 ‖ set(32)         participants that a room must not take        fixedroom.go
+//	0x60  R ‖ 0                   on which room it depends                      dependence.go
+//	0x60  R ‖ 1 ‖ U               a user that is in the room it depends on      dependence.go
+//	0x61  R ‖ R                   a room that depends on it                     dependence.go
 //	---- of a slot: inboxes of clients ----
 //	0x41  R ‖ position(8)         an event for local clients                    clientevent.go
 //	0x42  R                       the room's log for local clients              clientinbox.go
@@ -164,6 +167,8 @@ const (
 	keyRejections        keyKind = 0x5b
 	keyMembersRoom       keyKind = 0x5e
 	keyHeldMembers       keyKind = 0x5f
+	keyDependence        keyKind = 0x60
+	keyDependant         keyKind = 0x61
 	keyRoomRules         keyKind = 0x50
 
 	keyClientEvent      keyKind = 0x41

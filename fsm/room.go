@@ -239,6 +239,7 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 	}
 	t.setFacts(head, c.Facts)
 	t.setRoomRules(c.Room, c.Rules)
+	t.depend(c)
 	return Accepted{Millis: t.now, Epoch: c.Facts.Epoch}
 }
 
@@ -246,15 +247,20 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 func (t *tx) setFacts(head roomHead, f RoomFacts) {
 	before := t.participants(head.room)
 	t.tellUsers(&head, before, f.Participants)
+	t.tellDependants(head.room, before, f.Participants)
 	t.setParticipants(head.room, f.Epoch, before, f.Participants)
+	t.holdToParent(&head, before, f.Participants)
 	t.setGroup(head, f)
 }
 
 // setFactsAnew is setFacts for the first epoch of another group: everybody takes part since then.
 func (t *tx) setFactsAnew(head roomHead, f RoomFacts) {
-	t.tellUsers(&head, t.participants(head.room), f.Participants)
+	before := t.participants(head.room)
+	t.tellUsers(&head, before, f.Participants)
+	t.tellDependants(head.room, before, f.Participants)
 	t.deletePrefix(roomKey(keyMember, head.room))
 	t.setParticipants(head.room, f.Epoch, nil, f.Participants)
+	t.holdToParent(&head, before, f.Participants)
 	t.setGroup(head, f)
 }
 

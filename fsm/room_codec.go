@@ -76,6 +76,9 @@ func readTreeChange(r *mls.Reader) TreeChange {
 //	        case 3:
 //	            RoomRules rules;
 //	            uint64 members;
+//	        case 4:
+//	            the fields of layout 3;
+//	            opaque parent<V>; // a room's URI
 //	    };
 //	} CreateRoom;
 func (c CreateRoom) appendTo(w *mls.Writer) {
@@ -92,14 +95,20 @@ func (c CreateRoom) appendTo(w *mls.Writer) {
 	if c.version() >= 3 {
 		w.Uint64(c.Members)
 	}
+	if c.version() >= 4 {
+		c.Parent.AppendTo(w)
+	}
 }
 
 // createRoomVersion is the last layout of CreateRoom, and of ContinueRoom.
-const createRoomVersion = 3
+const createRoomVersion = 4
 
-// version is the second where the room has rules, and the third where its participants are reserved.
+// version is the second where the room has rules, the third where its participants are reserved, and the fourth where it
+// depends on another.
 func (c CreateRoom) version() uint8 {
 	switch {
+	case !c.Parent.IsZero():
+		return 4
 	case c.Members != 0:
 		return 3
 	case !c.Rules.isZero():
@@ -134,6 +143,9 @@ func readCreateRoom(r *mls.Reader, version uint8) CreateRoom {
 	}
 	if version >= 3 {
 		c.Members = r.Uint64("members")
+	}
+	if version >= 4 {
+		c.Parent = mimi.ReadRoomURI(r, "parent")
 	}
 	return c
 }

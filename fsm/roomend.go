@@ -156,10 +156,13 @@ func (t *tx) destroyRoom(c DestroyRoom) Outcome {
 
 // clearRoom removes all that only a living room needs.
 func (t *tx) clearRoom(head roomHead) {
-	t.tellUsers(&head, t.participants(head.room), nil)
+	participants := t.participants(head.room)
+	t.tellUsers(&head, participants, nil)
+	t.tellDependants(head.room, participants, nil)
+	t.dependNoMore(head.room)
 	for _, kind := range []keyKind{
 		keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyRoomLoad, keyRoomLife,
-		keyRoomRules, keyHeldMembers, keyLeavingClient, keyLeavingUser,
+		keyRoomRules, keyHeldMembers, keyDependence, keyDependant, keyLeavingClient, keyLeavingUser,
 		keyJoiningCode, keyJoinAuthorization, keyJoinLoad, keyCodeGuesses,
 	} {
 		t.deletePrefix(roomKey(kind, head.room))
@@ -206,6 +209,9 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	if reason := proveContext(c.Create.Facts, group, c.Create.Suite); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
+	if refusal := t.refuseOtherParent(c.Create); refusal != nil {
+		return refusal
+	}
 	if refusal := t.takeMembers(c.Create); refusal != nil {
 		return refusal
 	}
@@ -223,6 +229,7 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	t.setFactsAnew(head, c.Create.Facts)
 	t.beginMembersAnew(room)
 	t.setRoomRules(room, c.Create.Rules)
+	t.depend(c.Create)
 	return Accepted{Millis: t.now, Epoch: first}
 }
 

@@ -120,6 +120,17 @@ func sampleCommands() []named[fsm.Command] {
 		{"ContinueRoom, of reserved participants", fsm.ContinueRoom{Ended: "group", Create: fsm.CreateRoom{
 			Room: club, Creator: alice, GroupID: "next group", Suite: 1, Facts: sampleFacts(), Members: 4,
 		}}},
+		{"CreateRoom, of a dependant", fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(), Rules: sampleRules(), Members: 4, Parent: room("parent"),
+		}},
+		{"ContinueRoom, of a dependant", fsm.ContinueRoom{Ended: "group", Create: fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "next group", Suite: 1, Facts: sampleFacts(), Parent: room("parent"),
+		}}},
+		{"ReceiveInternal, of dependants", fsm.ReceiveInternal{At: fsm.SlotOfRoom(club), From: 129, First: 7, Effects: []fsm.Effect{
+			fsm.DependsOn{Parent: club, Dependant: room("sub")}, fsm.DependsNoMore{Parent: club, Dependant: room("sub")},
+			fsm.ParentParticipants{Dependant: club, Joined: []mimi.UserURI{alice, bob}, Left: []mimi.UserURI{alice}, Whole: true},
+			fsm.ParentParticipants{Dependant: club},
+		}}},
 		{"AcceptCommit, that renews Proposals", fsm.AcceptCommit{
 			Room: club, Reads: fsm.ReadSet{Departures: 3}, Facts: fsm.RoomFacts{Epoch: 1},
 			Renewed: []fsm.PendingProposal{{Ref: "p1", Message: []byte("proposal"), AcceptedMillis: 5}},

@@ -17,12 +17,18 @@ import (
 // directMessage is the creation of a room of fixed membership by the first of the users, who is alone in the group.
 func (w *world) directMessage(hub *station, name string, users ...mimi.UserURI) createRoomRequest {
 	w.t.Helper()
+	return w.newRoom(hub, name, mimi.BaseRoomPolicy{FixedMembership: true, MultiDevice: true}, users...)
+}
+
+// newRoom is the creation of a room of users by the first of them, who is alone in the group.
+func (w *world) newRoom(hub *station, name string, base mimi.BaseRoomPolicy, users ...mimi.UserURI) createRoomRequest {
+	w.t.Helper()
 	var list mimi.ParticipantListData
 	for _, u := range users {
 		list.Participants = append(list.Participants, mimi.UserRolePair{User: u, Role: 1})
 	}
 	dictionary := mls.AppDataDictionary{}.With(mimi.ComponentParticipantList, list.Marshal()).
-		With(mimi.ComponentBaseRoomPolicy, mimi.BaseRoomPolicy{FixedMembership: true, MultiDevice: true}.Marshal())
+		With(mimi.ComponentBaseRoomPolicy, base.Marshal())
 	sender := mls.ExternalSender{
 		SignatureKey: hub.cluster.key.Public(), Credential: mls.BasicCredential{Identity: []byte("mimi://" + hub.domain.String())},
 	}

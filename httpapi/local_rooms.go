@@ -51,6 +51,9 @@ func (s *LocalServer) createRoom(c echo.Context) error {
 	if err := s.desk.reserveGroup(c.Request().Context(), request); err != nil {
 		return err
 	}
+	if err := s.desk.considerParent(c.Request().Context(), request); err != nil {
+		return err
+	}
 	if request, err = s.desk.reserveMembers(c.Request().Context(), request); err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ func (u *Update) judgeCommit(replica fsm.Reader, bundle mimi.CommitBundle) (Verd
 	if err := checkStaysFixed(state, after); err != nil {
 		return nil, err
 	}
+	if err := checkKeepsParent(state, after); err != nil {
+		return nil, err
+	}
 	command.Ruling = rulingOf(state, staged, after, command.Sender)
 	if command.PolicyChanges, err = policyChanges(state, staged); err != nil {
 		return nil, err

@@ -262,10 +262,12 @@ func checkNotDeparted(replica fsm.Reader, state *roomState, user mimi.UserURI, c
 		return nil
 	}
 	for _, who := range []fsm.Departing{{User: user}, {User: user, Client: clientOf(credential)}} {
-		_, gone, err := fsm.ReadDeparture(replica, state.URI, who)
+		d, gone, err := fsm.ReadDeparture(replica, state.URI, who)
 		switch {
 		case err != nil:
 			return err
+		case gone && d.Cause == fsm.LeftParent:
+			return deny("%s is not in the room on which this one depends", user)
 		case gone && who.Client.IsZero():
 			return deny("%s was deleted", user)
 		case gone:
@@ -275,10 +277,10 @@ func checkNotDeparted(replica fsm.Reader, state *roomState, user mimi.UserURI, c
 	return nil
 }
 
-// checkNewcomers refuses a list in which somebody stands anew who was deleted.
+// checkNewcomers refuses a list in which somebody stands anew who was deleted, or is not in the room on which this one depends.
 func checkNewcomers(replica fsm.Reader, state *roomState, after []fsm.Participant) error {
-	if state.Departures == 0 {
-		return nil
+	if err := checkInParent(replica, state.URI, state.Participants, after); err != nil || state.Departures == 0 {
+		return err
 	}
 	for _, p := range after {
 		if slices.ContainsFunc(state.Participants, func(before fsm.Participant) bool { return before.User == p.User }) {

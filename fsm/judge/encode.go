@@ -65,6 +65,9 @@ const (
 	kindForgoMembers    requestKind = 62
 )
 
+// That of rooms that depend on others.
+const kindConsiderParent requestKind = 63
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -107,6 +110,8 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return readReserveMembers(r)
 	case kindForgoMembers:
 		return readForgoMembers(r)
+	case kindConsiderParent:
+		return readConsiderParent(r)
 	case kindUpdate:
 		return constructed(NewUpdate(readURI(r, "from", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI), r.Opaque("body")))
 	case kindSubmit:

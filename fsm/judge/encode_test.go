@@ -74,6 +74,7 @@ func (m *maker) samples() (all [][]byte) {
 	set := fsm.MemberSetOf([]mimi.UserURI{alice.User, bob.User})
 	add(constructed(NewReserveMembers(set, room, 7)))
 	add(constructed(NewForgoMembers(room, set, 7, alice.User)))
+	add(constructed(NewConsiderParent(room, []mimi.UserURI{alice.User, bob.User})))
 	id := fsm.CodeIDOf([]byte("code"))
 	add(constructed(NewCreateJoiningCode(room, alice.User, id, CodeTerms{Role: 2, Uses: 3, LifetimeMillis: 4, Lock: fsm.PassphraseLock{
 		Salt: []byte("salt"), Rounds: 5, Key: []byte("key"),

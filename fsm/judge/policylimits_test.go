@@ -126,6 +126,9 @@ func baseRules() []rule {
 		h.roles[roleAdmin].Capabilities = []mimi.Capability{mimi.CanRemoveParticipant, mimi.CanBan}
 		h.with(mimi.ComponentBaseRoomPolicy, fixed)
 	}
+	under := func(bool) *house {
+		return freeHouse().with(mimi.ComponentBaseRoomPolicy, dependingOn("mimi://a.example/r/parent"))
+	}
 	return []rule{
 		{name: "max_users", house: base(mimi.BaseRoomPolicy{MultiDevice: true, MaxUsers: limit(4)}), bundle: byAlice(listed("erin", roleMember)), because: "may have 4 participants"},
 		{name: "max_users, the banned", house: base(mimi.BaseRoomPolicy{MultiDevice: true, MaxUsers: limit(4)}), bundle: byAlice(moved(placeMallory, roleMember)), because: "would have 5"},
@@ -141,6 +144,10 @@ func baseRules() []rule {
 			h.roles[roleAdmin].Capabilities = []mimi.Capability{mimi.CanChangeRoomMembershipStyle}
 			return h
 		}, bundle: plain, refused: style(fixed), because: "from its creation on"},
+		{name: "parent_dependant, later", house: free, bundle: plain, refused: style(dependingOn("mimi://a.example/r/parent")), because: "cannot change"},
+		{name: "parent_dependant, other parent", house: under, bundle: style(dependingOn("mimi://a.example/r/parent")),
+			refused: style(dependingOn("mimi://a.example/r/other")), because: "cannot change"},
+		{name: "parent_dependant, no more", house: under, bundle: style(dependingOn("mimi://a.example/r/parent")), refused: plain, because: "cannot change"},
 		{name: "fixed_membership, canAddParticipant", house: free, bundle: plain, refused: style(fixed), because: "no role has canAddParticipant"},
 		{name: "undefined role", house: free, bundle: byAlice(listed("erin", roleMember)), refused: byAlice(listed("erin", 9)), because: "role 9 is not defined"},
 		{name: "undefined role, moved", house: free, bundle: byAlice(moved(placeDave, roleGuest)), refused: byAlice(moved(placeDave, 9)), because: "role 9 is not defined"},

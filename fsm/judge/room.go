@@ -125,11 +125,17 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	if command.Members, err = c.reserved(replica); err != nil {
 		return nil, err
 	}
+	if command.Parent, err = c.dependsOn(replica, settings); err != nil {
+		return nil, err
+	}
 	before, err := c.successorOf(replica)
 	if err != nil {
 		return nil, err
 	}
 	if before != nil {
+		if err := c.checkNewInParent(replica, participants); err != nil {
+			return nil, err
+		}
 		return Propose{fsm.ContinueRoom{Ended: before.GroupID, Create: command}}, nil
 	}
 	return Propose{command}, nil

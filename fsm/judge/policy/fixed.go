@@ -13,3 +13,12 @@ func (p *Policy) Users() []mimi.UserURI {
 	}
 	return users
 }
+
+// Parent is the room on which this one depends (room-policy-03 §5); false for one that depends on none.
+func (p *Policy) Parent() (parent mimi.RoomURI, depends bool) {
+	if !p.base.ParentDependent {
+		return parent, false
+	}
+	parent, err := mimi.ParseRoomURI(p.base.ParentRooms[0]) // ReadBaseRoomPolicy took one that can be read
+	return parent, err == nil
+}
