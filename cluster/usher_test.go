@@ -26,6 +26,12 @@ type realRoom struct {
 // openReal creates the room. All its credentials name users.
 func (c *testCluster) openReal(at, name string) *realRoom {
 	c.t.Helper()
+	return c.openRealWith(at, name, mls.AppDataDictionary{})
+}
+
+// openRealWith creates the room with more in its dictionary than its list.
+func (c *testCluster) openRealWith(at, name string, more mls.AppDataDictionary) *realRoom {
+	c.t.Helper()
 	r := &realRoom{testCluster: c, uri: room(c.t, name), alice: user(c.t, "alice"), zoe: user(c.t, "zoe")}
 	_, sender, found := c.nodes[at].HubSigner(mls.Ed25519)
 	if !found {
@@ -35,7 +41,7 @@ func (c *testCluster) openReal(at, name string) *realRoom {
 	r.group, err = mlstest.New(mlstest.Config{
 		Suite: 1, Seed: 3, Members: 3, GroupID: mls.GroupID("group of " + name),
 		Extensions: mls.Extensions{}.With(mls.ExtensionExternalSenders, mls.ExternalSenders{sender}.Marshal()).
-			With(mls.ExtensionAppDataDictionary, listing(r.alice, r.zoe).Marshal()),
+			With(mls.ExtensionAppDataDictionary, joined(listing(r.alice, r.zoe), more).Marshal()),
 		Leaf: func(leaf *mls.LeafNode) {
 			of := r.zoe
 			if strings.HasSuffix(string(leaf.Credential.(mls.BasicCredential).Identity), "/0") {
@@ -60,6 +66,13 @@ func listing(users ...mimi.UserURI) mls.AppDataDictionary {
 		list.Participants = append(list.Participants, mimi.UserRolePair{User: u, Role: 1})
 	}
 	return mls.AppDataDictionary{}.With(mimi.ComponentParticipantList, list.Marshal())
+}
+
+func joined(dictionary, more mls.AppDataDictionary) mls.AppDataDictionary {
+	for _, component := range more {
+		dictionary = dictionary.With(component.ID, component.Data)
+	}
+	return dictionary
 }
 
 func (r *realRoom) accept(at string, request judge.Request, err error) {
