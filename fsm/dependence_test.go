@@ -82,9 +82,14 @@ func TestLeavingAParentLeavesItsDependants(t *testing.T) {
 
 	late := d.Commit(fsmtest.Next{Label: "late", Participants: fsmtest.ParticipantsOf([]mimi.UserURI{alice, bob, carol})})
 	late.Reads.Departures = w.room(d.URI).Departures
-	w.relist(parent, "without bob and carol", alice)
+	w.relist(parent, "without carol", alice, bob)
 	w.carry()
+	if got := w.departures(d.URI); len(got) != 0 {
+		t.Errorf("%v have to leave, and were not there", got)
+	}
 	outcomeOf[fsm.ReadSetChanged](t, w.apply(late)) // it was judged with the list of before
+	w.relist(parent, "without bob", alice)
+	w.carry()
 	if got := w.departures(d.URI); !slices.Equal(got, []fsm.Departing{{User: bob}}) || w.inParent(d.URI, bob) || !w.inParent(d.URI, alice) {
 		t.Errorf("%v have to leave", got)
 	}
@@ -188,12 +193,8 @@ func TestDependantsAreBounded(t *testing.T) {
 	if got, err := fsm.ReadDependants(w.store, club); err != nil || len(got) != fsm.DependantsMax {
 		t.Errorf("%d depend on the room, %v", len(got), err)
 	}
-	var told fsm.Effect
-	check(t, fsm.ReadInternal(w.store, fsm.SlotOfRoom(club), fsm.SlotOfRoom(one.Dependant), func(item fsm.InternalItem) (bool, error) {
-		told = item.Effect
-		return true, nil
-	}))
-	if want := (fsm.ParentParticipants{Dependant: one.Dependant, Whole: true}); !reflect.DeepEqual(told, want) {
+	told := w.waiting(fsm.SlotOfRoom(club), fsm.SlotOfRoom(one.Dependant))
+	if want := (fsm.ParentParticipants{Dependant: one.Dependant, Whole: true}); !reflect.DeepEqual(told, []fsm.Effect{want}) {
 		t.Errorf("one too many is told %+v", told)
 	}
 }
@@ -281,4 +282,70 @@ func modelDependence(t *testing.T, random *rand.Rand) {
 
 func takesPart(r *fsmtest.Room, user mimi.UserURI) bool {
 	return slices.ContainsFunc(r.Participants, func(p fsm.Participant) bool { return p.User == user })
+}
+
+// A long list is told in pieces, and a dependant knows it when it has the last.
+func TestLongListsOfParentsComeInPieces(t *testing.T) {
+	w := newWholeOf(t, fsm.DefaultSettings(hub))
+	users := []mimi.UserURI{alice}
+	for i := range 1000 {
+		users = append(users, user(fmt.Sprint("user", i)))
+	}
+	parent := w.openParent(users...)
+	d := w.openDependant("sub", club, alice, users[1000])
+	w.carryAt(fsm.SlotOfRoom(d.URI), fsm.SlotOfRoom(club))
+	pieces := w.waiting(fsm.SlotOfRoom(club), fsm.SlotOfRoom(d.URI))
+	if len(pieces) != 3 {
+		t.Errorf("the list comes in %d pieces", len(pieces))
+	}
+	for i, piece := range pieces {
+		if p := piece.(fsm.ParentParticipants); len(p.Joined) > 500 || p.Whole != (i == 2) {
+			t.Errorf("piece %d has %d users, and is the last: %v", i, len(p.Joined), p.Whole)
+		}
+	}
+	w.carryAt(fsm.SlotOfRoom(club), fsm.SlotOfRoom(d.URI))
+	if !w.inParent(d.URI, users[1000]) || len(w.departures(d.URI)) != 0 {
+		t.Errorf("%v have to leave", w.departures(d.URI))
+	}
+	w.relist(parent, "all but one leave", alice)
+	if pieces := w.waiting(fsm.SlotOfRoom(club), fsm.SlotOfRoom(d.URI)); len(pieces) != 2 {
+		t.Errorf("who leaves is told in %d pieces", len(pieces))
+	}
+}
+
+// waiting are the effects on their way from one slot to another.
+func (w *whole) waiting(from, to fsm.SlotID) (effects []fsm.Effect) {
+	w.t.Helper()
+	check(w.t, fsm.ReadInternal(w.store, from, to, func(item fsm.InternalItem) (bool, error) {
+		effects = append(effects, item.Effect)
+		return true, nil
+	}))
+	return effects
+}
+
+// carryAt brings over what waits in one queue.
+func (w *whole) carryAt(from, to fsm.SlotID) {
+	w.t.Helper()
+	next, err := fsm.ReadReceived(w.store, to, from)
+	check(w.t, err)
+	received := outcomeOf[fsm.Received](w.t, w.apply(fsm.ReceiveInternal{At: to, From: from, First: next, Effects: w.waiting(from, to)}))
+	w.apply(fsm.DropInternal{At: from, To: to, Next: received.Next})
+}
+
+// A parent that goes on in another group after a ReInit tells who is in that.
+func TestNextGroupOfAParentTellsItsDependants(t *testing.T) {
+	w := newWholeOf(t, fsm.DefaultSettings(hub))
+	parent := w.openParent(alice, bob)
+	d := w.openDependant("sub", club, alice, bob)
+	w.carry()
+	c := parent.Commit(fsmtest.Next{Label: "ReInit"})
+	c.ReInit = []byte("re_init")
+	w.commit(parent, c)
+	next := fsm.ContinueRoom{Ended: parent.GroupID, Create: parent.Successor("next group").Create()}
+	next.Create.Facts.Participants = fsmtest.ParticipantsOf([]mimi.UserURI{alice})
+	outcomeOf[fsm.Accepted](t, w.apply(next))
+	w.carry()
+	if got := w.departures(d.URI); !slices.Equal(got, []fsm.Departing{{User: bob}}) {
+		t.Errorf("%v have to leave", got)
+	}
 }
