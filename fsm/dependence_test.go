@@ -216,6 +216,9 @@ func TestNextGroupKeepsItsParent(t *testing.T) {
 	next.Create.Parent = club
 	next.Create.Facts.Participants = fsmtest.ParticipantsOf([]mimi.UserURI{alice, bob, zoe})
 	outcomeOf[fsm.Accepted](t, w.apply(next))
+	if is, _, err := fsm.ReadDependence(w.store, d.URI); err != nil || !is.Known {
+		t.Errorf("the room has forgotten who is in its parent: %+v, %v", is, err)
+	}
 	if got := w.departures(d.URI); !slices.Equal(got, []fsm.Departing{{User: zoe}}) {
 		t.Errorf("%v have to leave", got)
 	}
