@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,6 +52,16 @@ func TestParentsOfNewRooms(t *testing.T) {
 		if no := want[fsm.NotAllowed](t, m.do(constructed(NewConsiderParent(r.parent, r.users)))); !strings.Contains(no.Reason, because) {
 			t.Errorf("refused because %q, not %q", no.Reason, because)
 		}
+	}
+	others := fsm.ReceiveInternal{At: fsm.SlotOfRoom(parent), From: fsm.SlotOfRoom(houseURI), First: 1}
+	for i := range fsm.DependantsMax {
+		other, err := mimi.ParseRoomURI(fmt.Sprint("mimi://a.example/r/other", i))
+		m.ok(err)
+		others.Effects = append(others.Effects, fsm.DependsOn{Parent: parent, Dependant: other})
+	}
+	want[fsm.Received](t, m.apply(others))
+	if no := want[fsm.NotAllowed](t, m.do(constructed(NewConsiderParent(parent, nil)))); !strings.Contains(no.Reason, "1000 rooms depend") {
+		t.Errorf("%q", no.Reason)
 	}
 	want[fsm.Accepted](t, m.destroy())
 	if no := want[fsm.NotAllowed](t, m.do(constructed(NewConsiderParent(parent, nil)))); !strings.Contains(no.Reason, "there is no parent room") {
