@@ -50,7 +50,8 @@ func checkKeepsParent(state *roomState, after *policy.Policy) error {
 	return nil
 }
 
-// checkInParent refuses a list in which somebody stands anew who is not in the room on which this one depends.
+// checkInParent refuses a list in which somebody stands anew who is not in the room on which this one depends. Of a group that follows a
+// ReInit there is nothing to check: it has the list of the group before.
 func checkInParent(replica fsm.Reader, room mimi.RoomURI, before, after []fsm.Participant) error {
 	dependence, depends, err := fsm.ReadDependence(replica, room)
 	if err != nil || !depends {
@@ -71,15 +72,6 @@ func checkInParent(replica fsm.Reader, room mimi.RoomURI, before, after []fsm.Pa
 		}
 	}
 	return nil
-}
-
-// checkNewInParent is checkInParent for the first list of a group that follows in the room.
-func (c *CreateRoom) checkNewInParent(replica fsm.Reader, after []fsm.Participant) error {
-	room, _, err := fsm.ReadRoom(replica, c.room)
-	if err != nil {
-		return err
-	}
-	return checkInParent(replica, c.room, room.Participants, after)
 }
 
 // ConsiderParent asks a room whether another may depend on it. What it answers may have changed by the time when that is created: who is

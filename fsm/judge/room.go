@@ -133,9 +133,6 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 		return nil, err
 	}
 	if before != nil {
-		if err := c.checkNewInParent(replica, participants); err != nil {
-			return nil, err
-		}
 		return Propose{fsm.ContinueRoom{Ended: before.GroupID, Create: command}}, nil
 	}
 	return Propose{command}, nil
