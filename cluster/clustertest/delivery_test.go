@@ -158,6 +158,14 @@ func (w *World) kill(l *life) {
 	w.close(l)
 }
 
+// notRaced skips what takes minutes under the race detector, and runs no code there that the tests which stay do not.
+func notRaced(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("under the race detector the death of a deliverer is enough")
+	}
+}
+
 // Nothing happens: nothing comes twice.
 func TestDeliveryUndisturbed(t *testing.T) {
 	if seen := underTraffic(t, briskly, func(*World, *life, *life) {}); seen.copies > 0 || seen.silence > 300*time.Millisecond {
@@ -186,6 +194,7 @@ const (
 )
 
 func TestDelivererIsCutOff(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, _, deliverer *life) {
 		w.cut(deliverer.id, true)
 		time.Sleep(10 * time.Second)
@@ -196,6 +205,7 @@ func TestDelivererIsCutOff(t *testing.T) {
 // Appointments come late to a deliverer behind a slow link. They are over when they would be if they had not been late: it stops before
 // another is appointed.
 func TestDelivererBehindASlowLink(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, leader, deliverer *life) {
 		for _, delay := range []time.Duration{400, 700, 900, 1200, 2000, 0} {
 			w.network.Set(leader.id, deliverer.id, false, delay*time.Millisecond)
@@ -205,6 +215,7 @@ func TestDelivererBehindASlowLink(t *testing.T) {
 }
 
 func TestLeaderOfDelivererDies(t *testing.T) {
+	notRaced(t)
 	seen := underTraffic(t, briskly, func(w *World, leader, _ *life) { w.kill(leader) })
 	if seen.silence > renewedWithin {
 		t.Errorf("nothing came for %v, although the deliverer went on and the new leader could renew it", seen.silence)
@@ -212,6 +223,7 @@ func TestLeaderOfDelivererDies(t *testing.T) {
 }
 
 func TestLeaderOfDelivererIsCutOff(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, leader, _ *life) {
 		w.cut(leader.id, true)
 		time.Sleep(10 * time.Second)
@@ -220,6 +232,7 @@ func TestLeaderOfDelivererIsCutOff(t *testing.T) {
 }
 
 func TestLeadGoesToDeliverer(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, leader, deliverer *life) {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
@@ -235,6 +248,7 @@ func TestLeadGoesToDeliverer(t *testing.T) {
 
 // The lead is handed to the third node, and the deliverer dies as it happens.
 func TestLeadGoesAndDelivererDies(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, leader, deliverer *life) {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
@@ -256,6 +270,7 @@ func TestLeadGoesAndDelivererDies(t *testing.T) {
 
 // The leader dies while the deliverer is cut off. Until that is over there is no quorum.
 func TestLeaderDiesAndDelivererIsCutOff(t *testing.T) {
+	notRaced(t)
 	underTraffic(t, briskly, func(w *World, leader, deliverer *life) {
 		w.cut(deliverer.id, true)
 		w.kill(leader)
