@@ -66,7 +66,8 @@ func (r *receiver) run(stop context.Context) {
 				r.receive(l)
 			case !sent[l]:
 				sent[l] = true
-				couriers.Go(func() { newCourier(r, l, r.calm).run(stop) })
+				courier := newCourier(r, l, r.calm) // here, for couriers draw their seeds one after the other
+				couriers.Go(func() { courier.run(stop) })
 			}
 		}
 		select {
