@@ -379,15 +379,18 @@ func TestBulkDeliveryFallsBack(t *testing.T) {
 		}
 		stop := deliver(t, DeliveryConfig{BulkRetry: time.Minute}, outbox, peers)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if n := inOrder(t, peers.fakePeer, 10, 5); n != 0 || outbox.left() != 0 || len(peers.requests) != 0 {
 			t.Errorf("%d duplicates, %d left, bulk requests %v", n, outbox.left(), peers.requests)
 		}
 		offer(true)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		for n := range 10 {
 			outbox.add(outboxItem(testRoom(n), 6))
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if outbox.left() != 0 || len(peers.requests[peerDomain]) == 0 || len(peers.got) != 10 {
 			t.Errorf("%d left, bulk requests %v", outbox.left(), peers.requests)
 		}
@@ -397,6 +400,7 @@ func TestBulkDeliveryFallsBack(t *testing.T) {
 			outbox.add(outboxItem(testRoom(n), 7))
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		stop()
 		if outbox.left() != 0 || len(peers.times) != before+10 {
 			t.Errorf("%d left, %d bodies one by one", outbox.left(), len(peers.times)-before)
