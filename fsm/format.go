@@ -23,9 +23,11 @@ const (
 	FormatExclusive Format = 4
 	// FormatBulk brings what is taken and delivered in bulk: submissions, outboxes by room, notices to peers, inboxes of clients.
 	FormatBulk Format = 5
+	// FormatResize brings what moves slots between shards, and what a restored cluster has to mistrust.
+	FormatResize Format = 6
 
 	// FormatNewest is the last one that this program knows. New clusters begin with it.
-	FormatNewest = FormatBulk
+	FormatNewest = FormatResize
 )
 
 // UnknownFormatError stops a replica: a newer program has raised its shard to a format that this one cannot read.
