@@ -121,17 +121,3 @@ func (v *clientsVerifier) verifyRoom(room string, l clientLog) error {
 	}
 	return nil
 }
-
-// ClientEventsKept counts the events in the logs for clients.
-func ClientEventsKept(r Reader) (count int) {
-	lower, upper := wholeRange()
-	if err := r.Scan(lower, upper, func(k, _ []byte) (bool, error) {
-		if keyKind(k[2]) == keyClientEvent && k[0] != 0xff {
-			count++
-		}
-		return true, nil
-	}); err != nil {
-		panic(err)
-	}
-	return count
-}
