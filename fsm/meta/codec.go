@@ -73,6 +73,9 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 	case kindPutHubKey:
 		return PutHubKey{readHubKey(r)}
 	default:
+		if c := readSlotCommand(r, kind); c != nil {
+			return c
+		}
 		return readTrustCommand(r, kind)
 	}
 }

@@ -44,6 +44,10 @@ const (
 
 	kindChangeSettings commandKind = 40
 	kindAddServiceKeys commandKind = 41
+
+	kindBeginMoves  commandKind = 60
+	kindEndMoves    commandKind = 61
+	kindRetireShard commandKind = 62
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes
@@ -69,7 +73,7 @@ type AddNode struct{ Node Node }
 type UpdateNode struct{ Node Node }
 
 // PlaceShards says where new shards are to be, all or none. They are in ShardCreating. A shard that is placed stays as it is;
-// the same again changes nothing.
+// the same again changes nothing. From fsm.FormatResize on a shard may be born without slots, see EmptyShard.
 type PlaceShards struct{ Shards []Shard }
 
 // ActivateShard marks a shard as come into being.

@@ -19,7 +19,9 @@ type Map struct {
 	settingsVersion uint64
 	nodes           []Node       // by ID
 	shards          []Shard      // by ID
-	bySlot          []int        // indices into shards, by first slot
+	places          []SlotPlace  // of slots that have left the shard of their birth, by slot
+	moves           []SlotMove   // by slot
+	ownerOf         []uint16     // by slot: 1 + the index into shards; 0 for none
 	peers           []Peer       // by Domain
 	holds           []Hold       // by Domain
 	tokens          []Token      // by ID
@@ -58,6 +60,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 		return nil, err
 	}
 	if m.shards, err = readAll(r, keyShard, "shard", readShard); err != nil {
+		return nil, err
+	}
+	if err := m.readSlots(r); err != nil {
 		return nil, err
 	}
 	if m.peers, err = readAll(r, keyPeer, "peer", readPeer); err != nil {
@@ -117,11 +122,7 @@ func (m *Map) finish() {
 	for _, k := range m.hubKeys {
 		m.settings.HubKeys = append(m.settings.HubKeys, k.Public)
 	}
-	m.bySlot = make([]int, len(m.shards))
-	for i := range m.bySlot {
-		m.bySlot[i] = i
-	}
-	slices.SortFunc(m.bySlot, func(a, b int) int { return cmp.Compare(m.shards[a].First, m.shards[b].First) })
+	m.own()
 }
 
 // Version rises with every change.
@@ -156,18 +157,6 @@ func (m *Map) Shards() []Shard { return m.shards }
 // Shard finds a shard by its ID.
 func (m *Map) Shard(id fsm.ShardID) (Shard, bool) {
 	return find(m.shards, func(s Shard) int { return cmp.Compare(s.ID, id) })
-}
-
-// ShardOfSlot finds the shard that a slot was placed in, whatever its state.
-func (m *Map) ShardOfSlot(slot fsm.SlotID) (Shard, bool) {
-	i, exact := slices.BinarySearchFunc(m.bySlot, slot, func(i int, slot fsm.SlotID) int { return cmp.Compare(m.shards[i].First, slot) })
-	if !exact {
-		i--
-	}
-	if i < 0 || m.shards[m.bySlot[i]].Last < slot {
-		return Shard{}, false
-	}
-	return m.shards[m.bySlot[i]], true
 }
 
 // Peers are all peers by Domain.
@@ -214,20 +203,23 @@ func (m *Map) HubKey(scheme mls.SignatureScheme) (HubKey, bool) {
 
 // Check looks for what cannot be: it is for tests and for tools that inspect a state.
 func (m *Map) Check() error {
+	born := slices.DeleteFunc(slices.Clone(m.shards), Shard.bornEmpty)
+	slices.SortFunc(born, func(a, b Shard) int { return cmp.Compare(a.First, b.First) })
 	next := fsm.SlotID(0)
-	for _, i := range m.bySlot {
-		s := m.shards[i]
+	for _, s := range born {
 		if s.First < next {
-			return fmt.Errorf("shard %d begins at slot %d, which another has", s.ID, s.First)
+			return fmt.Errorf("shard %d was born at slot %d, which another was born with", s.ID, s.First)
 		}
 		next = s.Last + 1
+	}
+	for _, s := range m.shards {
 		for _, id := range s.Replicas {
 			if n, found := m.Node(id); !found || n.State == NodeRemoved {
 				return fmt.Errorf("shard %d has a replica on node %q, which is not there", s.ID, id)
 			}
 		}
 	}
-	return nil
+	return m.checkSlots()
 }
 
 func find[T any](sorted []T, compare func(T) int) (T, bool) {

@@ -117,13 +117,13 @@ func shardFault(m *Map, placed []Shard, s Shard) string {
 		return "the generation is zero"
 	case s.State != ShardCreating:
 		return "a new shard is in creating"
-	case s.First > s.Last || s.Last >= fsm.SlotCount:
+	case s.bornEmpty() && (m.settings.Format < fsm.FormatResize || s.First != 1 || s.Last != 0), s.Last >= fsm.SlotCount:
 		return "the range of slots is not valid"
 	case len(s.Replicas) == 0 || len(s.Replicas) > ReplicasMax:
 		return fmt.Sprintf("it has not between 1 and %d replicas", ReplicasMax)
 	}
 	for _, o := range placed {
-		if s.First <= o.Last && o.First <= s.Last {
+		if !s.bornEmpty() && !o.bornEmpty() && s.First <= o.Last && o.First <= s.Last {
 			return fmt.Sprintf("its slots overlap with those of shard %d", o.ID)
 		}
 	}

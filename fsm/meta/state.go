@@ -31,6 +31,8 @@ import (
 //	0x8e  version(8)    when a HubKey came, by the map's version that brought it
 //	0x8f  domain        Hold
 //	0x90  version(8) ‖ place ServiceKey, by the map's version that brought it
+//	0x99  -             SlotPlaces
+//	0x9a  -             SlotMoves
 type keyKind byte
 
 const (
@@ -52,6 +54,9 @@ const (
 	keyHubKeyTime  keyKind = 0x8e
 	keyHold        keyKind = 0x8f
 	keyServiceKey  keyKind = 0x90
+
+	keySlotPlaces keyKind = 0x99
+	keySlotMoves  keyKind = 0x9a
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {

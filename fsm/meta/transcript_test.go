@@ -177,6 +177,14 @@ func show(t *testing.T, store *fsmtest.Store) string {
 	for _, s := range m.Shards() {
 		lines = append(lines, fmt.Sprintf("shard %d.%d %d-%d %v %s", s.ID, s.Generation, s.First, s.Last, s.Replicas, s.State))
 	}
+	for slot := range fsm.SlotID(fsm.SlotCount) {
+		if place, _ := m.PlaceOfSlot(slot); place.Generation > 1 {
+			lines = append(lines, fmt.Sprintf("slot %d in shard %d, generation %d", slot, place.Shard, place.Generation))
+		}
+	}
+	for _, move := range m.Moves() {
+		lines = append(lines, fmt.Sprintf("slot %d on its way from shard %d to %d, in move %d", move.Slot, move.From, move.To, move.Move))
+	}
 	for _, p := range m.Peers() {
 		lines = append(lines, fmt.Sprintf("peer %s %v %v trust %q serverAuth %v private %v", p.Domain, p.Domains, p.DirectoryURLs, p.TrustPEM, p.AcceptServerAuth, p.AllowPrivateAddresses))
 	}
@@ -249,6 +257,10 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.UpdateNode{Node: l.node()}
 	case "place":
 		return meta.PlaceShards{Shards: []meta.Shard{l.shard()}}
+	case "place-empty":
+		return meta.PlaceShards{Shards: []meta.Shard{meta.EmptyShard(fsm.ShardID(l.int(l.word(1))), uint64(l.number("generation", 1)), l.list("on"))}}
+	case "begin-moves", "end-moves", "retire":
+		return l.slotCommand()
 	case "place-evenly":
 		return meta.PlaceShards{Shards: meta.EvenShards(l.number("shards", 6), l.list("nodes"), l.number("replication", 3))}
 	case "activate":
@@ -281,6 +293,30 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return meta.PutHubKey{Key: l.hubKey()}
 	}
 	return l.trustCommand(text)
+}
+
+// slotCommand reads slots as 7,8,9, and moves as 7:move:generation.
+func (l line) slotCommand() meta.Command {
+	l.t.Helper()
+	switch l.word(0) {
+	case "begin-moves":
+		c := meta.BeginMoves{To: fsm.ShardID(l.number("to", 0))}
+		for _, word := range l.list("slots") {
+			c.Slots = append(c.Slots, fsm.SlotID(l.int(word)))
+		}
+		return c
+	case "end-moves":
+		var c meta.EndMoves
+		for _, word := range l.words[1:] {
+			parts := strings.Split(word, ":")
+			c.Moves = append(c.Moves, meta.SlotMoved{
+				Slot: fsm.SlotID(l.int(parts[0])), Move: uint64(l.int(parts[1])), Generation: uint64(l.int(parts[2])),
+			})
+		}
+		return c
+	default:
+		return meta.RetireShard{ID: fsm.ShardID(l.int(l.word(1)))}
+	}
 }
 
 func (l line) trustCommand(text string) meta.Command {
@@ -395,6 +431,7 @@ func (l line) settings() fsm.Settings {
 	s := fsm.DefaultSettings(l.providers("domains")...)
 	s.EpochWindow = uint32(l.number("window", int(s.EpochWindow)))
 	s.LeaseMinMillis = uint64(l.number("lease-min", int(s.LeaseMinMillis)))
+	s.Format = fsm.Format(l.number("format", int(s.Format)))
 	return s
 }
 

@@ -60,7 +60,8 @@ type ShardState uint8
 
 const (
 	ShardCreating ShardState = 1 // placed; its Raft group is being opened
-	ShardActive   ShardState = 2 // it owns its slots and has its settings
+	ShardActive   ShardState = 2 // it serves, and has its settings; which slots are its own the map says beside it
+	ShardRetired  ShardState = 3 // it has no slots and no replicas; its number is not used again
 )
 
 func (s ShardState) String() string {
@@ -69,20 +70,30 @@ func (s ShardState) String() string {
 		return "creating"
 	case ShardActive:
 		return "active"
+	case ShardRetired:
+		return "retired"
 	default:
 		return fmt.Sprintf("state %d", uint8(s))
 	}
 }
 
-// Shard is a range of slots and the nodes that replicate it.
+// Shard is a set of slots, and the nodes that replicate it.
 type Shard struct {
 	ID         fsm.ShardID // never 0, which is the meta group
 	Generation uint64      // never 0
-	First      fsm.SlotID  // inclusive
-	Last       fsm.SlotID  // inclusive
-	Replicas   []string    // node IDs; the first is the preferred leader
+	First      fsm.SlotID  // the range that it was born with, inclusive; slots move, see Map.ShardOfSlot
+	Last       fsm.SlotID  // inclusive; before First where it was born with none
+	Replicas   []string    // node IDs; the first is the preferred leader. None once it is retired
 	State      ShardState
 }
+
+// EmptyShard is a shard that is to be born without slots.
+func EmptyShard(id fsm.ShardID, generation uint64, replicas []string) Shard {
+	return Shard{ID: id, Generation: generation, First: 1, Last: 0, Replicas: replicas, State: ShardCreating}
+}
+
+// bornEmpty reports whether a shard was born without slots.
+func (s Shard) bornEmpty() bool { return s.First > s.Last }
 
 // samePlace reports whether two shards are the same but for their state.
 func (s Shard) samePlace(o Shard) bool {
