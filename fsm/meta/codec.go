@@ -72,6 +72,16 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return HoldPeer{Hold: readHold(r), Stamp: r.Uint64("stamp")}
 	case kindPutHubKey:
 		return PutHubKey{readHubKey(r)}
+	case kindAssignNode:
+		return AssignNode{Duty: readDuty(r), Stamp: r.Uint64("stamp")}
+	case kindTellZone:
+		return TellZone{readZone(r)}
+	case kindChangePlacement:
+		return readChangePlacement(r)
+	case kindChangeReplicas:
+		return readChangeReplicas(r)
+	case kindDismissNode:
+		return DismissNode{Node: string(r.Opaque("node")), Stamp: r.Uint64("stamp")}
 	default:
 		if c := readSlotCommand(r, kind); c != nil {
 			return c

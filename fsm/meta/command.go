@@ -45,9 +45,14 @@ const (
 	kindChangeSettings commandKind = 40
 	kindAddServiceKeys commandKind = 41
 
-	kindBeginMoves  commandKind = 60
-	kindEndMoves    commandKind = 61
-	kindRetireShard commandKind = 62
+	kindBeginMoves      commandKind = 60
+	kindEndMoves        commandKind = 61
+	kindRetireShard     commandKind = 62
+	kindAssignNode      commandKind = 55
+	kindTellZone        commandKind = 56
+	kindChangePlacement commandKind = 57
+	kindChangeReplicas  commandKind = 58
+	kindDismissNode     commandKind = 59
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes

@@ -35,6 +35,11 @@ type Map struct {
 	gossipKeys   []GossipKey   // oldest first
 	clock        uint64
 
+	duties      []Duty // by Node
+	zones       []Zone // by Node
+	placement   placementRecord
+	successions []Succession // by Shard
+
 	// The versions under which records stand, in the records' order.
 	hubKeyVersions, caVersions, gossipKeyVersions []uint64
 
@@ -92,6 +97,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 	if err := m.readTrust(r); err != nil {
 		return nil, err
 	}
+	if err := m.readPlacing(r); err != nil {
+		return nil, err
+	}
 	m.finish()
 	return &m, nil
 }
@@ -133,9 +141,6 @@ func (m *Map) Initialised() bool { return m.cluster.id != "" }
 
 // ClusterID is empty before InitCluster.
 func (m *Map) ClusterID() string { return m.cluster.id }
-
-// ReplicationFactor is how many replicas of a shard are wanted.
-func (m *Map) ReplicationFactor() int { return int(m.cluster.replication) }
 
 // ShardsWanted is how many shards InitCluster asked for.
 func (m *Map) ShardsWanted() int { return int(m.cluster.shards) }

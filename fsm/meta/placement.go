@@ -130,6 +130,8 @@ func shardFault(m *Map, placed []Shard, s Shard) string {
 	for i, id := range s.Replicas {
 		if n, found := m.Node(id); !found || n.State != NodeActive {
 			return fmt.Sprintf("the node %q is not an active one", id)
+		} else if kind := m.Duty(id).Kind; kind != Serving {
+			return fmt.Sprintf("the node %q is %s", id, kind)
 		}
 		if slices.Contains(s.Replicas[:i], id) {
 			return fmt.Sprintf("the node %q is named twice", id)
@@ -153,24 +155,33 @@ func (c ActivateShard) apply(t *tx) Outcome {
 	return t.changed()
 }
 
-// EvenShards places count shards on nodes: contiguous ranges over all slots, sizes that differ by one at most, replicas and
-// preferred leaders spread evenly. The shards that one node leads have their other replicas in different orders, so that when
-// it fails its leaderships do not all fall to one. The result depends on the set of nodes, not on their order. replication
-// counts replicas of a shard and is cut to the number of nodes. It panics without nodes or with a count that is not between 1
-// and fsm.SlotCount.
+// EvenShards is EvenShardsOver one zone.
 func EvenShards(count int, nodes []string, replication int) []Shard {
+	return EvenShardsOver(count, nodes, replication, func(string) string { return "" })
+}
+
+// EvenShardsOver places count shards on nodes: contiguous ranges over all slots, sizes that differ by one at most, replicas and
+// preferred leaders spread evenly. A shard has replicas in as many zones as it can, and in none two more than in another that has a node
+// left. The shards that one node leads have their other replicas in different orders, so that when it fails its leaderships do not all
+// fall to one. The result depends on the set of nodes, not on their order. replication counts replicas of a shard and is cut to the
+// number of nodes. It panics without nodes or with a count that is not between 1 and fsm.SlotCount.
+func EvenShardsOver(count int, nodes []string, replication int, zone func(node string) string) []Shard {
 	nodes = slices.Compact(slices.Sorted(slices.Values(nodes)))
 	if count < 1 || count > fsm.SlotCount || len(nodes) == 0 {
 		panic(fmt.Sprintf("meta: %d shards on %d nodes cannot be placed", count, len(nodes)))
 	}
 	replication = max(1, min(replication, len(nodes)))
 	shards := make([]Shard, count)
+	has := make(map[string]int)
 	for i := range shards {
 		leader := i % len(nodes)
 		others := slices.Concat(nodes[leader+1:], nodes[:leader])
-		replicas := []string{nodes[leader]}
-		for j := range replication - 1 {
-			replicas = append(replicas, others[(i/len(nodes)+j)%len(others)])
+		if turn := i / len(nodes); len(others) > 0 {
+			others = slices.Concat(others[turn%len(others):], others[:turn%len(others)])
+		}
+		replicas := spread([]string{nodes[leader]}, others, replication, zone, has)
+		for _, node := range replicas {
+			has[node]++
 		}
 		shards[i] = Shard{
 			ID: fsm.ShardID(i + 1), Generation: 1, State: ShardCreating, Replicas: replicas,
@@ -178,6 +189,30 @@ func EvenShards(count int, nodes []string, replication int) []Shard {
 		}
 	}
 	return shards
+}
+
+// spread adds nodes until there are so many replicas, each time one of the zone that has fewest of them; among those of several zones
+// that have as few, and of one zone, the first. Where the zones differ it is the one that has fewest replicas of all shards.
+func spread(replicas, others []string, replication int, zone func(string) string, has map[string]int) []string {
+	zoned := slices.ContainsFunc(others, func(node string) bool { return zone(node) != zone(replicas[0]) })
+	for len(replicas) < replication {
+		in := make(map[string]int)
+		for _, node := range replicas {
+			in[zone(node)]++
+		}
+		best := -1
+		for i, node := range others {
+			if slices.Contains(replicas, node) {
+				continue
+			}
+			if best < 0 || in[zone(node)] < in[zone(others[best])] ||
+				zoned && in[zone(node)] == in[zone(others[best])] && has[node] < has[others[best]] {
+				best = i
+			}
+		}
+		replicas = append(replicas, others[best])
+	}
+	return replicas
 }
 
 // nameFault says what is wrong with an ID, or nothing: 1 to NameBytesMax lower-case letters, digits, dots and hyphens,

@@ -33,6 +33,10 @@ import (
 //	0x90  version(8) ‖ place ServiceKey, by the map's version that brought it
 //	0x99  -             SlotPlaces
 //	0x9a  -             SlotMoves
+//	0x95  node ID       Duty
+//	0x96  node ID       Zone
+//	0x97  -             placementRecord
+//	0x98  shard(4)      Succession
 type keyKind byte
 
 const (
@@ -57,6 +61,10 @@ const (
 
 	keySlotPlaces keyKind = 0x99
 	keySlotMoves  keyKind = 0x9a
+	keyDuty       keyKind = 0x95
+	keyZone       keyKind = 0x96
+	keyPlacement  keyKind = 0x97
+	keySuccession keyKind = 0x98
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {

@@ -174,6 +174,20 @@ func show(t *testing.T, store *fsmtest.Store) string {
 	for _, n := range m.Nodes() {
 		lines = append(lines, fmt.Sprintf("node %s %s %s", n.ID, n.ClusterAddr, n.State))
 	}
+	for _, n := range m.Nodes() {
+		if d := m.Duty(n.ID); d.Millis > 0 {
+			lines = append(lines, fmt.Sprintf("node %s is %s since %d, successor %q by %q: %q", n.ID, d.Kind, d.Millis, d.Successor, d.By, d.Why))
+		}
+		if zone, told := m.ZoneOf(n.ID); told {
+			lines = append(lines, fmt.Sprintf("node %s in zone %q", n.ID, zone))
+		}
+	}
+	if p, version := m.Placement(); version > 0 {
+		lines = append(lines, fmt.Sprintf("placement of version %d: %+v", version, p))
+	}
+	for _, s := range m.Successions() {
+		lines = append(lines, fmt.Sprintf("shard %d goes from %s to %s", s.Shard, s.Leaves, s.Joins))
+	}
 	for _, s := range m.Shards() {
 		lines = append(lines, fmt.Sprintf("shard %d.%d %d-%d %v %s", s.ID, s.Generation, s.First, s.Last, s.Replicas, s.State))
 	}
@@ -263,6 +277,21 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		return l.slotCommand()
 	case "place-evenly":
 		return meta.PlaceShards{Shards: meta.EvenShards(l.number("shards", 6), l.list("nodes"), l.number("replication", 3))}
+	case "assign":
+		return meta.AssignNode{Stamp: uint64(l.number("at", 0)), Duty: meta.Duty{
+			Node: l.word(1), Kind: meta.DutyKind(l.number("duty", 0)), Successor: l.named["successor"], By: l.named["by"], Why: l.named["why"],
+		}}
+	case "dismiss":
+		return meta.DismissNode{Node: l.word(1), Stamp: uint64(l.number("at", 0))}
+	case "tell-zone":
+		return meta.TellZone{Zone: meta.Zone{Node: l.word(1), Name: l.named["zone"]}}
+	case "placement":
+		return meta.ChangePlacement{Version: uint64(l.number("version", 0)), Stamp: uint64(l.number("at", 0)), Rules: meta.PlacementRules{
+			Paused: l.named["paused"] == "yes", ReplaceAfterMillis: uint64(l.number("after", 900_000)), BytesPerSecond: uint64(l.number("rate", 0)),
+			ReplicationFactor: uint32(l.number("replication", 3)), By: l.named["by"], Why: l.named["why"],
+		}}
+	case "replicas":
+		return meta.ChangeReplicas{Shard: fsm.ShardID(l.int(l.word(1))), Was: l.list("was"), Replicas: l.list("on"), Leaves: l.named["leaves"]}
 	case "activate":
 		return meta.ActivateShard{ID: fsm.ShardID(l.int(l.word(1)))}
 	case "put-peer":

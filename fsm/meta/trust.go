@@ -296,13 +296,7 @@ func (c RevokeCertificates) apply(t *tx) Outcome {
 	case before && !open:
 		return t.unchanged()
 	}
-	for _, o := range t.m.certificates {
-		if o.Node == c.Node && !o.Revoked {
-			o.Revoked = true
-			t.set(certificateKey(o.Serial), o.appendTo)
-		}
-	}
-	t.set(newKey(keyRevocation, []byte(c.Node)...), Revocation{c.Node, t.now(c.Stamp)}.appendTo)
+	t.revokeAll(c.Node, c.Stamp)
 	return t.stamped(c.Stamp)
 }
 
