@@ -23,7 +23,11 @@ type Result struct {
 	Departing []mimi.RoomURI
 	// Queues are those to other hubs that have changed, as they are after the entry.
 	Queues []QueuePosition
-	Format Format // the shard's, after the entry
+	// Arrived are slots that the shard has from this entry on, Gone those that it has not any more, each once, in the order in which it last
+	// came or went: what a node keeps of them beside the state has to be read anew, or forgotten.
+	Arrived []SlotID
+	Gone    []SlotID
+	Format  Format // the shard's, after the entry
 }
 
 // OutboxRef names one outbox.

@@ -215,6 +215,22 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readQueueSubmissions)
 	case KindSettleSubmissions:
 		return as(readSettleSubmissions)
+	case KindBeginSlotExport:
+		return as(readBeginSlotExport)
+	case KindDropSlotMarks:
+		return as(readDropSlotMarks)
+	case KindFreezeSlot:
+		return as(readFreezeSlot)
+	case KindThawSlot:
+		return as(readThawSlot)
+	case KindReleaseSlot:
+		return as(readReleaseSlot)
+	case KindImportSlotPage:
+		return as(readImportSlotPage)
+	case KindDropSlotImport:
+		return as(readDropSlotImport)
+	case KindActivateSlot:
+		return as(readActivateSlot)
 	default:
 		return nil
 	}

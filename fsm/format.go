@@ -77,6 +77,8 @@ func FormatOf(c Command) Format {
 		return FormatFirst
 	case ReceiveBodies, FollowGroup:
 		return FormatBulk
+	case BeginSlotExport, DropSlotMarks, FreezeSlot, ThawSlot, ReleaseSlot, ImportSlotPage, DropSlotImport, ActivateSlot:
+		return FormatResize
 	default:
 		return FormatFirst
 	}

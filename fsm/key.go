@@ -20,6 +20,11 @@ import (
 //	0x04  slot(2)                 whose the slot is                             ownership.go
 //	0x05  slot(2)                 when the slot has something to expire         expiry.go
 //	0x06  -                       the shard's format                            format.go
+//	0x07  -                       slots whose changes are marked                slotmarks.go
+//	0x08  slot(2) ‖ key           when a key of such a slot last changed        slotmarks.go
+//	0x09  slot(2)                 how far the last move of the slot has come    slotstage.go
+//	0x0a  slot(2) ‖ offset(4)     a part of a value of a slot that comes        slotpart.go
+//	0x0b  -                       what incarnations of rooms begin above        slotactivate.go
 //	---- of a slot: rooms ----
 //	0x10  R                       roomHead                                      room.go
 //	0x11  R                       roomGroup: GroupContext, GroupInfo            room.go
@@ -110,6 +115,12 @@ const (
 	keyOwnership keyKind = 0x04
 	keySlotDue   keyKind = 0x05
 	keyFormat    keyKind = 0x06
+
+	keyMarkedSlots     keyKind = 0x07
+	keySlotMark        keyKind = 0x08
+	keySlotMove        keyKind = 0x09
+	keySlotPart        keyKind = 0x0a
+	keyIncarnationBase keyKind = 0x0b
 
 	keyRoom           keyKind = 0x10
 	keyGroup          keyKind = 0x11

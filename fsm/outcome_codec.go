@@ -107,6 +107,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readSubmissionsRead(r)
 	case OutcomeSubmissionsQueued:
 		return readSubmissionsQueued(r)
+	case OutcomeMoveRefused:
+		return readMoveRefused(r)
+	case OutcomePageTaken:
+		return readPageTaken(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

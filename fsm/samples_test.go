@@ -168,6 +168,20 @@ func sampleCommands() []named[fsm.Command] {
 		{"RecordVerdicts", fsm.RecordVerdicts{Room: club, Provider: peer, Tell: true, Verdicts: []mimi.Verdict{
 			{Receipt: hash, Code: mimi.VerdictInvalid, Current: 2, Reason: "no"}, {Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2},
 		}}},
+		{"BeginSlotExport", fsm.BeginSlotExport{At: 129, Move: 7, To: 2}},
+		{"DropSlotMarks", fsm.DropSlotMarks{At: 129, Move: 7, Through: 1 << 40, Last: []byte{0x10, 1}}},
+		{"FreezeSlot", fsm.FreezeSlot{At: 129, Move: 7}},
+		{"ThawSlot", fsm.ThawSlot{At: 129, Move: 7}},
+		{"ReleaseSlot", fsm.ReleaseSlot{At: 129, Move: 7, To: 2, Generation: 3}},
+		{"ImportSlotPage", fsm.ImportSlotPage{
+			At: 129, Move: 7, From: 1, Sequence: 4, Index: 1 << 40, Format: fsm.FormatResize, Through: []byte{0x10, 2}, Whole: true,
+			Records: []fsm.SlotRecord{
+				fsm.SlotValue{Key: []byte{0x10, 1}, Value: []byte("value")}, fsm.SlotGone{Key: []byte{0x10, 2}},
+				fsm.SlotPart{Key: []byte{0x31, 1}, Offset: 3, Total: 9, Hash: hash, Bytes: []byte("part")},
+			},
+		}},
+		{"DropSlotImport", fsm.DropSlotImport{At: 129, Move: 7}},
+		{"ActivateSlot", fsm.ActivateSlot{At: 129, Move: 7, Sequence: 5, Generation: 3, Clock: 9000, IndexBase: 1 << 40, Settings: 4}},
 	}
 }
 
@@ -290,6 +304,8 @@ func sampleOutcomes() []named[fsm.Outcome] {
 			{Verdict: mimi.Verdict{Receipt: hashOf("n"), Code: mimi.VerdictEpochTooOld, Current: 9, Reason: "over"}, Undecided: true},
 		}}},
 		{"SubmissionsRead", fsm.SubmissionsRead{Verdicts: []mimi.Verdict{{Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2}}}},
+		{"MoveRefused", fsm.MoveRefused{Move: 8, Stage: fsm.SlotFrozen, Reason: "late"}},
+		{"PageTaken", fsm.PageTaken{Sequence: 4}},
 	}
 }
 
