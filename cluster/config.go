@@ -57,6 +57,11 @@ type Config struct {
 	// restart where the state was behind. nil outside tests.
 	Applied func(group uint32, index uint64, entry []byte)
 
+	// Reached is told of each step of a long action before it is taken, by a name such as "move.freeze"; tests stop a node there. It may be
+	// called by many goroutines. nil outside tests.
+	Reached func(point string)
+	jobs    map[string]jobKind // more kinds of jobs, in tests
+
 	MetaVoterPatience time.Duration // after which a silent voter of the meta group is replaced; 0 means a minute
 
 	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that

@@ -200,6 +200,11 @@ func (n *Node) change(ctx context.Context, command meta.Command) error {
 
 // changeAt is change, with the index of the entry that it was decided by, refusals too; 0 where it was not.
 func (n *Node) changeAt(ctx context.Context, command meta.Command) (index uint64, err error) {
+	return n.bringMeta(ctx, n.audited(ctx, command))
+}
+
+// bringMeta brings a command into the meta group's log as it is.
+func (n *Node) bringMeta(ctx context.Context, command meta.Command) (index uint64, err error) {
 	t := &tries{node: n}
 	var pause backoff
 	for {

@@ -44,6 +44,7 @@ type Node struct {
 	appointed *appointments
 	appointer *appointer
 	replays   *replays
+	jobs      *jobFrame
 	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
 	statePace *rate.Limiter                                 // of what is read and sent for others' states
 	rounds    rounds
@@ -61,7 +62,7 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -96,6 +97,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.appointed = newAppointments(n)
 	n.appointer = newAppointer(n)
 	n.replays = newReplays()
+	n.jobs = newJobFrame(n)
 	known, err := newGroupCache()
 	if err != nil {
 		return nil, err
@@ -135,6 +137,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.clocks.run)
 	n.background.Go((&balance{node: n}).run)
 	n.background.Go(n.appointer.run)
+	n.background.Go(n.jobs.run)
 	n.background.Go(func() { n.held.run(n.life) })
 	return n, nil
 }

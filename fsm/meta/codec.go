@@ -114,6 +114,24 @@ func readTrustCommand(r *mls.Reader, kind commandKind) Command {
 	case kindReseal:
 		return Reseal{mls.ReadList(r, "secrets", readResealed)}
 	default:
+		return readOperatorCommand(r, kind)
+	}
+}
+
+// readOperatorCommand goes on where readTrustCommand ends.
+func readOperatorCommand(r *mls.Reader, kind commandKind) Command {
+	switch kind {
+	case kindPutJob:
+		return readPutJob(r)
+	case kindReportJob:
+		return readReportJob(r)
+	case kindSteerJob:
+		return readSteerJob(r)
+	case kindEndJob:
+		return readEndJob(r)
+	case kindAudited:
+		return readAudited(r)
+	default:
 		return nil
 	}
 }

@@ -53,6 +53,11 @@ const (
 	kindChangePlacement commandKind = 57
 	kindChangeReplicas  commandKind = 58
 	kindDismissNode     commandKind = 59
+	kindPutJob          commandKind = 50
+	kindReportJob       commandKind = 51
+	kindSteerJob        commandKind = 52
+	kindEndJob          commandKind = 53
+	kindAudited         commandKind = 54
 )
 
 // Stamped is a command that something is judged by time in. Apply has no clock: the leader puts its time in before the command goes

@@ -37,6 +37,10 @@ import (
 //	0x96  node ID       Zone
 //	0x97  -             placementRecord
 //	0x98  shard(4)      Succession
+//	0x91  job(8)        Job
+//	0x92  sequence(8)   auditRecord
+//	0x93  key(16)       the sequence of the auditRecord with this key
+//	0x94  -             auditBounds
 type keyKind byte
 
 const (
@@ -59,12 +63,16 @@ const (
 	keyHold        keyKind = 0x8f
 	keyServiceKey  keyKind = 0x90
 
-	keySlotPlaces keyKind = 0x99
-	keySlotMoves  keyKind = 0x9a
-	keyDuty       keyKind = 0x95
-	keyZone       keyKind = 0x96
-	keyPlacement  keyKind = 0x97
-	keySuccession keyKind = 0x98
+	keySlotPlaces  keyKind = 0x99
+	keySlotMoves   keyKind = 0x9a
+	keyDuty        keyKind = 0x95
+	keyZone        keyKind = 0x96
+	keyPlacement   keyKind = 0x97
+	keySuccession  keyKind = 0x98
+	keyJob         keyKind = 0x91
+	keyAudit       keyKind = 0x92
+	keyAuditPlace  keyKind = 0x93
+	keyAuditBounds keyKind = 0x94
 )
 
 func newKey(kind keyKind, rest ...byte) []byte {

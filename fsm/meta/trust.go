@@ -111,10 +111,15 @@ func (t *tx) now(stamp uint64) uint64 { return max(t.m.clock, stamp) }
 
 // stamped is changed, for a command that carries a stamp.
 func (t *tx) stamped(stamp uint64) Outcome {
+	t.keepTime(stamp)
+	return t.changed()
+}
+
+// keepTime is for a command that carries a stamp and changes nothing of the map.
+func (t *tx) keepTime(stamp uint64) {
 	if stamp > t.m.clock {
 		t.set(newKey(keyClock), func(w *mls.Writer) { w.Uint64(stamp) })
 	}
-	return t.changed()
 }
 
 func sealedFault(sealed []byte) bool { return len(sealed) == 0 || len(sealed) > TrustBytesMax }
