@@ -27,7 +27,8 @@ func newDev() *cobra.Command {
 			"and Welcome delivered once. It ends with 0 if all of it holds, and names the evidence if not.\n\n" +
 			"The scenario bulk starts both providers as three nodes each. Simulated users of both send each other letters in 200 rooms,\n" +
 			"half of them hosted at each, in bulk, while their epochs change; one letter in 97 is wrong and has to be rejected. A node that\n" +
-			"delivers is killed, and all of b.example is away for five seconds. When nothing is under way any more everything that\n" +
+			"delivers is killed, all of b.example is away for five seconds, and one node of a.example is left alone, which holds what it\n" +
+			"takes. Half of what is for the other's rooms goes through a provider's own queue. When nothing is under way any more everything that\n" +
 			"was submitted is held to everything that arrived: nothing lost, nothing out of order, every rejection told. It ends with\n" +
 			"the rates, what each node used of the processors, and 0 if all of it holds. --json leaves the figures on standard output, and\n" +
 			"says the rest on standard error.",

@@ -88,10 +88,13 @@ func TestBulkScenario(t *testing.T) {
 		t.Skip("it runs for half a minute; skipped by -short")
 	}
 	out := runDev(t, dev.Options{Scenario: "bulk", Bulk: bulkInShort()})
-	for _, line := range []string{"kill -9", "all nodes of b.example are stopped", "Nothing lost, nothing out of order, nothing unexplained."} {
+	for _, line := range []string{"kill -9", "all nodes of b.example are stopped", "all nodes of a.example but n1 are stopped", "Nothing lost, nothing out of order, nothing unexplained."} {
 		if !strings.Contains(out, line) {
 			t.Errorf("the output lacks %q:\n%s", line, out)
 		}
+	}
+	if kept := regexp.MustCompile(`held: (\d+) accepted, \d+ rejected; queued: (\d+) accepted`).FindStringSubmatch(out); kept == nil || kept[1] == "0" || kept[2] == "0" {
+		t.Errorf("nothing was held, or nothing queued:\n%s", out)
 	}
 }
 

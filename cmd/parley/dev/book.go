@@ -23,6 +23,7 @@ type book struct {
 	overtook  int                      // letters whose epoch had left the window when they came to the hub
 	tells     bool                     // whether rejections are told on the streams, as those of bulk submissions are
 	coarse    bool                     // whether rejections come with the draft's codes, which tell too old an epoch from anything else and nothing more
+	kept      map[receiptState]int     // letters that were held or queued
 	byReceipt int                      // verdicts that were asked for by their receipts
 	broken    [bulkPromises][]string
 }
@@ -42,6 +43,7 @@ const (
 	promiseOrder
 	promiseVerdict
 	promiseTold
+	promiseKept
 	promiseExplained
 	bulkPromises // how many there are
 )
@@ -52,12 +54,14 @@ func (p bulkPromise) String() string {
 		"each in its order",
 		"each submission decided as it must be",
 		"each rejection told, and readable by its receipt",
+		"what was held or queued came to one verdict, told",
 		"nothing open, nothing unexplained",
 	}[p]
 }
 
 func newBook() *book {
-	b := &book{letters: make(map[[32]byte]*letter), proposals: make(map[mls.ProposalRef][32]byte), rejected: make(map[mimi.VerdictCode]int)}
+	b := &book{letters: make(map[[32]byte]*letter), proposals: make(map[mls.ProposalRef][32]byte), rejected: make(map[mimi.VerdictCode]int),
+		kept: make(map[receiptState]int)}
 	for s := range b.items {
 		b.items[s], b.order[s] = make(map[string]bool), make(map[*forum]*roomOrder)
 	}
@@ -143,11 +147,22 @@ func (b *book) reject(hash [32]byte, l *letter, code mimi.VerdictCode, current m
 	l.fate, l.code = fateRejected, code
 }
 
-// waits notes that its own provider keeps a letter, held or queued, and owes its verdict.
-func (b *book) waits(hash [32]byte) {
+// keeps notes that a letter is held or queued, so that its verdict is owed.
+func (b *book) keeps(hash [32]byte, as receiptState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.letters[hash].waits = true
+	l := b.letters[hash]
+	if l.kept == receiptUnknown {
+		b.kept[as]++
+	}
+	l.kept = as
+}
+
+// keptSoFar counts the letters that were held or queued.
+func (b *book) keptSoFar(as receiptState) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.kept[as]
 }
 
 // told notes a verdict that came on a side's stream.
@@ -162,7 +177,9 @@ func (b *book) told(s *side, receipt [32]byte, code mimi.VerdictCode, current ml
 	case l.told > 0 && l.toldAs != code:
 		b.broke(promiseTold, "%s: its submitter was told %s, and then %s", b.name(receipt, l), l.toldAs, code)
 	}
-	l.told++
+	if l.told++; l.told > 1 && l.kept.waits() && code == mimi.VerdictAccepted {
+		b.broke(promiseKept, "%s: its submitter was told %d times that it is accepted", b.name(receipt, l), l.told)
+	}
 	l.toldAs = code
 	if code == mimi.VerdictAccepted {
 		b.accept(receipt, l)

@@ -76,7 +76,7 @@ func (k *kept) answer() {
 	k.book.accepted(hashOf(k.proposal))
 	k.book.accepted(hashOf(k.commit))
 	k.book.accepted(hashOf(k.letters[0]))
-	k.book.waits(hashOf(k.letters[1]))
+	k.book.keeps(hashOf(k.letters[1]), receiptHeld)
 	k.book.accepted(hashOf(k.letters[2]))
 	k.book.rejects(hashOf(k.letters[3]), mimi.VerdictNotParticipant, 6)
 }
@@ -142,7 +142,7 @@ func TestBookFindsWhatIsWrong(t *testing.T) {
 			k.arriveAll(0)
 			k.arriveAll(1)
 			k.toldAll()
-		}, bulkPromises, "1 Commits, 1 Proposals"},
+		}, bulkPromises, "held: 1 accepted, 0 rejected; queued: 0 accepted"},
 		"what arrives before its answer, and an item that is read again": {func(k *kept) {
 			k.arriveAll(0)
 			k.arriveAll(1)
@@ -248,6 +248,21 @@ func TestBookFindsWhatIsWrong(t *testing.T) {
 			k.tell(1, k.letters[1], mimi.VerdictAccepted)
 			k.fate(1, "ref", mimi.ProposalCommitted)
 		}, promiseTold, "never came on its submitter's stream"},
+		"what was held is not told": {func(k *kept) {
+			k.answer()
+			k.book.accepted(hashOf(k.letters[1]))
+			k.arriveAll(0)
+			k.arriveAll(1)
+			k.tell(1, k.letters[3], mimi.VerdictNotParticipant)
+			k.fate(1, "ref", mimi.ProposalCommitted)
+		}, promiseKept, "never came on its submitter's stream"},
+		"what was held is told twice": {func(k *kept) {
+			k.answer()
+			k.arriveAll(0)
+			k.arriveAll(1)
+			k.toldAll()
+			k.tell(1, k.letters[1], mimi.VerdictAccepted)
+		}, promiseKept, "2 times that it is accepted"},
 		"a Proposal's fate is not told": {func(k *kept) {
 			k.answer()
 			k.arriveAll(0)

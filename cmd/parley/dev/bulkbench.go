@@ -131,7 +131,7 @@ func (x *exchange) phase(load time.Duration, perSecond int, single bool) *exchan
 func (x *exchange) submit(ctx context.Context, origin, hub *side) error {
 	timer := time.AfterFunc(x.size.load(), func() { close(x.over) })
 	defer timer.Stop()
-	var g gate = bulkGate{abroad{origin, hub}}
+	var g gate = bulkGate{abroad{from: origin, to: hub}}
 	if x.size.Single {
 		g = singleGate{origin.backend}
 	}

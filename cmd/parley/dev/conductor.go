@@ -37,7 +37,7 @@ func (c *conductor) conduct(ctx context.Context, f *forum, turn int) error {
 	if turn%3 != 0 {
 		var g gate
 		if turn%3 == 1 && !c.size.Single {
-			g = c.gate(other, f.hub)
+			g = c.gate(other, f.hub, turn)
 		}
 		ref, err := f.propose(ctx, c.book, other, g)
 		if err != nil {

@@ -169,7 +169,7 @@ func (x *exchange) workers() (all []work) {
 		for _, origin := range x.sides {
 			for i := range lanesEach {
 				if mine := every(hosted, lanesEach, i); len(mine) > 0 {
-					all = append(all, newLane(x, origin, mine, x.gate(origin, hub), everybody).run)
+					all = append(all, newLane(x, origin, mine, x.gate(origin, hub, i), everybody).run)
 				}
 			}
 		}
@@ -194,16 +194,16 @@ func every(forums []*forum, n, i int) (mine []*forum) {
 	return mine
 }
 
-// gate is where a side's letters for a hub go in: at its own provider, or, for rooms of the other, at that one as another provider's nodes
-// would.
-func (x *exchange) gate(origin, hub *side) gate {
+// gate is where a side's letters for a hub go in. Those for rooms of the other provider go in there, as the nodes of another provider would
+// bring them, and by turns at their own provider, which queues them and brings them to that hub. Where the scenario compares, none is queued.
+func (x *exchange) gate(origin, hub *side, turn int) gate {
 	switch {
 	case x.size.Single:
 		return singleGate{origin.backend}
-	case origin != hub:
-		return bulkGate{abroad{origin, hub}}
+	case origin != hub && (turn%2 == 0 || x.size.Delivery != ""):
+		return bulkGate{abroad{from: origin, to: hub}}
 	default:
-		return bulkGate{home{origin}}
+		return bulkGate{home{side: origin}}
 	}
 }
 

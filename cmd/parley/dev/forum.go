@@ -280,8 +280,8 @@ func (f *forum) submit(ctx context.Context, b *book, g gate, s submission) error
 			b.accepted(s.hash)
 		case told[0].state == receiptRejected:
 			b.rejects(s.hash, told[0].verdict, told[0].current)
-		case told[0].state == receiptWaits:
-			b.waits(s.hash)
+		case told[0].state.waits():
+			b.keeps(s.hash, told[0].state)
 		default:
 			return errors.New("it is not decided")
 		}

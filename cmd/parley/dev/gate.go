@@ -2,6 +2,7 @@ package dev
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type receipt struct {
 	state   receiptState
 	verdict mimi.VerdictCode // of what was rejected
 	current mls.Epoch        // of the room then
+	at      *node            // that answered
 }
 
 // receiptState is a word of a receipt.
@@ -33,12 +35,18 @@ const (
 	receiptUnknown  receiptState = iota // to be submitted again
 	receiptAccepted                     // in the hub's log
 	receiptRejected
-	receiptWaits // its own provider keeps it, and owes a verdict
+	receiptHeld   // in the journal of a node, which owes a verdict
+	receiptQueued // its own provider brings it to its hub, and owes a verdict
 )
+
+// waits reports whether a verdict is owed.
+func (s receiptState) waits() bool { return s == receiptHeld || s == receiptQueued }
 
 // gate takes submissions of one side. The error is one that concerns all of them: none is known to be decided.
 type gate interface {
 	submit(ctx context.Context, batch []submission) ([]receipt, error)
+	// keptAt is the way to the node that holds what came before: what comes to it later goes behind that.
+	keptAt(*node) gate
 }
 
 // bulkGate submits a batch in one request.
@@ -47,28 +55,41 @@ type bulkGate struct{ posters }
 // posters send one request to one of the nodes that a gate leads to.
 type posters interface {
 	post(ctx context.Context, path string, body []byte) (reply, error)
+	at(*node) posters // leads to one of them alone
 }
 
-// home leads to a side's own nodes, by turns.
-type home struct{ *side }
+// home leads to a side's own nodes, or to one of them.
+type home struct {
+	*side
+	only *node // nil: all by turns
+}
 
 func (h home) post(ctx context.Context, path string, body []byte) (reply, error) {
-	return h.backend.once(ctx, h.backend.next(), call{method: http.MethodPost, path: path, body: body, media: mediaOctets})
+	return h.backend.once(ctx, cmp.Or(h.only, h.backend.next()), call{method: http.MethodPost, path: path, body: body, media: mediaOctets})
 }
 
-// abroad leads to another side's nodes, by turns, in the name of a side.
-type abroad struct{ from, to *side }
+func (h home) at(n *node) posters { return home{h.side, n} }
+
+// abroad leads to another side's nodes, or to one of them, in the name of a side.
+type abroad struct {
+	from, to *side
+	only     *node // nil: all by turns
+}
 
 func (a abroad) post(ctx context.Context, path string, body []byte) (reply, error) {
-	return a.from.door.post(ctx, a.to.backend.next(), path, body)
+	return a.from.door.post(ctx, cmp.Or(a.only, a.to.backend.next()), path, body)
 }
+
+func (a abroad) at(n *node) posters { return abroad{a.from, a.to, n} }
+
+func (g bulkGate) keptAt(n *node) gate { return bulkGate{g.at(n)} }
 
 func (g bulkGate) submit(ctx context.Context, batch []submission) ([]receipt, error) {
 	var request mimi.BulkSubmitRequest
 	for _, s := range batch {
 		request.Submissions = append(request.Submissions, mimi.Submission{Room: s.forum.room.String(), Kind: s.kind, Body: s.body})
 	}
-	answers, err := g.ask(ctx, "/v1/bulkSubmit", request.Marshal(), len(batch))
+	answers, from, err := g.ask(ctx, "/v1/bulkSubmit", request.Marshal(), len(batch))
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +99,7 @@ func (g bulkGate) submit(ctx context.Context, batch []submission) ([]receipt, er
 			return nil, fmt.Errorf("the answer to %x is for %x", batch[i].hash[:4], a.Verdict.Receipt[:4])
 		}
 		told[i] = receiptOf(a)
+		told[i].at = from
 	}
 	return told, nil
 }
@@ -85,7 +107,7 @@ func (g bulkGate) submit(ctx context.Context, batch []submission) ([]receipt, er
 // known asks what became of submissions for a room, by their receipts.
 func (g bulkGate) known(ctx context.Context, room mimi.RoomURI, receipts []mimi.Receipt) ([]receipt, error) {
 	request := mimi.SubmissionsRequest{Room: room, Receipts: receipts}
-	answers, err := g.ask(ctx, "/v1/submissions", request.Marshal(), len(receipts))
+	answers, _, err := g.ask(ctx, "/v1/submissions", request.Marshal(), len(receipts))
 	if err != nil {
 		return nil, err
 	}
@@ -96,23 +118,23 @@ func (g bulkGate) known(ctx context.Context, room mimi.RoomURI, receipts []mimi.
 	return told, nil
 }
 
-func (g bulkGate) ask(ctx context.Context, path string, body []byte, want int) ([]mimi.SubmissionAnswer, error) {
+func (g bulkGate) ask(ctx context.Context, path string, body []byte, want int) (answers []mimi.SubmissionAnswer, from *node, err error) {
 	r, err := g.post(ctx, path, body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch r.status {
 	case http.StatusOK:
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType:
-		return nil, fmt.Errorf("%w: %s %s answered %d: %s", errHopeless, r.node.process.name, path, r.status, bytes.TrimSpace(r.body))
+		return nil, nil, fmt.Errorf("%w: %s %s answered %d: %s", errHopeless, r.node.process.name, path, r.status, bytes.TrimSpace(r.body))
 	default:
-		return nil, fmt.Errorf("%s %s answered %d: %s", r.node.process.name, path, r.status, bytes.TrimSpace(r.body))
+		return nil, nil, fmt.Errorf("%s %s answered %d: %s", r.node.process.name, path, r.status, bytes.TrimSpace(r.body))
 	}
 	response, err := mimi.ParseBulkSubmitResponse(r.body)
 	if err == nil && len(response.Answers) != want {
 		err = fmt.Errorf("%s %s answered %d of %d", r.node.process.name, path, len(response.Answers), want)
 	}
-	return response.Answers, err
+	return response.Answers, r.node, err
 }
 
 // errHopeless: the same request would be answered in the same way for ever.
@@ -124,8 +146,10 @@ func receiptOf(a mimi.SubmissionAnswer) receipt {
 		return receipt{state: receiptAccepted}
 	case mimi.SubmissionRejected:
 		return receipt{state: receiptRejected, verdict: a.Verdict.Code, current: a.Verdict.Current}
-	case mimi.SubmissionHeld, mimi.SubmissionQueued:
-		return receipt{state: receiptWaits}
+	case mimi.SubmissionHeld:
+		return receipt{state: receiptHeld}
+	case mimi.SubmissionQueued:
+		return receipt{state: receiptQueued}
 	default:
 		return receipt{}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
+	"slices"
 	"time"
 
 	"parley/mimi"
@@ -21,6 +22,9 @@ type lane struct {
 	forums []*forum
 	gate   gate
 	to     destinations // who has to receive the letters, as far as the account is concerned
+
+	keeper *node // that holds what is in held
+	held   [][32]byte
 
 	turn   uint32 // of the next submission
 	room   int    // where the next batch begins
@@ -113,7 +117,7 @@ func (l *lane) bring(ctx context.Context, batch []submission) error {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		told, err := l.gate.submit(ctx, batch)
+		told, err := l.way().submit(ctx, batch)
 		switch {
 		case errors.Is(err, errHopeless):
 			return err
@@ -135,6 +139,15 @@ func (l *lane) bring(ctx context.Context, batch []submission) error {
 	}
 }
 
+// way is where the next letters go in: at the node that holds letters before them, until the verdicts on those are told. Another node knows
+// nothing of them, and what it takes may go past them.
+func (l *lane) way() gate {
+	if l.held = slices.DeleteFunc(l.held, func(hash [32]byte) bool { return l.book.fateOf(hash) != fateOpen }); len(l.held) > 0 {
+		return l.gate.keptAt(l.keeper)
+	}
+	return l.gate
+}
+
 // note enters the receipts in the book, and returns what has to be submitted again, in its order.
 func (l *lane) note(batch []submission, told []receipt) (again []submission) {
 	for i, s := range batch {
@@ -143,8 +156,11 @@ func (l *lane) note(batch []submission, told []receipt) (again []submission) {
 			l.book.accepted(s.hash)
 		case receiptRejected:
 			l.book.rejects(s.hash, told[i].verdict, told[i].current)
-		case receiptWaits:
-			l.book.waits(s.hash)
+		case receiptHeld:
+			l.keeper, l.held = told[i].at, append(l.held, s.hash)
+			l.book.keeps(s.hash, receiptHeld)
+		case receiptQueued:
+			l.book.keeps(s.hash, receiptQueued)
 		default:
 			again = append(again, s)
 		}

@@ -44,7 +44,7 @@ type letter struct {
 	want    mimi.VerdictCode // what has to become of it; 0 means accepted
 	fate    fate
 	code    mimi.VerdictCode // of a rejection
-	waits   bool             // held or queued by its own provider, which owes a verdict
+	kept    receiptState     // held or queued, if it was, so that a verdict is owed
 	gate    gate             // that it went through; nil for what is not submitted in bulk
 	fates   int              // of a Proposal: how often its provider was told that it was committed
 	told    int              // verdicts on its submitter's stream

@@ -121,9 +121,16 @@ func (o *operator) delivererTo(ctx context.Context, peer string) (deliverer *nod
 }
 
 // stopAll ends all processes of the provider side by side, gently where it can.
-func (o *operator) stopAll() error {
+func (o *operator) stopAll() error { return o.stopAllBut(nil) }
+
+// stopAllBut is stopAll, but for one node; nil for none.
+func (o *operator) stopAllBut(left *node) error {
 	results := make(chan error, len(o.provider.nodes))
 	for _, n := range o.provider.nodes {
+		if n == left {
+			results <- nil
+			continue
+		}
 		go func() { results <- n.process.stop() }()
 	}
 	var wrong []error

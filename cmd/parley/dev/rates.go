@@ -16,6 +16,8 @@ type rates struct {
 	Ways         []wayRates               `json:"ways"`
 	Nodes        map[string][]consumption `json:"nodes"` // by provider
 	Rejected     map[string]int           `json:"rejected"`
+	Held         int                      `json:"held"`   // letters that a node's journal held
+	Queued       int                      `json:"queued"` // letters that went through the queue of their own provider
 	Broken       int                      `json:"broken"`
 }
 
@@ -47,6 +49,7 @@ func (x *exchange) rates(findings []finding) rates {
 		}
 		r.Nodes[x.sides[hub].provider.domain] = x.meter.nodes[hub]
 	}
+	r.Held, r.Queued = b.kept[receiptHeld], b.kept[receiptQueued]
 	for code, n := range b.rejected {
 		r.Rejected[code.String()] = n
 	}

@@ -36,7 +36,7 @@ func (b *book) untold(l *letter) bool {
 	if l.kind == kindForumProposal && b.tells && l.fate == fateAccepted && l.fates == 0 && l.epoch < mls.Epoch(l.forum.epoch.Load()) {
 		return true
 	}
-	return l.told == 0 && (l.waits || b.tells && l.fate == fateRejected)
+	return l.told == 0 && (l.kept.waits() || b.tells && l.fate == fateRejected)
 }
 
 // judge reckons up. It can be done once, when nothing more comes.
@@ -44,15 +44,16 @@ func (b *book) judge() (findings []finding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	counts := map[letterKind]int{}
-	var told, waited, fates int
+	var told, fates int
+	ends := map[receiptState]map[fate]int{receiptHeld: {}, receiptQueued: {}}
 	for _, hash := range slices.SortedFunc(maps.Keys(b.letters), func(a, c [32]byte) int { return cmp.Compare(string(a[:]), string(c[:])) }) {
 		l := b.letters[hash]
 		counts[l.kind]++
 		if l.told > 0 {
 			told++
 		}
-		if l.waits {
-			waited++
+		if l.kept.waits() {
+			ends[l.kept][l.fate]++
 		}
 		if l.fates > 0 {
 			fates++
@@ -62,9 +63,11 @@ func (b *book) judge() (findings []finding) {
 	checked := [bulkPromises]string{
 		promiseDelivered: fmt.Sprintf("%d messages, %d Commits, %d Proposals, %d Welcomes, at two providers",
 			counts[kindLetter], counts[kindForumCommit], counts[kindForumProposal], counts[kindForumWelcome]),
-		promiseOrder:     fmt.Sprintf("%d rooms at two providers", len(b.order[0])),
-		promiseVerdict:   fmt.Sprintf("%s; %d more came too late for their epoch", b.rejections(), b.overtook),
-		promiseTold:      fmt.Sprintf("%d verdicts on the streams, %d letters waited for theirs; %d read by receipt; %d Proposals' fates", told, waited, b.byReceipt, fates),
+		promiseOrder:   fmt.Sprintf("%d rooms at two providers", len(b.order[0])),
+		promiseVerdict: fmt.Sprintf("%s; %d more came too late for their epoch", b.rejections(), b.overtook),
+		promiseTold:    fmt.Sprintf("%d verdicts on the streams; %d read by receipt; %d Proposals' fates", told, b.byReceipt, fates),
+		promiseKept: fmt.Sprintf("held: %d accepted, %d rejected; queued: %d accepted, %d rejected",
+			ends[receiptHeld][fateAccepted], ends[receiptHeld][fateRejected], ends[receiptQueued][fateAccepted], ends[receiptQueued][fateRejected]),
 		promiseExplained: fmt.Sprintf("%d items of two inboxes", len(b.items[0])+len(b.items[1])),
 	}
 	for p := range bulkPromises {
@@ -89,7 +92,11 @@ func (b *book) judgeLetter(hash [32]byte, l *letter) {
 		}
 	}
 	if l.fate != fateOpen && b.untold(l) {
-		b.broke(promiseTold, "%s: its verdict never came on its submitter's stream", b.name(hash, l))
+		p := promiseTold
+		if l.kept.waits() && l.told == 0 {
+			p = promiseKept
+		}
+		b.broke(p, "%s: its verdict never came on its submitter's stream", b.name(hash, l))
 	}
 }
 

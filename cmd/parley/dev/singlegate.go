@@ -16,6 +16,9 @@ type singleGate struct{ backend *backend }
 // singlesAtOnce is how many requests of a batch are under way at the same time.
 const singlesAtOnce = 16
 
+// keptAt is the same way: nothing that is submitted by itself is held.
+func (g singleGate) keptAt(*node) gate { return g }
+
 func (g singleGate) submit(ctx context.Context, batch []submission) ([]receipt, error) {
 	told := make([]receipt, len(batch))
 	rooms := make(map[*forum][]int)
