@@ -33,16 +33,14 @@ func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(m
 	first := int(n.looks.Add(1) % uint64(len(replicas)))
 	replicas = slices.Concat(replicas[first:], replicas[:first])
 	look := newHeadsLook(destination, busy, page)
-	for _, urgent := range []bool{true, false} {
-		look.urgent, look.seen = urgent, 0
-		for _, r := range replicas {
-			if look.full() || ctx.Err() != nil {
-				return look.items, ctx.Err()
-			}
-			if err := r.heads(look); err != nil {
-				return nil, fmt.Errorf("outbox of shard %d: %w", r.shard, err)
-			}
+	err = look.through(ctx, len(replicas), func(i int) error {
+		if err := replicas[i].heads(look); err != nil {
+			return fmt.Errorf("outbox of shard %d: %w", replicas[i].shard, err)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return look.items, nil
 }
@@ -67,6 +65,22 @@ func newHeadsLook(destination mimi.Provider, busy func(mimi.RoomURI) bool, page 
 	}
 	page.PerRoom = max(page.PerRoom, 1)
 	return &headsLook{destination: destination, busy: busy, page: page}
+}
+
+// through looks at so many replicas, first for rooms with handshakes and then for the others, until the answer is full.
+func (l *headsLook) through(ctx context.Context, replicas int, look func(i int) error) error {
+	for _, l.urgent = range []bool{true, false} {
+		l.seen = 0
+		for i := range replicas {
+			if l.full() || ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := look(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (l *headsLook) full() bool {

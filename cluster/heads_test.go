@@ -108,20 +108,19 @@ func look(t testing.TB, page fsm.OutboxPage, busy []string, worlds ...*headsWorl
 	look := newHeadsLook(worlds[0].peer, func(r mimi.RoomURI) bool {
 		return slices.ContainsFunc(busy, func(name string) bool { return room(t, name) == r })
 	}, page)
-	for _, look.urgent = range []bool{true, false} {
-		look.seen = 0
-		for _, w := range worlds {
-			turn, mark := w.replica.turns.of(look), w.replica.outbox.mark()
-			slots := w.replica.outbox.slotsFrom(look.destination, look.urgent, turn.slot)
-			if look.full() || len(slots) == 0 {
-				continue
-			}
-			turn, err := w.replica.headsFrom(w.store, look, turn, slots, mark)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.replica.turns.ended(look, turn)
+	err := look.through(t.Context(), len(worlds), func(i int) error {
+		w := worlds[i]
+		turn, mark := w.replica.turns.of(look), w.replica.outbox.mark()
+		slots := w.replica.outbox.slotsFrom(look.destination, look.urgent, turn.slot)
+		if len(slots) == 0 {
+			return nil
 		}
+		turn, err := w.replica.headsFrom(w.store, look, turn, slots, mark)
+		w.replica.turns.ended(look, turn)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return look.items
 }

@@ -79,15 +79,12 @@ func (n *Node) QueueHeads(ctx context.Context, hub mimi.Provider, busy func(mimi
 	if n.Map().Paused(hub) {
 		return nil, nil
 	}
-	if page.Bytes == 0 || page.Bytes > headsBytesMax {
-		page.Bytes = headsBytesMax
-	}
-	heads := queueHeads{hub: hub, page: page, busy: busy, seen: make(map[mimi.RoomURI]int)}
+	heads := newQueueHeads(hub, busy, page)
 	for _, r := range n.led() {
 		if heads.full || ctx.Err() != nil {
 			break
 		}
-		if err := r.queueHeads(&heads); err != nil {
+		if err := r.queueHeads(heads); err != nil {
 			return nil, fmt.Errorf("queues of shard %d: %w", r.shard, err)
 		}
 	}
@@ -105,12 +102,24 @@ type queueHeads struct {
 	full  bool
 }
 
+func newQueueHeads(hub mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) *queueHeads {
+	if page.Bytes == 0 || page.Bytes > headsBytesMax {
+		page.Bytes = headsBytesMax
+	}
+	return &queueHeads{hub: hub, page: page, busy: busy, seen: make(map[mimi.RoomURI]int)}
+}
+
 func (r *replica) queueHeads(heads *queueHeads) (err error) {
 	view, err := r.view()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	return r.queueHeadsIn(view, heads)
+}
+
+// queueHeadsIn adds what a view has.
+func (r *replica) queueHeadsIn(view fsm.Reader, heads *queueHeads) error {
 	slots := r.queues.slots(heads.hub)
 	if len(slots) == 0 {
 		return nil

@@ -402,6 +402,23 @@ func TestLocalBulkSubmit(t *testing.T) {
 	}
 }
 
+// Where the queue to a hub has no room, what has none is not taken, and named; a request of which nothing is taken is told when to come again.
+func TestLocalBulkSubmitMeetsAFullQueue(t *testing.T) {
+	s := newSubmitTable(t)
+	s.a.hub.change(func(settings *fsm.Settings) { settings.Bulk.QueueItemsMax = 1 })
+	elsewhere := func(label string) mimi.Submission {
+		return submission(theirRoom.String(), mimi.SubmissionMessage, s.message(label, alice, s.now).Marshal())
+	}
+	a := s.a.ask(bulkSubmitPath, bulkOf(elsewhere("one"), elsewhere("two")))
+	if got := readSubmissions(t, a.body); got[0].state != 4 || got[1].state != 5 {
+		t.Errorf("%d %+v", a.status, got)
+	}
+	a = s.a.ask(bulkSubmitPath, bulkOf(elsewhere("three")))
+	if a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") != fmt.Sprint(fsm.QueueRetrySeconds) {
+		t.Errorf("a full queue answers %d, to come again after %q", a.status, a.header.Get("Retry-After"))
+	}
+}
+
 // A peer's messages are counted, not its requests alone; what is over the limit is refused whole and leaves the limit as it was.
 func TestBulkSubmitLimits(t *testing.T) {
 	d := openPeerDoor(t, func(c *PeerConfig) { c.Limit = RateLimit{MessagesPerSecond: 0.001} })

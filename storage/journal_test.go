@@ -191,6 +191,32 @@ func TestJournalCrashes(t *testing.T) {
 	}
 }
 
+// TestJournalNamesAreDurable: whatever is lost that was not synced, names of files and directories included, each record is there from the
+// moment at which it was promised, in whichever segment, and also where nothing was there before.
+func TestJournalNamesAreDurable(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	w := openTestJournal(t, disk, func(o *JournalOptions) { o.segmentBytes, o.BytesMax = 300, 1200 })
+	var promised []RecordID
+	for i := range 30 {
+		promised = append(promised, w.append(fmt.Sprintf("record %d, which takes about a third of a segment, so that there are many of them", i))...)
+		if len(promised) > 8 {
+			if err := w.Remove(promised[:1]); err != nil {
+				t.Fatal(err)
+			}
+			promised = promised[1:]
+		}
+		again := openTestJournal(t, disk.CrashClone(vfs.CrashCloneCfg{}), func(o *JournalOptions) { o.segmentBytes, o.BytesMax = 300, 1200 })
+		for _, id := range promised {
+			if _, found := again.found[id]; !found {
+				t.Fatalf("after %d records a crash loses number %d", i+1, id.Number)
+			}
+		}
+		if got := again.Stats(); got.Damaged != 0 {
+			t.Fatalf("after %d records a crash looks like damage: %+v", i+1, got)
+		}
+	}
+}
+
 // TestJournalCutAtEachByte: whatever is left of the last segment, the records before the cut are there.
 func TestJournalCutAtEachByte(t *testing.T) {
 	w := openTestJournal(t, vfs.NewCrashableMem(), nil)
