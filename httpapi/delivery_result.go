@@ -109,43 +109,54 @@ func (r sentMany) settle(d *Deliverer, work context.Context) {
 		d.failedMany(lane, r, now)
 		return
 	}
-	var taken []fsm.OutboxItem
-	verdicts := verdictsOf(len(r.items), r.answer)
-	delayed := map[mimi.RoomURI]bool{} // rooms that are held back already for this answer
-	passing, asked := 0, time.Duration(0)
-	for i, item := range r.items {
-		v := verdicts[i]
-		if v.taken && !delayed[item.Room] {
-			taken = append(taken, item)
+	a := r.sort(d, lane, now)
+	d.arrived(lane, a.taken, a.delayed)
+	if len(a.taken) == 0 && len(a.delayed) == a.passing {
+		// It took nothing, and nothing of this is a room's fault.
+		wait := lane.fail(d.cfg.Failing, a.asked, now)
+		d.board.failed(lane.destination, errTakesNothing, now)
+		d.log.Warn("a destination takes nothing for now", "destination", lane.destination, "rooms", a.passing, "wait", wait)
+		return
+	}
+	if len(a.delayed) == 0 && int(r.answer.Taken) == len(r.items) {
+		lane.grow(len(r.items), bytesOf(r.items), d.cfg.BulkInFlight)
+	}
+	d.taken(work, lane, a.taken)
+}
+
+// sentAnswer is what an answer makes of its request.
+type sentAnswer struct {
+	taken   []fsm.OutboxItem
+	delayed map[mimi.RoomURI]bool // rooms that are held back
+	passing int                   // of these, for what passes by itself
+	asked   time.Duration         // the longest wait that the answer names for them
+}
+
+// sort goes through the items as they were answered: a room is held back at its first item that was looked at and not taken, and from there
+// on nothing of it counts as taken.
+func (r sentMany) sort(d *Deliverer, lane *deliveryLane, now time.Time) sentAnswer {
+	a := sentAnswer{delayed: map[mimi.RoomURI]bool{}}
+	for i, v := range verdictsOf(len(r.items), r.answer) {
+		item := r.items[i]
+		if v.taken && !a.delayed[item.Room] {
+			a.taken = append(a.taken, item)
 			continue
 		}
 		lane.settled(item.Room, 1)
-		if delayed[item.Room] || !v.lookedAt {
+		if a.delayed[item.Room] || !v.lookedAt {
 			continue
 		}
-		delayed[item.Room] = true
+		a.delayed[item.Room] = true
 		wait := d.followedWait(time.Duration(v.exception.RetryAfterSeconds) * time.Second)
 		if !v.exception.Code.Passing() {
 			d.refused(lane, item.Room, v.exception.Code.String(), v.exception.Reason, wait)
 			continue
 		}
-		passing, asked = passing+1, max(asked, wait)
+		a.passing, a.asked = a.passing+1, max(a.asked, wait)
 		d.metrics.sent.WithLabelValues(lane.destination.String(), "delayed").Inc()
 		lane.park(item.Room, false, d.cfg.Delayed, wait, now)
 	}
-	d.arrived(lane, taken, delayed)
-	switch {
-	case len(taken) == 0 && len(delayed) == passing:
-		// It took nothing, and nothing of this is a room's fault.
-		wait := lane.fail(d.cfg.Failing, asked, now)
-		d.board.failed(lane.destination, errTakesNothing, now)
-		d.log.Warn("a destination takes nothing for now", "destination", lane.destination, "rooms", passing, "wait", wait)
-		return
-	}
-	if len(delayed) == 0 && int(r.answer.Taken) == len(r.items) {
-		lane.grow(len(r.items), bytesOf(r.items), d.cfg.BulkInFlight)
-	}
-	d.taken(work, lane, taken)
+	return a
 }
 
 // errTakesNothing is what a destination's board shows where its answer took no item.

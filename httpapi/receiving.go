@@ -137,54 +137,73 @@ func receivedTogether(arrivals []arrival, items []int) (some []judge.Delivered) 
 	return some
 }
 
-// receiveSome decides items of one room in one command. Where not all were taken, the error is that of the first which was not.
+// receiveSome decides items of one room, in one command where nothing has to be looked up. Where not all were taken, the error is that of
+// the first which was not.
 func (d *Desk) receiveSome(ctx context.Context, hub mimi.Provider, room mimi.RoomURI, items []judge.Delivered) (taken int, err error) {
-	var lookedUp, refused []mls.GroupID
-	for {
-		request, err := judge.NewReceiveBodies(hub, room, items, lookedUp)
-		if err != nil {
-			return taken, err
-		}
-		outcome, err := d.hub.Do(ctx, request)
-		if err != nil {
-			return taken, err
-		}
-		received, err := bodiesReceived(outcome, len(items))
-		if err != nil {
-			return taken, err
-		}
-		taken, items = taken+int(received.Taken), items[received.Taken:]
-		switch {
-		case received.Stop == fsm.StopFull:
-			return taken, newProblem(http.StatusServiceUnavailable, problemOutOfOrder, "",
-				"As much of the room as may wait for what comes before it waits already. Send what comes before it, and then this again.").after(retrySoon)
-		case received.Stop == fsm.StopGroups && len(received.Groups) > 0:
-			found, foreign, err := d.lookUpGroups(ctx, hub, room, received.Groups)
-			if err != nil {
-				return taken, err
-			}
-			lookedUp, refused = append(lookedUp, found...), append(refused, foreign...)
-		}
-		// What stands before an item of another room's group is taken.
-		clean := 0
-		for clean < len(items) && !items[clean].Names(refused) {
-			clean++
-		}
-		if clean < len(items) {
-			if clean == 0 {
-				return taken, errWrongGroup
-			}
-			items = items[:clean]
-			more, err := d.receiveSome(ctx, hub, room, items)
-			if err == nil {
-				err = errWrongGroup
-			}
-			return taken + more, err
-		}
-		if len(items) == 0 {
-			return taken, nil
+	r := receiving{desk: d, hub: hub, room: room, items: items}
+	for len(r.items) > 0 {
+		if err := r.step(ctx); err != nil {
+			return r.taken, err
 		}
 	}
+	if r.foreign {
+		return r.taken, errWrongGroup
+	}
+	return r.taken, nil
+}
+
+// receiving is items of one room on their way into the log.
+type receiving struct {
+	desk  *Desk
+	hub   mimi.Provider
+	room  mimi.RoomURI
+	items []judge.Delivered // that are not taken
+	taken int
+
+	lookedUp []mls.GroupID // that are the room's
+	foreign  bool          // behind the items stands one of another room's group
+}
+
+// step has as many of the first items taken as one command takes, and looks up what keeps it from the next.
+func (r *receiving) step(ctx context.Context) error {
+	request, err := judge.NewReceiveBodies(r.hub, r.room, r.items, r.lookedUp)
+	if err != nil {
+		return err
+	}
+	outcome, err := r.desk.hub.Do(ctx, request)
+	if err != nil {
+		return err
+	}
+	received, err := bodiesReceived(outcome, len(r.items))
+	if err != nil {
+		return err
+	}
+	r.taken, r.items = r.taken+int(received.Taken), r.items[received.Taken:]
+	switch received.Stop {
+	case fsm.StopFull:
+		return newProblem(http.StatusServiceUnavailable, problemOutOfOrder, "",
+			"As much of the room as may wait for what comes before it waits already. Send what comes before it, and then this again.").after(retrySoon)
+	case fsm.StopGroups:
+		return r.lookUp(ctx, received.Groups)
+	default:
+		return nil
+	}
+}
+
+// lookUp looks groups up. What stands before an item of another room's group is still to be taken, and nothing from there on.
+func (r *receiving) lookUp(ctx context.Context, groups []mls.GroupID) error {
+	found, refused, err := r.desk.lookUpGroups(ctx, r.hub, r.room, groups)
+	if err != nil {
+		return err
+	}
+	r.lookedUp = append(r.lookedUp, found...)
+	for i, item := range r.items {
+		if item.Names(refused) {
+			r.items, r.foreign = r.items[:i], true
+			break
+		}
+	}
+	return nil
 }
 
 // errWrongGroup refuses what would come in under another room's name.
