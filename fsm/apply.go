@@ -153,6 +153,12 @@ func (t *tx) apply(c Command) Outcome {
 		return t.queueSubmissions(c)
 	case SettleSubmissions:
 		return t.settleSubmissions(c)
+	case BeginGeneration:
+		return t.beginGeneration(c)
+	case FastForwardRoom:
+		return t.fastForwardRoom(c)
+	case Salvage:
+		return t.salvage(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}
@@ -161,7 +167,7 @@ func (t *tx) apply(c Command) Outcome {
 // ofShard reports whether a command concerns the whole shard, and not a slot, which has to be here for it.
 func ofShard(c Command) bool {
 	switch c.(type) {
-	case Fence, OwnSlots, EnterSettings, Sweep:
+	case Fence, OwnSlots, EnterSettings, Sweep, BeginGeneration, Salvage:
 		return true
 	default:
 		return false
@@ -186,12 +192,15 @@ type tx struct {
 	// Looked up by key, never ranged over.
 	bodyOf  map[outboxBodyName]*outboxBody // those of bodies
 	slotDue map[SlotID]uint64              // what this entry has read or written of keySlotDue
+
+	generations map[SlotID]slotGeneration // likewise of keySlotGeneration
+	salvaging   bool                      // what is decided was in the log of before the generation
 }
 
 func begin(store Store, index, stamp uint64) *tx {
 	t := &tx{
 		store: store, index: index,
-		bodyOf: make(map[outboxBodyName]*outboxBody), slotDue: make(map[SlotID]uint64),
+		bodyOf: make(map[outboxBodyName]*outboxBody), slotDue: make(map[SlotID]uint64), generations: make(map[SlotID]slotGeneration),
 	}
 	last, err := ReadClock(store)
 	t.check(err)

@@ -39,6 +39,9 @@ func ReadClaim(r Reader, user mimi.UserURI, replayKey [32]byte) (Claimed, bool, 
 	if err != nil || !found || p.untilMillis <= now {
 		return Claimed{}, false, err
 	}
+	if before, err := beforeGeneration(r, user); err != nil || before {
+		return Claimed{}, false, err
+	}
 	for _, client := range p.claimed.Clients {
 		ref, known, err := readRef(r, user, client.Ref)
 		if err != nil || known && ref.consumedMillis != 0 {
@@ -56,6 +59,7 @@ func replayKeyOf(user mimi.UserURI, replayKey [32]byte) key {
 // something is remembered, so that its retry gets the same; one that took nothing is decided anew. Consent is looked at before all
 // else, so that who has none does not learn whether there is such a user.
 func (t *tx) claimKeyPackages(c ClaimKeyPackages) Outcome {
+	t.renewUser(c.User)
 	replayed, found := get(t, func(r Reader) (Claimed, bool, error) { return ReadClaim(r, c.User, c.ReplayKey) })
 	if found {
 		return replayed

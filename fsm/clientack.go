@@ -141,8 +141,24 @@ func (t *tx) closeHoles(l clientLog, v *window) {
 		if x, found := t.eventIndex(HashOfRoom(l.room), next); found && v.needs(next, x.class) {
 			return
 		}
+		if first := t.firstPosition(HashOfRoom(l.room).Slot()); next < first && t.noneBetween(l, *v, next, first) {
+			next = min(first-1, v.last(l.next))
+		}
 		v.acknowledged = next
 	}
+}
+
+// noneBetween reports whether between a position and the first of the slot's generation there is nothing that the window knows of.
+func (t *tx) noneBetween(l clientLog, v window, position, first uint64) bool {
+	if len(v.taken) > 0 && v.taken[0].first < first {
+		return false
+	}
+	none := true
+	t.check(visitEventIndex(t.store, HashOfRoom(l.room), position, first-1, func(uint64, eventIndex) (bool, error) {
+		none = false
+		return false, nil
+	}))
+	return none
 }
 
 // needLess takes note that one window less needs an event, which goes with the last one.

@@ -65,13 +65,13 @@ type loggedEvent struct {
 // logEvent appends an event to a log, for all windows that are open but those that are no joiner's where it is a Welcome: of that openWindow
 // lets the joiners have a part. It returns the position.
 func (t *tx) logEvent(l *clientLog, e loggedEvent) (position uint64) {
-	position = l.next
+	position = max(l.next, t.firstPosition(HashOfRoom(l.room).Slot()))
 	room := HashOfRoom(l.room)
 	index := eventIndex{millis: t.now, class: e.class, epoch: e.epoch, waiting: l.open}
 	if e.class == ClassWelcome {
 		index.waiting = 0
 	}
-	l.next++
+	l.next = position + 1
 	if e.class == ClassCommit {
 		l.epoch = e.epoch + 1
 	} else {
@@ -104,10 +104,15 @@ func (t *tx) setEventIndex(room RoomHash, position uint64, x eventIndex) {
 // dropUnneeded removes events from a position on that are in no window.
 func (t *tx) dropUnneeded(l clientLog, from uint64) {
 	room := HashOfRoom(l.room)
-	for position := from; position < l.next; position++ {
-		if x, found := t.eventIndex(room, position); found && x.waiting == 0 {
-			t.dropEvent(room, position)
+	var unneeded []uint64
+	t.check(visitEventIndex(t.store, room, from, l.next-1, func(position uint64, x eventIndex) (bool, error) {
+		if x.waiting == 0 {
+			unneeded = append(unneeded, position)
 		}
+		return true, nil
+	}))
+	for _, position := range unneeded {
+		t.dropEvent(room, position)
 	}
 }
 

@@ -121,6 +121,7 @@ type CreateRoom struct {
 	Rules       RoomRules      // from layout 2 on
 	Members     uint64         // the number under which the participants are reserved, see ReserveMembers; 0 without. From layout 3 on
 	Parent      mimi.RoomURI   // the room on which it depends; none without. From layout 4 on
+	Generation  Generation     // for which it is made; of layout 5 and above FirstGeneration, or 0 for that
 }
 
 // ClientOfUser maps a client to its user at a room. RecordKeyPackageRefs records the same for the clients of its routes. A mapping

@@ -45,6 +45,7 @@ func (t *tx) useRoutes(room mimi.RoomURI, hub mimi.Provider, welcomed []mls.KeyP
 // so that they are never taken in again. One that nobody has claimed here went to its Welcome another way, and is given to no one
 // any more; one of last resort is there to be used more than once.
 func (t *tx) consumeKeyPackages(e KeyPackagesConsumed) {
+	t.renewUser(e.User)
 	for _, name := range e.Refs {
 		k := refKey(e.User, name)
 		ref, found := get(t, func(r Reader) (refRecord, bool, error) { return readRef(r, e.User, name) })

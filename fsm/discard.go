@@ -64,6 +64,7 @@ func readKeyPackagesDeleted(r *mls.Reader) KeyPackagesDeleted {
 // deleteKeyPackages forgets what it takes out of store: the same KeyPackage may be uploaded again, since nobody was given it. The
 // backend is not told that an inventory is low which its own client has emptied. The client stays known, and is exhausted.
 func (t *tx) deleteKeyPackages(c DeleteKeyPackages) Outcome {
+	t.renewUser(c.User)
 	position, found := t.positionOf(c.User, c.Client)
 	if !found {
 		return KeyPackagesDeleted{}

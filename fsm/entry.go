@@ -231,6 +231,12 @@ func commandReader(kind CommandKind, version uint8) func(*mls.Reader) Command {
 		return as(readDropSlotImport)
 	case KindActivateSlot:
 		return as(readActivateSlot)
+	case KindBeginGeneration:
+		return as(readBeginGeneration)
+	case KindFastForwardRoom:
+		return as(readFastForwardRoom)
+	case KindSalvage:
+		return as(readSalvage)
 	default:
 		return nil
 	}

@@ -68,9 +68,13 @@ func (t *tx) sweep(c Sweep) Outcome {
 // many that its turn comes again, by another note.
 func (t *tx) follow(note key, left int) (records int) {
 	target := noted(note)
-	if keyKind(target[2]) == keyOutboxHead {
+	switch keyKind(target[2]) {
+	case keyOutboxHead:
 		t.delete(note)
 		return t.tendOutbox(target, left)
+	case keySlotGeneration:
+		t.delete(note)
+		return t.tellGeneration(target.slot(), left)
 	}
 	t.expire(note)
 	t.delete(note)

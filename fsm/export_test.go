@@ -55,3 +55,11 @@ func ClientEventsKept(r Reader) (count int) {
 	}
 	return count
 }
+
+// KindOfOutcome is an outcome's number.
+func KindOfOutcome(o Outcome) OutcomeKind { return o.outcomeKind() }
+
+// EnterGeneration lets a slot begin the shard's generation, as it does when it comes alive there.
+func EnterGeneration(store Store, slot SlotID, index, millis uint64) {
+	begin(store, index, millis).enterGeneration(slot)
+}

@@ -113,7 +113,7 @@ func (t *tx) reserveMembers(c ReserveMembers) Outcome {
 	if taken && (is.Room == c.Room || is.Number != c.Instead) {
 		return is
 	}
-	is = MembersReserved{Room: c.Room, Number: is.Number + 1}
+	is = MembersReserved{Room: c.Room, Number: max(is.Number, t.slotGeneration(SlotOfMembers(c.Set)).generation.sequences()) + 1}
 	t.set(membersRoomKey(c.Set), record(is.appendTo))
 	return is
 }

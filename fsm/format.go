@@ -69,7 +69,7 @@ func FormatOf(c Command) Format {
 	case ContinueRoom:
 		return max(FormatExclusive, FormatOf(c.Create))
 	case CreateRoom:
-		return []Format{FormatFirst, FormatExclusive, FormatBulk, FormatBulk}[versionOf(c)-1]
+		return []Format{FormatFirst, FormatExclusive, FormatBulk, FormatBulk, FormatResize}[versionOf(c)-1]
 	case SubmitProposals, TakeLease:
 		if versionOf(c) > 1 {
 			return FormatExclusive
@@ -78,6 +78,8 @@ func FormatOf(c Command) Format {
 	case ReceiveBodies, FollowGroup:
 		return FormatBulk
 	case BeginSlotExport, DropSlotMarks, FreezeSlot, ThawSlot, ReleaseSlot, ImportSlotPage, DropSlotImport, ActivateSlot:
+		return FormatResize
+	case FastForwardRoom, Salvage:
 		return FormatResize
 	default:
 		return FormatFirst

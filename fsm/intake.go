@@ -64,7 +64,10 @@ func (t *tx) intake(room mimi.RoomURI) *intake {
 		return in
 	}
 	in.before = t.rejectsAny(room)
-	if in.ended = t.refuseEnded(in.head); in.ended == nil {
+	if in.ended = t.refuseEnded(in.head); in.ended != nil && t.salvaging && t.isStale(in.head) {
+		in.ended = nil
+	}
+	if in.ended == nil {
 		in.rules = t.roomRules(room)
 		in.oldest = max(in.head.floor, since(in.head.epoch, t.epochWindow(in.rules)))
 	}
@@ -132,6 +135,8 @@ func (in *intake) refusedBefore(m BatchMessage) (refusal, bool) {
 // here.
 func (in *intake) refuse(m BatchMessage) refusal {
 	switch {
+	case in.ended != nil && in.head.status == RoomOpen: // it is stale, and may take the message when it is no more
+		return refusal{code: mimi.VerdictRoomStale, outcome: in.ended, passing: true}
 	case in.ended != nil:
 		return refusal{code: mimi.VerdictRoomEnded, outcome: in.ended}
 	case m.GroupID != in.head.groupID:

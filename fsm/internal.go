@@ -8,7 +8,7 @@ import (
 )
 
 // What an entry has to change in another slot stands, from that same entry on, in the internal queue of (source slot, destination
-// slot), numbered from 1 without gaps. The source shard's leader carries it over as ReceiveInternal, and when the destination has it,
+// slot), numbered from 1 without gaps; in a later generation from above all that were before. The source shard's leader carries it over as ReceiveInternal, and when the destination has it,
 // drops it with DropInternal. The destination counts what it has taken from each source, so that each effect happens once and in
 // order, whatever comes twice, late or out of turn. Queues and counts are of their slots and move with them; they last for ever,
 // since a count that were forgotten would let an old effect happen again.
@@ -87,6 +87,7 @@ func (t *tx) internalQueue(from, to SlotID) InternalQueue {
 func (t *tx) post(from SlotID, e Effect) {
 	to := e.Slot()
 	q := t.internalQueue(from, to)
+	q.Next = max(q.Next, t.slotGeneration(from).generation.sequences()+1)
 	t.set(internalItemKey(from, to, q.Next), record(func(w *mls.Writer) { appendEffect(w, e) }))
 	q.Next++
 	q.Waiting++
@@ -109,16 +110,25 @@ func (t *tx) receiveInternal(c ReceiveInternal) Outcome {
 	next, err := ReadReceived(t.store, c.At, c.From)
 	t.check(err)
 	before := next
+	generation := t.slotGeneration(c.At).generation
 	for i, e := range c.Effects {
-		if c.First+uint64(i) == next {
+		if sequence := c.First + uint64(i); follows(sequence, next, generation) {
 			t.take(e)
-			next++
+			next = sequence + 1
 		}
 	}
 	if next != before {
 		t.set(receivedKey(c.At, c.From), record(func(w *mls.Writer) { w.Uint64(next) }))
 	}
 	return Received{Next: next}
+}
+
+// follows says whether an effect is the one that a slot awaits. Source and destination may have been brought back from different moments, so of
+// the effects from before the slot's generation some may be lost, and whatever comes behind them is taken; those that it had taken it knows. The
+// first one of the generation comes behind all that is left from before.
+func follows(sequence, awaited uint64, generation Generation) bool {
+	first := generation.sequences() + 1
+	return sequence == awaited || sequence > awaited && (sequence < first || sequence == first)
 }
 
 // dropInternal removes what the destination has taken.

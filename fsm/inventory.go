@@ -12,19 +12,40 @@ import (
 //	struct {
 //	    opaque user<V>;
 //	    uint32 clients; // ever seen; the position of the next
+//	    select (version) {
+//	        case 1: struct {};
+//	        case 2: uint64 generation; // the first is in the first layout
+//	    };
 //	} UserRecord;
 type userRecord struct {
-	user    mimi.UserURI
-	clients uint32
+	user       mimi.UserURI
+	clients    uint32
+	generation Generation // of its single-use KeyPackages: those of before are dropped, see renewUser; 0 for the first
 }
 
-func (u userRecord) appendTo(w *mls.Writer) {
-	u.user.AppendTo(w)
-	w.Uint32(u.clients)
+// userVersion is the last layout of a userRecord.
+const userVersion = 2
+
+func (u userRecord) record() []byte {
+	version := uint8(1)
+	if u.generation > FirstGeneration {
+		version = 2
+	}
+	return encode(version, func(w *mls.Writer) {
+		u.user.AppendTo(w)
+		w.Uint32(u.clients)
+		if version >= 2 {
+			w.Uint64(uint64(u.generation))
+		}
+	})
 }
 
-func readUserRecord(r *mls.Reader) userRecord {
-	return userRecord{user: mimi.ReadUserURI(r, "user"), clients: r.Uint32("clients")}
+func readUserRecord(r *mls.Reader, version uint8) userRecord {
+	u := userRecord{user: mimi.ReadUserURI(r, "user"), clients: r.Uint32("clients")}
+	if version >= 2 {
+		u.generation = Generation(r.Uint64("generation"))
+	}
+	return u
 }
 
 // clientRecord stays when the client's KeyPackages are used up: it is then exhausted, not unknown.
@@ -149,12 +170,19 @@ type ClientInventory struct {
 
 // ReadInventory returns a user's clients in order of their first upload; false where the user is not known.
 func ReadInventory(r Reader, user mimi.UserURI) ([]ClientInventory, bool, error) {
-	_, found, err := readUser(r, user)
+	record, found, err := readUser(r, user)
 	if err != nil || !found {
+		return nil, false, err
+	}
+	g, err := readSlotGeneration(r, SlotOfUser(user))
+	if err != nil {
 		return nil, false, err
 	}
 	var clients []ClientInventory
 	err = visitClients(r, user, func(_ uint32, c clientRecord) (bool, error) {
+		if record.before(g) {
+			c.singleUse = 0
+		}
 		clients = append(clients, ClientInventory{Client: c.client, SingleUse: c.singleUse, LastResort: c.lastResort})
 		return true, nil
 	})
@@ -173,7 +201,7 @@ func ReadKeyPackageHolder(r Reader, user mimi.UserURI, ref mls.KeyPackageRef) (m
 }
 
 func readUser(r Reader, user mimi.UserURI) (userRecord, bool, error) {
-	return readRecord(r, userKey(keyUser, user), "user", readUserRecord)
+	return readRecordUpTo(r, userKey(keyUser, user), "user", userVersion, readUserRecord)
 }
 
 func readClient(r Reader, user mimi.UserURI, position uint32) (clientRecord, bool, error) {

@@ -19,6 +19,8 @@ func bindable(kind CommandKind) bool {
 		KindRecordDeparture, KindDestroyRoom, KindContinueRoom, KindForgoMembers,
 		KindCreateJoiningCode, KindRevokeJoiningCode:
 		return true
+	case KindFastForwardRoom:
+		return true
 	case KindSetConsents, KindSetConsentPolicy, KindDeleteKeyPackages:
 		return true
 	default:

@@ -25,6 +25,7 @@ import (
 //	0x09  slot(2)                 how far the last move of the slot has come    slotstage.go
 //	0x0a  slot(2) ‖ offset(4)     a part of a value of a slot that comes        slotpart.go
 //	0x0b  -                       what incarnations of rooms begin above        slotactivate.go
+//	0x0c  -                       the generation that the shard has begun       generation.go
 //	---- of a slot: rooms ----
 //	0x10  R                       roomHead                                      room.go
 //	0x11  R                       roomGroup: GroupContext, GroupInfo            room.go
@@ -103,6 +104,9 @@ import (
 //	0x46  2 ‖ N ‖ R               a room in which a name has windows            clientrooms.go
 //	0x46  3 ‖ N                   that a name's client is lost                  clientrooms.go
 //	---- of a slot: housekeeping ----
+//	0x65  -                       the slot's generation                         generation.go
+//	0x66  R                       how a room was brought forward                fastforward.go
+//	0x67  R                       that a room is stale                          stale.go
 //	0x38  object(32) ‖ index(2)   a piece of a large command                    piece.go
 //	0x39  -                       how many bytes of pieces wait                 piece.go
 //	0x40  millis(8) ‖ kind ‖ rest a record of this slot to look at then         expiry.go
@@ -121,6 +125,11 @@ const (
 	keySlotMove        keyKind = 0x09
 	keySlotPart        keyKind = 0x0a
 	keyIncarnationBase keyKind = 0x0b
+
+	keyGeneration     keyKind = 0x0c
+	keySlotGeneration keyKind = 0x65
+	keyForwarded      keyKind = 0x66
+	keyStaleRoom      keyKind = 0x67
 
 	keyRoom           keyKind = 0x10
 	keyGroup          keyKind = 0x11

@@ -93,7 +93,7 @@ func (t *tx) takeLease(c TakeLease) Outcome {
 	if wait := t.turnsWait(c, turns); wait != nil {
 		return wait
 	}
-	granted := t.grantLease(c, head, held.lease.Token+1)
+	granted := t.grantLease(c, head, max(held.lease.Token, t.slotGeneration(SlotOfRoom(c.Room)).generation.sequences())+1)
 	t.countTurns(turns, granted.UntilMillis)
 	return granted
 }

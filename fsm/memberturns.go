@@ -131,14 +131,15 @@ func (t *tx) turnMembers(turns memberTurns, c AcceptCommit) {
 // hears nothing is as if it stood before all that.
 func (t *tx) placesOfCommit(l clientLog, next uint64) (commit, welcome uint64) {
 	commit = next - 1
-	for position := next; position < l.next; position++ {
-		switch x, _ := t.eventIndex(HashOfRoom(l.room), position); x.class {
+	t.check(visitEventIndex(t.store, HashOfRoom(l.room), next, l.next-1, func(position uint64, x eventIndex) (bool, error) {
+		switch x.class {
 		case ClassCommit:
 			commit = position
 		case ClassWelcome:
 			welcome = position
 		}
-	}
+		return true, nil
+	}))
 	return commit, welcome
 }
 

@@ -60,6 +60,10 @@ func readNote(r *mls.Reader) Note {
 		return RoomWasDestroyed{}
 	case NoteKeyPackagesLow:
 		return readKeyPackagesLow(r)
+	case NoteRoomIsStale:
+		return RoomIsStale{Generation: Generation(r.Uint64("generation")), Epoch: mls.Epoch(r.Uint64("epoch"))}
+	case NoteRoomForwarded:
+		return RoomForwarded{Epoch: mls.Epoch(r.Uint64("epoch"))}
 	case NoteNoticed:
 		return Noticed{mls.ReadIn(r, "notice", mimi.ReadNotice)}
 	default:

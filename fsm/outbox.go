@@ -13,7 +13,7 @@ import (
 type OutboxItem struct {
 	Slot        SlotID
 	Destination mimi.Provider
-	Sequence    uint64        // per (Slot, Destination), from 1, without gaps
+	Sequence    uint64        // per (Slot, Destination), from 1, without gaps but those between generations
 	Room        mimi.RoomURI  // none where the notes are of the provider's own users
 	Hub         mimi.Provider // the room's hub; the local provider for its own rooms and users
 	Millis      uint64        // hub time

@@ -69,8 +69,8 @@ func (o *openOutbox) room(room mimi.RoomURI) *openRoom {
 
 // append puts an item behind all others.
 func (o *openOutbox) append(item OutboxItem, handshake bool) {
-	sequence := o.head.Next
-	o.head.Next++
+	sequence := max(o.head.Next, o.t.slotGeneration(o.ref.Slot).generation.sequences()+1)
+	o.head.Next = sequence + 1
 	record := item.record()
 	o.t.set(outboxItemKey(o.ref.Slot, o.ref.Destination, sequence), record)
 	if o.t.format < FormatBulk {

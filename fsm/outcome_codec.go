@@ -111,6 +111,10 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readMoveRefused(r)
 	case OutcomePageTaken:
 		return readPageTaken(r)
+	case OutcomeRoomStale:
+		return readStaleRoom(r)
+	case OutcomeOtherGeneration:
+		return readOtherGeneration(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -53,7 +53,7 @@ func Cut(c Command) ([]PutPiece, ApplyPieces, error) {
 // carriedLane lists the kinds that may come in pieces, each with its lane. Only what is one object by its nature is among them.
 func carriedLane(kind CommandKind) (Lane, bool) {
 	switch kind {
-	case KindCreateRoom, KindAcceptCommit, KindJudged, KindDestroyRoom, KindContinueRoom:
+	case KindCreateRoom, KindAcceptCommit, KindJudged, KindDestroyRoom, KindContinueRoom, KindFastForwardRoom:
 		return Exclusive, true
 	case KindSubmitProposals, KindUploadKeyPackages, KindReceiveFanout, KindReceiveBodies:
 		return Bulk, true

@@ -38,6 +38,7 @@ type history struct {
 	accepted map[[32]byte]fsm.Accepted      // messages
 	lease    fsm.LeaseGranted
 	holder   string
+	fresh    bool // KeyPackages are valid from when they are made
 }
 
 func newHistory(t *rapid.T) *history {
@@ -84,7 +85,11 @@ func (h *history) command() fsm.Command {
 		return fsm.TakeLease{Room: club, Requester: who, Client: "one"}
 	case 5:
 		until := h.now/1000 + rapid.Uint64Range(0, 100).Draw(h.t, "lifetime")
-		return fsm.UploadKeyPackages{User: bob, Client: client("bob1@b.example"), Packages: []fsm.KeyPackageFacts{{Ref: ref(label), Suite: 1, NotAfter: until}}}
+		made := fsm.KeyPackageFacts{Ref: ref(label), Suite: 1, NotAfter: until}
+		if h.fresh {
+			made.NotBefore = h.now / 1000
+		}
+		return fsm.UploadKeyPackages{User: bob, Client: client("bob1@b.example"), Packages: []fsm.KeyPackageFacts{made}}
 	case 6:
 		return fsm.ClaimKeyPackages{
 			User: bob, Requester: who, Provider: hub, Suites: []mls.CipherSuite{1}, ReplayKey: hashOf(label), ReplayMillis: 60_000,

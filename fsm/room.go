@@ -22,10 +22,11 @@ type Room struct {
 	GroupID       mls.GroupID
 	Suite         mls.CipherSuite
 	Epoch         mls.Epoch
-	FirstEpoch    mls.Epoch // of its creation here; nothing older was ever accepted
-	CreatedMillis uint64    // hub time
-	Departures    uint64    // how often somebody had to leave
-	Departing     uint32    // who still has to
+	FirstEpoch    mls.Epoch  // of its creation here; nothing older was ever accepted
+	CreatedMillis uint64     // hub time
+	Departures    uint64     // how often somebody had to leave
+	Departing     uint32     // who still has to
+	Generation    Generation // in which it was last made good; below its slot's it is stale
 
 	GroupContext          []byte // encoded, of Epoch
 	GroupContextHash      [32]byte
@@ -50,8 +51,16 @@ func ReadRoom(r Reader, room mimi.RoomURI) (Room, bool, error) {
 	if err != nil {
 		return Room{}, false, err
 	}
+	g, err := readSlotGeneration(r, SlotOfRoom(room))
+	if err != nil {
+		return Room{}, false, err
+	}
+	status := head.status
+	if head.staleIn(g) {
+		status = RoomStale
+	}
 	return Room{
-		URI: head.room, Creator: head.creator, Incarnation: head.incarnation, Status: head.status,
+		URI: head.room, Creator: head.creator, Incarnation: head.incarnation, Status: status, Generation: head.trusted(),
 		GroupID: head.groupID, Suite: head.suite, Epoch: head.epoch, FirstEpoch: head.firstEpoch, CreatedMillis: head.createdMillis,
 		Departures: head.departures, Departing: head.departing,
 		GroupContext: group.context, GroupContextHash: head.contextHash, InterimTranscriptHash: head.interimHash,
@@ -98,10 +107,12 @@ type roomHead struct {
 	told       bool   // the slots of its participants know that they are in it
 	departures uint64 // how often somebody had to leave: Commits are judged with it
 	departing  uint32 // who still has to
+
+	generation Generation // in which the room was last made good; 0 for the first
 }
 
-// roomHeadVersion is the last layout of a head. One that says nothing of departures is in the first.
-const roomHeadVersion = 2
+// roomHeadVersion is the last layout of a head. One that says nothing of departures is in the first, one of the first generation in the second.
+const roomHeadVersion = 3
 
 //	struct {
 //	    opaque room<V>;
@@ -126,18 +137,30 @@ const roomHeadVersion = 2
 //	            uint8 told; // 0 or 1
 //	            uint64 departures;
 //	            uint32 departing;
+//	        case 3:
+//	            the fields of layout 2;
+//	            uint64 generation;
 //	    };
 //	} RoomHead;
 func (h roomHead) record() []byte {
-	if h.told || h.departures > 0 || h.departing > 0 {
-		return encode(2, func(w *mls.Writer) {
-			h.appendTo(w)
+	version := uint8(1)
+	switch {
+	case h.generation > FirstGeneration:
+		version = 3
+	case h.told || h.departures > 0 || h.departing > 0:
+		version = 2
+	}
+	return encode(version, func(w *mls.Writer) {
+		h.appendTo(w)
+		if version >= 2 {
 			w.Bool(h.told)
 			w.Uint64(h.departures)
 			w.Uint32(h.departing)
-		})
-	}
-	return encode(1, h.appendTo)
+		}
+		if version >= 3 {
+			w.Uint64(uint64(h.generation))
+		}
+	})
 }
 
 func (h roomHead) appendTo(w *mls.Writer) {
@@ -181,6 +204,9 @@ func readRoomHead(r *mls.Reader, version uint8) roomHead {
 	if version >= 2 {
 		h.told, h.departures, h.departing = r.Bool("told"), r.Uint64("departures"), r.Uint32("departing")
 	}
+	if version >= 3 {
+		h.generation = Generation(r.Uint64("generation"))
+	}
 	return h
 }
 
@@ -222,6 +248,9 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 		}
 		return NotAllowed{Reason: "the room exists already"}
 	}
+	if refusal := t.refuseOtherGeneration(c); refusal != nil {
+		return refusal
+	}
 	if reason := proveContext(c.Facts, c.GroupID, c.Suite); reason != "" {
 		return NotAllowed{Reason: reason}
 	}
@@ -231,6 +260,7 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 	head := roomHead{
 		room: c.Room, creator: c.Creator, requestHash: c.RequestHash, createdMillis: t.now, incarnation: t.index,
 		status: RoomOpen, groupID: c.GroupID, suite: c.Suite, firstEpoch: c.Facts.Epoch, floor: c.Facts.Epoch,
+		generation: c.Generation,
 	}
 	for _, m := range c.Clients {
 		if !t.mapClient(c.Room, m.Client, m.User) {

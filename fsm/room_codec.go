@@ -79,6 +79,9 @@ func readTreeChange(r *mls.Reader) TreeChange {
 //	        case 4:
 //	            the fields of layout 3;
 //	            opaque parent<V>; // a room's URI
+//	        case 5:
+//	            the fields of layout 4, parent empty for none;
+//	            uint64 generation;
 //	    };
 //	} CreateRoom;
 func (c CreateRoom) appendTo(w *mls.Writer) {
@@ -98,15 +101,20 @@ func (c CreateRoom) appendTo(w *mls.Writer) {
 	if c.version() >= 4 {
 		c.Parent.AppendTo(w)
 	}
+	if c.version() >= 5 {
+		w.Uint64(uint64(c.Generation))
+	}
 }
 
 // createRoomVersion is the last layout of CreateRoom, and of ContinueRoom.
-const createRoomVersion = 4
+const createRoomVersion = 5
 
-// version is the second where the room has rules, the third where its participants are reserved, and the fourth where it
-// depends on another.
+// version is the second where the room has rules, the third where its participants are reserved, the fourth where it depends on another, and
+// the fifth where it is made for a generation after the first.
 func (c CreateRoom) version() uint8 {
 	switch {
+	case c.Generation > FirstGeneration:
+		return 5
 	case !c.Parent.IsZero():
 		return 4
 	case c.Members != 0:
@@ -144,7 +152,10 @@ func readCreateRoom(r *mls.Reader, version uint8) CreateRoom {
 	if version >= 3 {
 		c.Members = r.Uint64("members")
 	}
-	if version >= 4 {
+	switch {
+	case version >= 5:
+		c.Parent, c.Generation = mimi.ReadOptionalRoomURI(r, "parent"), Generation(r.Uint64("generation"))
+	case version == 4:
 		c.Parent = mimi.ReadRoomURI(r, "parent")
 	}
 	return c

@@ -30,7 +30,8 @@ type DestroyRoom struct {
 	Farewell         []PendingProposal
 }
 
-// ContinueRoom gives a room that has ended its group by a ReInit the group that follows. It was held to the ReInit's parameters.
+// ContinueRoom gives a room that has ended its group by a ReInit the group that follows, which was held to the ReInit's parameters; or a stale room
+// another group in place of the one whose state is lost.
 type ContinueRoom struct {
 	Ended  mls.GroupID // the group that has ended
 	Create CreateRoom  // as a new room of this URI would be made
@@ -117,10 +118,10 @@ func (t *tx) roomEnd(room mimi.RoomURI) RoomEnd {
 	return end
 }
 
-// refuseEnded is the answer of a room that takes nothing more; nil where it does.
+// refuseEnded is the answer of a room that takes nothing more, or nothing before it is brought forward; nil where it does.
 func (t *tx) refuseEnded(head roomHead) Outcome {
 	if head.status == RoomOpen {
-		return nil
+		return t.refuseStale(head)
 	}
 	return RoomEnded{Status: head.status, Millis: t.roomEnd(head.room).Millis}
 }
@@ -160,10 +161,11 @@ func (t *tx) clearRoom(head roomHead) {
 	t.tellUsers(&head, participants, nil)
 	t.tellDependants(head.room, participants, nil)
 	t.dependNoMore(head.room)
+	t.unlistStale(head.room)
 	for _, kind := range []keyKind{
 		keyGroup, keyParticipants, keyMember, keyTreeNode, keyPending, keyLease, keyLeaseTurns, keyRoute, keyClientUser, keyRoomLoad, keyRoomLife,
 		keyRoomRules, keyHeldMembers, keyDependence, keyDependant, keyLeavingClient, keyLeavingUser,
-		keyJoiningCode, keyJoinAuthorization, keyJoinLoad, keyCodeGuesses,
+		keyJoiningCode, keyJoinAuthorization, keyJoinLoad, keyCodeGuesses, keyForwarded,
 	} {
 		t.deletePrefix(roomKey(kind, head.room))
 	}
@@ -201,10 +203,15 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 		return Accepted{Millis: head.createdMillis, Epoch: head.firstEpoch}
 	case head.status == RoomDestroyed:
 		return t.refuseEnded(head)
-	case head.status != RoomReinitialised || head.groupID != c.Ended:
+	case head.status != RoomReinitialised && !t.isStale(head) || head.groupID != c.Ended:
 		return ReadSetChanged{Index: t.index}
 	case t.countKeys(roomKey(keyWinner, room).group(group)) > 0:
 		return NotAllowed{Reason: "the room has had a group of this group_id before"}
+	case head.status == RoomOpen && group == head.groupID:
+		return NotAllowed{Reason: "the room has had a group of this group_id before"}
+	}
+	if refusal := t.refuseOtherGeneration(c.Create); refusal != nil {
+		return refusal
 	}
 	if reason := proveContext(c.Create.Facts, group, c.Create.Suite); reason != "" {
 		return NotAllowed{Reason: reason}
@@ -220,10 +227,14 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 			return NotAllowed{Reason: tooManyClients}
 		}
 	}
+	if t.isStale(head) {
+		t.abandonGroup(head)
+		t.endGroup(&head, nil)
+	}
 	t.forgetGroup(head, t.roomEnd(room).Previous)
 	first := c.Create.Facts.Epoch
 	head.requestHash, head.createdMillis, head.incarnation = c.Create.RequestHash, t.now, t.index
-	head.status, head.groupID, head.suite = RoomOpen, group, c.Create.Suite
+	head.status, head.groupID, head.suite, head.generation = RoomOpen, group, c.Create.Suite, c.Create.Generation
 	head.firstEpoch, head.floor, head.proposals = first, first, 0
 	t.deletePrefix(roomKey(keyTreeNode, room))
 	t.setFactsAnew(head, c.Create.Facts)

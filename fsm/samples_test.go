@@ -182,6 +182,19 @@ func sampleCommands() []named[fsm.Command] {
 		}},
 		{"DropSlotImport", fsm.DropSlotImport{At: 129, Move: 7}},
 		{"ActivateSlot", fsm.ActivateSlot{At: 129, Move: 7, Sequence: 5, Generation: 3, Clock: 9000, IndexBase: 1 << 40, Settings: 4}},
+		{"BeginGeneration", fsm.BeginGeneration{Generation: 2, EndedMillis: 5, Slots: []fsm.SlotRuling{{Slot: 7, Shard: 3, Generation: 4}}}},
+		{"FastForwardRoom", fsm.FastForwardRoom{
+			Room: club, Generation: 2, Incarnation: 9, GroupID: "group", Suite: 1, Facts: sampleFacts(),
+			Clients: []fsm.ClientOfUser{{Client: client("alice1"), User: alice}}, Rules: sampleRules(),
+			Seen:        []fsm.EpochSeen{{Provider: peer, Answer: fsm.SeenEpoch, Epoch: 2}, {Provider: hub, Answer: fsm.SeenWaived}},
+			RequestHash: hash,
+		}},
+		{"Salvage", fsm.Salvage{Commands: []fsm.Command{fsm.SubmitBatch{Room: club, Tell: true, Again: true, Messages: []fsm.BatchMessage{
+			{GroupID: "group", Epoch: 2, Sender: bob, Hash: hash, Message: []byte("message")},
+		}}}}},
+		{"CreateRoom, in a later generation", fsm.CreateRoom{
+			Room: club, Creator: alice, GroupID: "group", Suite: 1, Facts: sampleFacts(), RequestHash: hash, Rules: sampleRules(), Generation: 2,
+		}},
 	}
 }
 
@@ -306,6 +319,8 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"SubmissionsRead", fsm.SubmissionsRead{Verdicts: []mimi.Verdict{{Receipt: hashOf("m"), Code: mimi.VerdictAccepted, AcceptedMillis: 5, Current: 2}}}},
 		{"MoveRefused", fsm.MoveRefused{Move: 8, Stage: fsm.SlotFrozen, Reason: "late"}},
 		{"PageTaken", fsm.PageTaken{Sequence: 4}},
+		{"StaleRoom", fsm.StaleRoom{Generation: 2, Epoch: 3, SinceMillis: 4}},
+		{"OtherGeneration", fsm.OtherGeneration{Current: 2}},
 	}
 }
 

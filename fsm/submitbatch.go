@@ -168,6 +168,8 @@ func reasonOf(o Outcome) string {
 		return o.Reason
 	case RoomEnded:
 		return o.Reason()
+	case StaleRoom:
+		return o.Reason()
 	case EpochTooOld:
 		return "the message's epoch has left the room's window"
 	case NoSuchRoom:

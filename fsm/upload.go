@@ -15,6 +15,7 @@ func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 	if _, gone := t.hasDeparted(Departing{User: c.User, Client: c.Client}); gone {
 		return NotAllowed{Reason: "the client was removed; a new one needs another URI"}
 	}
+	t.renewUser(c.User)
 	user, position, client := t.clientOf(c.User, c.Client)
 	var outcome Uploaded
 	for _, p := range c.Packages {
@@ -22,7 +23,7 @@ func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 		switch {
 		case found && known.position == position:
 			outcome.Known++
-		case found || !t.uploadable(p) || *client.count(p.LastResort) >= t.settings.KeyPackagesPerClientMax:
+		case found || !t.uploadable(p) || t.mayBeSpent(c.User, p) || *client.count(p.LastResort) >= t.settings.KeyPackagesPerClientMax:
 			outcome.Refused = append(outcome.Refused, p.Ref)
 		default:
 			t.storeKeyPackage(c.User, position, client, p)
@@ -30,7 +31,7 @@ func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 		}
 	}
 	if outcome.Stored > 0 {
-		t.set(userKey(keyUser, c.User), record(user.appendTo))
+		t.set(userKey(keyUser, c.User), user.record())
 		t.set(clientPositionKey(c.User, c.Client), record(func(w *mls.Writer) { w.Uint32(position) }))
 		t.set(clientKey(c.User, position), record(client.appendTo))
 	}
@@ -42,7 +43,7 @@ func (t *tx) uploadKeyPackages(c UploadKeyPackages) Outcome {
 func (t *tx) clientOf(name mimi.UserURI, client mimi.ClientURI) (user userRecord, position uint32, c *clientRecord) {
 	user, known := get(t, func(r Reader) (userRecord, bool, error) { return readUser(r, name) })
 	if !known {
-		user.user = name
+		user.user, user.generation = name, t.slotGeneration(SlotOfUser(name)).generation
 	}
 	position, found := t.positionOf(name, client)
 	if !found {
@@ -82,6 +83,9 @@ func (t *tx) expireKeyPackage(target key) {
 	})
 	if !found || millisAfter(ref.notAfter) > t.now {
 		return
+	}
+	if t.renewUser(ref.user) {
+		ref, _ = get(t, func(r Reader) (refRecord, bool, error) { return readRefAt(r, target) })
 	}
 	t.delete(target)
 	if ref.claimed {

@@ -275,7 +275,7 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
 		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup, keyMembersRoom, keyHeldMembers, keyDependence, keyDependant,
 		keyRoomRules, keyLeavingClient, keyLeavingUser, keyCodeGuesses,
-		keyOutboxRoom, keyOutboxEntry, keyOutboxUrgent:
+		keyOutboxRoom, keyOutboxEntry, keyOutboxUrgent, keyGeneration, keySlotGeneration, keyForwarded, keyStaleRoom:
 		return true, nil
 	default:
 		return false, fmt.Errorf("a key is of the unknown kind %#x", kind)
@@ -323,8 +323,12 @@ func (v verifier) room(head roomHead) error {
 			return fmt.Errorf("the participant %s has no membership: %v", p.User, err)
 		}
 	}
+	f, _, err := readRecord(v.r, forwardedKey(head.room), "how a room was brought forward", readForwarded)
+	if err != nil {
+		return err
+	}
 	for epoch := since(head.epoch, winnersKept); epoch < head.epoch; epoch++ {
-		if _, found, err := ReadWinner(v.r, head.room, head.groupID, epoch); epoch >= head.firstEpoch && !found {
+		if _, found, err := ReadWinner(v.r, head.room, head.groupID, epoch); epoch >= max(head.firstEpoch, f.epoch) && !found {
 			return fmt.Errorf("nobody won epoch %d: %v", epoch, err)
 		}
 	}

@@ -188,11 +188,20 @@ func (t *tx) openWindow(l *clientLog, v window) {
 // countIn notes that a window needs what it has from a position on.
 func (t *tx) countIn(l clientLog, v window, from uint64) {
 	room := HashOfRoom(l.room)
-	for position := from; position < l.next; position++ {
-		if x, found := t.eventIndex(room, position); found && v.has(position, x.class) {
+	type counted struct {
+		position uint64
+		index    eventIndex
+	}
+	var in []counted
+	t.check(visitEventIndex(t.store, room, from, l.next-1, func(position uint64, x eventIndex) (bool, error) {
+		if v.has(position, x.class) {
 			x.waiting++
-			t.setEventIndex(room, position, x)
+			in = append(in, counted{position, x})
 		}
+		return true, nil
+	}))
+	for _, c := range in {
+		t.setEventIndex(room, c.position, c.index)
 	}
 }
 

@@ -52,13 +52,14 @@ const (
 	VerdictWrongEpoch     VerdictCode = 12 // a Proposal that is not of the current epoch
 	VerdictNotYours       VerdictCode = 13 // the sender does not belong to the provider that submitted it
 	VerdictExpired        VerdictCode = 14 // it waited too long to be brought to its hub, and was given up
+	VerdictRoomStale      VerdictCode = 15 // the hub has lost a part of the room's history, and takes nothing before it knows where the group is; it can be sent again then
 )
 
 var verdictNames = map[VerdictCode]string{
 	VerdictAccepted: "accepted", VerdictNotAllowed: "notAllowed", VerdictEpochTooOld: "epochTooOld", VerdictFutureEpoch: "futureEpoch",
 	VerdictNotParticipant: "notParticipant", VerdictNoSuchRoom: "noSuchRoom", VerdictRoomEnded: "roomEnded", VerdictWrongGroup: "wrongGroup",
 	VerdictMalformed: "malformed", VerdictTooLarge: "tooLarge", VerdictInvalid: "invalid", VerdictWrongEpoch: "wrongEpoch",
-	VerdictNotYours: "notYours", VerdictExpired: "expired",
+	VerdictNotYours: "notYours", VerdictExpired: "expired", VerdictRoomStale: "roomStale",
 }
 
 func (c VerdictCode) String() string {

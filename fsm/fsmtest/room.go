@@ -153,6 +153,15 @@ func (r *Room) Successor(group mls.GroupID) *Room {
 	return &n
 }
 
+// Forward is the command that brings the room, if it is stale, to the epoch that it was advanced to. Incarnation is the stale room's.
+func (r *Room) Forward(generation fsm.Generation, seen ...fsm.EpochSeen) fsm.FastForwardRoom {
+	facts := r.facts(r.Epoch, r.context, r.interim, r.Participants, r.Destinations)
+	return fsm.FastForwardRoom{
+		Room: r.URI, Generation: generation, Incarnation: r.Incarnation, GroupID: r.GroupID, Suite: suiteID, Facts: facts, Seen: seen,
+		RequestHash: sha256.Sum256(append([]byte("forward"), r.context...)),
+	}
+}
+
 // Message is an application message of an epoch.
 func (r *Room) Message(label string, epoch mls.Epoch, sender mimi.UserURI) fsm.SubmitMessage {
 	message := mls.MLSMessage{Body: &mls.PrivateMessage{
