@@ -80,6 +80,8 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		return readChangePlacement(r)
 	case kindChangeReplicas:
 		return readChangeReplicas(r)
+	case kindBeginGeneration:
+		return readBeginGeneration(r)
 	case kindDismissNode:
 		return DismissNode{Node: string(r.Opaque("node")), Stamp: r.Uint64("stamp")}
 	default:

@@ -182,15 +182,7 @@ func (c DismissNode) apply(t *tx) Outcome {
 	if active := slices.DeleteFunc(slices.Clone(t.m.nodes), func(n Node) bool { return n.State != NodeActive }); len(active) == 1 {
 		return refuse("the node %q is the last one", c.Node)
 	}
-	n.State = NodeRemoved
-	t.set(newKey(keyNode, []byte(n.ID)...), n.appendTo)
-	t.revokeAll(c.Node, c.Stamp)
-	if _, said := t.m.dutyOf(c.Node); said {
-		t.delete(dutyKey(c.Node))
-	}
-	if _, told := t.m.ZoneOf(c.Node); told {
-		t.delete(zoneKey(c.Node))
-	}
+	t.removeNode(c.Node, c.Stamp)
 	return t.stamped(c.Stamp)
 }
 

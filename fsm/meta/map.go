@@ -39,6 +39,7 @@ type Map struct {
 	zones       []Zone // by Node
 	placement   placementRecord
 	successions []Succession // by Shard
+	generation  generationRecord
 
 	// The versions under which records stand, in the records' order.
 	hubKeyVersions, caVersions, gossipKeyVersions []uint64
@@ -98,6 +99,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 		return nil, err
 	}
 	if err := m.readPlacing(r); err != nil {
+		return nil, err
+	}
+	if err := m.readGeneration(r); err != nil {
 		return nil, err
 	}
 	m.finish()

@@ -41,6 +41,7 @@ import (
 //	0x92  sequence(8)   auditRecord
 //	0x93  key(16)       the sequence of the auditRecord with this key
 //	0x94  -             auditBounds
+//	0x9d  -             generationRecord
 type keyKind byte
 
 const (

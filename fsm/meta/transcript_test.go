@@ -184,6 +184,9 @@ func show(t *testing.T, store *fsmtest.Store) string {
 		fmt.Sprintf("cluster %q version %d replication %d shards %d", m.ClusterID(), m.Version(), m.ReplicationFactor(), m.ShardsWanted()),
 		fmt.Sprintf("settings of version %d domains %v window %d hub keys %d", version, settings.Domains, settings.EpochWindow, len(settings.HubKeys)),
 	}
+	if g := m.Generation(); g > fsm.FirstGeneration {
+		lines = append(lines, fmt.Sprintf("generation %d, what was before ended by %d", g, m.HistoryEndedMillis()))
+	}
 	for _, n := range m.Nodes() {
 		lines = append(lines, fmt.Sprintf("node %s %s %s", n.ID, n.ClusterAddr, n.State))
 	}
@@ -326,6 +329,14 @@ func parseCommand(t *testing.T, text string) meta.Command {
 		}}
 	case "dismiss":
 		return meta.DismissNode{Node: l.word(1), Stamp: uint64(l.number("at", 0))}
+	case "generation":
+		c := meta.BeginGeneration{
+			Generation: fsm.Generation(l.int(l.word(1))), EndedMillis: uint64(l.number("ended", 0)), Lost: l.list("lost"), Stamp: uint64(l.number("at", 0)),
+		}
+		for _, shard := range l.list("shards") {
+			c.Shards = append(c.Shards, meta.ShardLeft{ID: fsm.ShardID(l.int(shard)), Replicas: l.list("on")})
+		}
+		return c
 	case "tell-zone":
 		return meta.TellZone{Zone: meta.Zone{Node: l.word(1), Name: l.named["zone"]}}
 	case "placement":
