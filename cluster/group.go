@@ -75,6 +75,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 		return nil, err
 	}
 	m.running = true
+	m.vantages.begin()
 	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
 		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
 		Installed: g.installed, Leads: g.leadsTo, Offering: m.hold.offer,
@@ -158,7 +159,7 @@ func (g *group) close() error {
 	g.candidacy.close()
 	err = errors.Join(err, stopped.Error())
 	g.background.Wait()
-	return errors.Join(err, g.machine.lent.close(), g.stores.close())
+	return errors.Join(err, g.machine.lent.close(), g.machine.vantages.close(), g.stores.close())
 }
 
 // apply proposes an entry and waits for its fate; for groups without a proposer.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -46,6 +47,7 @@ type machine struct {
 	fetching fetchProgress
 	hold     logHold // while others fetch the state
 	lent     lentState
+	vantages vantages
 	// configured is the index of the last change of the group's members that was delivered, 0 where none has been since the start.
 	configured atomic.Uint64
 
@@ -88,6 +90,26 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func (m *machine) applyBatch(logs []*raft.Log, responses []any) error {
+	for {
+		index, found := m.vantages.next(logs[len(logs)-1].Index)
+		if !found {
+			return m.applyPart(logs, responses, 0)
+		}
+		// What is at or before it, which may be nothing: the index can be of an entry that is not delivered.
+		through := sort.Search(len(logs), func(i int) bool { return logs[i].Index > index })
+		if through == 0 {
+			m.vantages.open(index, m.applied.current(), m.state)
+			continue
+		}
+		if err := m.applyPart(logs[:through], responses[:through], index); err != nil || through == len(logs) {
+			return err
+		}
+		logs, responses = logs[through:], responses[through:]
+	}
+}
+
+// applyPart applies what becomes one batch of the state engine. Somebody wants a view of the state right behind it where vantage is not 0.
+func (m *machine) applyPart(logs []*raft.Log, responses []any, vantage uint64) error {
 	last := logs[len(logs)-1].Index
 	if last <= m.applied.current() {
 		return nil
@@ -95,6 +117,9 @@ func (m *machine) applyBatch(logs []*raft.Log, responses []any) error {
 	bytes, err := m.write(logs, responses)
 	if err != nil {
 		return fmt.Errorf("group %d, entries to %d: %w", m.group, last, err)
+	}
+	if vantage > 0 {
+		m.vantages.open(vantage, vantage, m.state) // before anybody is told that the index is reached
 	}
 	if err := m.settled(); err != nil {
 		return fmt.Errorf("group %d at %d: %w", m.group, last, err)

@@ -175,6 +175,7 @@ func (n *Node) serve() {
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
 		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,
 		methodReplay: n.serveReplay, methodDeliveries: n.serveDeliveries,
+		methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

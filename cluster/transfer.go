@@ -84,14 +84,14 @@ func (n *Node) serveTransfer(_ context.Context, _ string, payload []byte) ([]byt
 
 // transferHere says why the lead was not handed over, or nothing.
 func (n *Node) transferHere(shard fsm.ShardID, to string) string {
-	r := n.replica(shard)
+	g := n.groupOf(uint32(shard))
 	switch {
-	case r == nil || !r.leads():
+	case g == nil || !g.leads():
 		return fmt.Sprintf("node %s does not lead it", n.id)
 	case to == n.id:
 		return ""
 	}
-	if err := r.handOver(to); err != nil {
+	if err := g.handOver(to); err != nil {
 		return fmt.Sprintf("node %s cannot hand it over: %v", n.id, err)
 	}
 	return ""

@@ -29,6 +29,9 @@ const (
 	methodAppoint     = "appoint"      // what a node is to deliver of the shards that the node which asks leads
 	methodReplay      = "replay"       // a peer is to be tried again at once
 	methodDeliveries  = "deliveries"   // how a node's deliveries stand
+	methodLook        = "look"         // a replica is to keep a view of its state at an index
+	methodSum         = "sum"          // what it holds there, section by section
+	methodHoldBack    = "hold-back"    // a replica is to be kept from running, and rebuilt
 )
 
 // answerCode begins the answer to propose and do.
