@@ -1,6 +1,18 @@
 package cluster
 
-// jobKinds are the jobs that this program can carry out, by the names of their kinds. A name is never given to another kind.
+// The kinds of jobs. A name is never given to another kind.
+const (
+	JobRebalance  = "rebalance"
+	JobResize     = "resize"
+	JobShardSplit = "shard-split"
+	JobShardMerge = "shard-merge"
+	JobSlotMove   = "slot-move"
+)
+
+// jobKinds are the jobs that this program can carry out.
 func (n *Node) jobKinds() map[string]jobKind {
-	return map[string]jobKind{}
+	plans := jobKind{runner: planRunner{n}, area: areaPlacement}
+	return map[string]jobKind{
+		JobRebalance: plans, JobResize: plans, JobShardSplit: plans, JobShardMerge: plans, JobSlotMove: plans,
+	}
 }
