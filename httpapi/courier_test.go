@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,10 +24,11 @@ import (
 
 // courierWorld is a provider whose clients submit for rooms of a hub that the test plays. It runs in a synctest bubble.
 type courierWorld struct {
-	t    *testing.T
-	hub  *memoryHub // ours
-	peer *playedHub
-	stop func()
+	t       *testing.T
+	hub     *memoryHub // ours
+	peer    *playedHub
+	courier *Courier
+	stop    func()
 }
 
 // playedHub is another provider's hub. It recognises what it has accepted, where forgetful is not set.
@@ -38,6 +40,12 @@ type playedHub struct {
 	down      bool
 	posts     []time.Time
 	attempts  map[mimi.Receipt]int
+	times     map[mimi.Receipt][]time.Time // of the attempts
+	largest   int                          // submissions in one request
+	now, most int                          // requests at once
+	mangled   func(*mimi.BulkSubmitResponse)
+	noAsking  bool // it cannot be asked by receipt
+	refuses   bool // every bulk request, whole
 	accepted  map[mimi.RoomURI][]mimi.Receipt // in order
 	verdicts  map[mimi.Receipt]mimi.Verdict
 	held      map[mimi.Receipt]mimi.RoomURI
@@ -50,6 +58,8 @@ type playedFault struct {
 	status     int                  // of a single answer, likewise
 	retryAfter string
 	lost       bool // the answer is lost, behind the decision
+	broken     int  // likewise, of a bulk request: it is answered with this status
+	forgotten  bool // with state held: it is lost at the hub
 	unsent     bool
 	garbage    bool
 }
@@ -57,23 +67,29 @@ type playedFault struct {
 func newCourierWorld(t *testing.T, bulk bool, cfg CourierConfig) *courierWorld {
 	w := &courierWorld{t: t, hub: newMemoryHub(t, func(*fsm.Settings) {}, hubDomain), peer: &playedHub{
 		bulk: bulk, attempts: map[mimi.Receipt]int{}, accepted: map[mimi.RoomURI][]mimi.Receipt{}, verdicts: map[mimi.Receipt]mimi.Verdict{},
-		held: map[mimi.Receipt]mimi.RoomURI{},
+		held: map[mimi.Receipt]mimi.RoomURI{}, times: map[mimi.Receipt][]time.Time{},
 	}}
 	w.hub.mu.Lock()
 	w.hub.now = uint64(time.Now().UnixMilli())
 	w.hub.mu.Unlock()
+	w.start(cfg)
+	return w
+}
+
+// start begins with a courier that knows nothing of what was tried before.
+func (w *courierWorld) start(cfg CourierConfig) {
+	w.t.Helper()
 	metrics, err := NewCourierMetrics(prometheus.NewRegistry())
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	pulse := NewPulse(w.hub.woken)
-	courier := NewCourier(cfg, w.hub, w.hub, w.peer, pulse, metrics, quiet())
+	w.courier = NewCourier(cfg, w.hub, w.hub, w.peer, pulse, metrics, quiet())
 	var running sync.WaitGroup
 	running.Go(func() { pulse.Run(ctx) })
-	running.Go(func() { courier.Run(ctx) })
+	running.Go(func() { w.courier.Run(ctx) })
 	w.stop = func() { cancel(); running.Wait() }
-	return w
 }
 
 func peerRoom(n int) mimi.RoomURI { return room(fmt.Sprintf("mimi://%s/r/%d", peerDomain, n)) }
@@ -104,6 +120,13 @@ func (w *courierWorld) submit(room mimi.RoomURI, labels ...string) (receipts []m
 		all = append(all, s)
 		receipts = append(receipts, outboundReceipt(w.t, s))
 	}
+	w.queue(room, all...)
+	return receipts
+}
+
+// queue has submissions of one room wait.
+func (w *courierWorld) queue(room mimi.RoomURI, all ...mimi.Submission) {
+	w.t.Helper()
 	request, err := judge.NewQueue(room, all)
 	got := want[fsm.SubmissionsQueued](w.t, w.hub, request, err)
 	for _, a := range got.Answers {
@@ -111,7 +134,6 @@ func (w *courierWorld) submit(room mimi.RoomURI, labels ...string) (receipts []m
 			w.t.Fatalf("answered %+v", a)
 		}
 	}
-	return receipts
 }
 
 // verdicts are those in the local inbox, each receipt's in order.
@@ -149,11 +171,18 @@ func (p *playedHub) Post(ctx context.Context, to mimi.Provider, target Target, b
 	p.mu.Lock()
 	p.posts = append(p.posts, time.Now())
 	down := p.down
+	p.now++
+	p.most = max(p.most, p.now)
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.now--
+	}()
 	if to != peerDomain {
 		return nil, &SendError{To: to, Err: errNoPeer}
 	}
-	if !p.bulk && (target == BulkSubmitTarget() || target == SubmissionsTarget()) {
+	if !p.bulk && target == BulkSubmitTarget() || (!p.bulk || p.noAsking) && target == SubmissionsTarget() {
 		return nil, &SendError{To: to, Err: fmt.Errorf("%s: %w", target, errNotOffered)}
 	}
 	if down {
@@ -178,6 +207,7 @@ func (p *playedHub) Post(ctx context.Context, to mimi.Provider, target Target, b
 
 func (p *playedHub) plan(receipt mimi.Receipt) (f playedFault) {
 	p.attempts[receipt]++
+	p.times[receipt] = append(p.times[receipt], time.Now())
 	if p.fault != nil {
 		f = p.fault(receipt, p.attempts[receipt])
 	}
@@ -200,16 +230,20 @@ func (p *playedHub) rule(room mimi.RoomURI, receipt mimi.Receipt, code mimi.Verd
 
 func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 	request, err := mimi.ParseBulkSubmitRequest(body)
-	if err != nil {
+	if err != nil || p.refuses {
 		return &Reply{Status: http.StatusBadRequest}, nil
 	}
+	p.largest = max(p.largest, len(request.Submissions))
 	var response mimi.BulkSubmitResponse
-	lost := false
+	lost, broken := false, 0
 	stopped := map[string]bool{} // a hub takes nothing out of turn
 	for _, s := range request.Submissions {
 		read := must(s.Read())
 		f := p.plan(read.Receipt())
 		a := mimi.SubmissionAnswer{State: f.state, Verdict: mimi.Verdict{Receipt: read.Receipt()}, RetryAfterSeconds: 1}
+		if seconds, err := strconv.Atoi(f.retryAfter); err == nil {
+			a.RetryAfterSeconds = uint32(seconds)
+		}
 		switch {
 		case f.unsent:
 			return nil, &SendError{To: peerDomain, Err: errors.New("not sent")}
@@ -217,18 +251,27 @@ func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 			a.State = mimi.SubmissionNotTaken
 		case f.state == mimi.SubmissionHeld:
 			a.RetryAfterSeconds = 0
-			p.held[read.Receipt()] = read.ForRoom()
+			if !f.forgotten {
+				p.held[read.Receipt()] = read.ForRoom()
+			}
 			stopped[s.Room] = true
 		case f.state != 0:
 			stopped[s.Room] = true
 		default:
 			a = mimi.DecidedAnswer(p.rule(read.ForRoom(), read.Receipt(), f.verdict))
 		}
-		lost = lost || f.lost
+		lost, broken = lost || f.lost, max(broken, f.broken)
 		response.Answers = append(response.Answers, a)
 	}
 	if lost {
 		return nil, &SendError{To: peerDomain, MaybeSent: true, Err: errors.New("the answer is lost")}
+	}
+	if broken > 0 {
+		return &Reply{Status: broken, Header: http.Header{}}, nil
+	}
+	if p.mangled != nil {
+		p.mangled(&response)
+		p.mangled = nil
 	}
 	return &Reply{Status: http.StatusOK, Body: response.Marshal()}, nil
 }
@@ -252,7 +295,26 @@ func (p *playedHub) tell(body []byte) (*Reply, error) {
 	return &Reply{Status: http.StatusOK, Body: response.Marshal()}, nil
 }
 
+// propose decides on a bundle of Proposals.
+func (p *playedHub) propose(target Target, body []byte) (*Reply, error) {
+	bundle := must(mimi.ParseHandshakeBundle(body)).(mimi.ProposalBundle)
+	f := p.plan(bundle.Receipt())
+	response := mimi.UpdateRoomResponse{Description: "as it is played", Result: mimi.UpdateNotAllowed{}}
+	switch v := p.rule(must(mimi.ParseRoomURI(target.value.String())), bundle.Receipt(), f.verdict); v.Code {
+	case mimi.VerdictAccepted:
+		response.Result = mimi.UpdateSuccess{AcceptedMillis: v.AcceptedMillis}
+	case mimi.VerdictWrongEpoch:
+		response.Result = mimi.UpdateWrongEpoch{Current: v.Current}
+	case mimi.VerdictInvalid:
+		response.Result = mimi.UpdateInvalidProposal{}
+	}
+	return &Reply{Status: http.StatusOK, Body: response.Marshal()}, nil
+}
+
 func (p *playedHub) submitOne(target Target, body []byte) (*Reply, error) {
+	if target.endpoint == mimi.EndpointUpdate {
+		return p.propose(target, body)
+	}
 	request := must(mimi.ParseSubmitMessageRequest(body))
 	receipt := mimi.Receipt(sha256.Sum256(request.Encoded()))
 	room := must(mimi.ParseRoomURI(target.value.String()))
@@ -301,7 +363,13 @@ func TestCourierBringsInOrder(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
+		if open := w.lanes(); open > 0 {
+			t.Errorf("%d lanes stay open though nothing waits", open)
+		}
 		w.stop()
+		if w.peer.largest > 30 {
+			t.Errorf("%d submissions in a request", w.peer.largest)
+		}
 		w.expectOne(mimi.VerdictAccepted, all...)
 		for room, receipts := range sent {
 			if !slices.Equal(w.peer.accepted[room], receipts) {

@@ -1,0 +1,203 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"parley/fsm"
+	"parley/mimi"
+	"parley/mls"
+)
+
+// lanes counts those that are open.
+func (w *courierWorld) lanes() int {
+	w.courier.mu.Lock()
+	defer w.courier.mu.Unlock()
+	return len(w.courier.open)
+}
+
+// between is how long the hub was left in peace between two attempts on a submission, counted from 0.
+func (w *courierWorld) between(receipt mimi.Receipt, first int) time.Duration {
+	w.t.Helper()
+	w.peer.mu.Lock()
+	defer w.peer.mu.Unlock()
+	times := w.peer.times[receipt]
+	if len(times) < first+2 {
+		w.t.Fatalf("%d attempts", len(times))
+	}
+	return times[first+1].Sub(times[first])
+}
+
+func (w *courierWorld) setDown(down bool) {
+	w.peer.mu.Lock()
+	defer w.peer.mu.Unlock()
+	w.peer.down = down
+}
+
+// A verdict that cannot be recorded is kept until it can: the hub is not asked a second time.
+func TestCourierRecordsUntilItIsRecorded(t *testing.T) {
+	bothKinds(t, func(t *testing.T, bulk bool) {
+		w := newCourierWorld(t, bulk, CourierConfig{})
+		w.peer.fault = func(mimi.Receipt, int) playedFault {
+			w.hub.lead(func(fsm.SlotID) error { return fsm.ErrNotProposed })
+			return playedFault{}
+		}
+		receipt := w.submit(peerRoom(1), "one")[0]
+		time.Sleep(10 * time.Second)
+		w.hub.lead(nil)
+		time.Sleep(10 * time.Second)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, receipt)
+		if n := w.peer.attempts[receipt]; n != 1 {
+			t.Errorf("brought %d times", n)
+		}
+	})
+}
+
+// What is new does not make a hub that is away be tried earlier, and when it is back for a moment, its next failure is a first one again.
+func TestCourierIsPatientWithAHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{})
+		w.setDown(true)
+		all := w.submit(peerRoom(1), "first")
+		time.Sleep(10 * time.Minute)
+		before := len(w.peer.posts)
+		for i := range 300 {
+			all = append(all, w.submit(peerRoom(i), fmt.Sprint("new ", i))...)
+			time.Sleep(time.Second)
+		}
+		if n := len(w.peer.posts) - before; n > 25 {
+			t.Errorf("%d attempts in five minutes while new submissions came", n)
+		}
+		w.setDown(false)
+		time.Sleep(time.Minute)
+		w.setDown(true)
+		late := w.submit(peerRoom(1), "late")
+		time.Sleep(time.Second)
+		w.setDown(false)
+		time.Sleep(5 * time.Second)
+		w.expectOne(mimi.VerdictAccepted, late...)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, all...)
+	})
+}
+
+// A wait that a hub names is kept, for itself or for a room, and up to a bound.
+func TestCourierHeedsRetryAfter(t *testing.T) {
+	for _, c := range []struct {
+		bulk        bool
+		fault       playedFault
+		least, most time.Duration
+	}{
+		{false, playedFault{status: http.StatusServiceUnavailable, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
+		{false, playedFault{status: http.StatusServiceUnavailable, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
+		{false, playedFault{status: http.StatusInternalServerError, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
+		{false, playedFault{status: http.StatusInternalServerError, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
+		{true, playedFault{state: mimi.SubmissionNotTaken, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
+		{true, playedFault{state: mimi.SubmissionNotTaken, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newCourierWorld(t, c.bulk, CourierConfig{})
+			w.peer.fault = func(_ mimi.Receipt, attempt int) playedFault {
+				if attempt == 1 {
+					return c.fault
+				}
+				return playedFault{}
+			}
+			receipt := w.submit(peerRoom(1), "one")[0]
+			time.Sleep(5 * time.Minute)
+			w.stop()
+			w.expectOne(mimi.VerdictAccepted, receipt)
+			if got := w.between(receipt, 0); got < c.least || got > c.most {
+				t.Errorf("%+v: tried again after %s", c.fault, got)
+			}
+		})
+	}
+}
+
+// A room of which nothing is decided is asked for ever more seldom, without a word of the others, and anew once something is.
+func TestCourierIsPatientWithARoom(t *testing.T) {
+	bothKinds(t, func(t *testing.T, bulk bool) {
+		w := newCourierWorld(t, bulk, CourierConfig{})
+		stuck := true
+		slow := outboundReceipt(t, outboundMessage(peerRoom(1), "slow"))
+		late := outboundReceipt(t, outboundMessage(peerRoom(1), "late"))
+		w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
+			if receipt == slow && stuck || receipt == late && attempt == 1 {
+				f = playedFault{status: http.StatusInternalServerError, state: mimi.SubmissionUndecided}
+			}
+			return f
+		}
+		w.submit(peerRoom(1), "slow")
+		time.Sleep(10 * time.Minute)
+		w.peer.mu.Lock()
+		if n := w.peer.attempts[slow]; n < 10 || n > 40 {
+			t.Errorf("%d attempts in ten minutes", n)
+		}
+		stuck = false
+		w.peer.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		w.submit(peerRoom(1), "late")
+		time.Sleep(time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, slow, late)
+		if got := w.between(late, 0); got > 2*time.Second {
+			t.Errorf("what came after it was tried again after %s", got)
+		}
+	})
+}
+
+// As many rooms as are configured are brought at a time to a hub that takes one submission a request.
+func TestCourierBringsSomeRoomsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, false, CourierConfig{RoomsAtOnce: 3})
+		w.setDown(true)
+		for n := range 20 {
+			w.submit(peerRoom(n), fmt.Sprint(n))
+		}
+		time.Sleep(time.Second)
+		w.setDown(false)
+		time.Sleep(time.Minute)
+		w.stop()
+		if w.peer.most != 3 {
+			t.Errorf("%d requests at once", w.peer.most)
+		}
+	})
+}
+
+// outboundProposal is a Proposal of ours, for a room of the peer.
+func outboundProposal(room mimi.RoomURI, label string) mimi.Submission {
+	m := &mls.PublicMessage{Content: mls.FramedContent{
+		GroupID: mls.GroupID(room.String()), Epoch: 3, Sender: mls.MemberSender{Leaf: 0}, Body: mls.SelfRemove{}, AuthenticatedData: []byte(label),
+	}}
+	m.Auth.Signature, m.MembershipTag = []byte("signature"), make([]byte, 32)
+	bundle := mimi.ProposalBundle{Proposals: []mls.MLSMessage{{Body: m}}}
+	return mimi.Submission{Room: room.String(), Kind: mimi.SubmissionProposals, Body: bundle.Marshal()}
+}
+
+// Proposals go to the draft's update where the hub takes nothing in bulk, and its answers are told as they are.
+func TestCourierBringsProposals(t *testing.T) {
+	for _, want := range []mimi.VerdictCode{mimi.VerdictAccepted, mimi.VerdictWrongEpoch, mimi.VerdictInvalid, mimi.VerdictNotAllowed} {
+		bothKinds(t, func(t *testing.T, bulk bool) {
+			w := newCourierWorld(t, bulk, CourierConfig{})
+			w.peer.fault = func(mimi.Receipt, int) (f playedFault) {
+				if want != mimi.VerdictAccepted {
+					f.verdict = want
+				}
+				return f
+			}
+			s := outboundProposal(peerRoom(1), want.String())
+			w.queue(peerRoom(1), s)
+			time.Sleep(10 * time.Second)
+			w.stop()
+			receipt := outboundReceipt(t, s)
+			w.expectOne(want, receipt)
+			if v := w.verdicts()[receipt]; want == mimi.VerdictWrongEpoch && (len(v) != 1 || v[0].Current != 9) {
+				t.Errorf("the room's epoch is not told: %+v", v)
+			}
+		})
+	}
+}
