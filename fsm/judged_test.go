@@ -16,7 +16,7 @@ func TestBind(t *testing.T) {
 		case fsm.CreateRoom, fsm.SubmitProposals, fsm.TakeLease, fsm.UploadKeyPackages, fsm.ClaimKeyPackages,
 			fsm.SetConsents, fsm.SetConsentPolicy, fsm.DeleteKeyPackages,
 			fsm.RecordDeparture, fsm.DestroyRoom, fsm.ContinueRoom, fsm.ForgoMembers,
-			fsm.CreateJoiningCode, fsm.RevokeJoiningCode:
+			fsm.CreateJoiningCode, fsm.RevokeJoiningCode, fsm.FastForwardRoom:
 			if !yes || bound.Settings != 7 || bound.Slot() != s.value.Slot() || bound.Lane() != s.value.Lane() {
 				t.Errorf("%s is bound as %+v", s.name, bound)
 			}
