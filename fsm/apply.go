@@ -23,8 +23,8 @@ type Result struct {
 	Departing []mimi.RoomURI
 	// Queues are those to other hubs that have changed, as they are after the entry.
 	Queues []QueuePosition
-	// Arrived are slots that the shard has from this entry on, Gone those that it has not any more, each once, in the order in which it last
-	// came or went: what a node keeps of them beside the state has to be read anew, or forgotten.
+	// Arrived are slots that the shard serves from this entry on, for they have come or are thawed; Gone those that it serves no more, for
+	// they are frozen or have gone. Each slot is in one of them, once. What a node keeps of them beside the state has to be read anew, or forgotten.
 	Arrived []SlotID
 	Gone    []SlotID
 	Format  Format // the shard's, after the entry
@@ -57,10 +57,12 @@ func Apply(store Store, index uint64, entry []byte) (result Result, err error) {
 	for _, c := range e.Commands {
 		result.Outcomes = append(result.Outcomes, t.apply(c))
 	}
-	result.Touched, result.Urgent = t.cutOutbox()
+	t.cutOutbox()
+	result.Touched, result.Urgent = t.touched, t.urgent
 	result.Dropped, result.FreedLate = t.dropped, t.freedLate
 	result.Posted, result.Departing, result.Format = t.posted, t.departing, t.format
 	result.Queues = t.queues
+	result.Arrived, result.Gone = t.arrived, t.gone
 	return result, nil
 }
 
@@ -159,15 +161,33 @@ func (t *tx) apply(c Command) Outcome {
 		return t.fastForwardRoom(c)
 	case Salvage:
 		return t.salvage(c)
+	case BeginSlotExport:
+		return t.beginSlotExport(c)
+	case DropSlotMarks:
+		return t.dropSlotMarks(c)
+	case FreezeSlot:
+		return t.freezeSlot(c)
+	case ThawSlot:
+		return t.thawSlot(c)
+	case ReleaseSlot:
+		return t.releaseSlot(c)
+	case ImportSlotPage:
+		return t.importSlotPage(c)
+	case DropSlotImport:
+		return t.dropSlotImport(c)
+	case ActivateSlot:
+		return t.activateSlot(c)
 	default:
 		panic(fmt.Sprintf("fsm: command %d has a reader and no rule", c.kind()))
 	}
 }
 
-// ofShard reports whether a command concerns the whole shard, and not a slot, which has to be here for it.
+// ofShard reports whether a command concerns the whole shard, or where its slots are, and not a slot, which has to be here for it.
 func ofShard(c Command) bool {
 	switch c.(type) {
 	case Fence, OwnSlots, EnterSettings, Sweep, BeginGeneration, Salvage:
+		return true
+	case BeginSlotExport, DropSlotMarks, FreezeSlot, ThawSlot, ReleaseSlot, ImportSlotPage, DropSlotImport, ActivateSlot:
 		return true
 	default:
 		return false
@@ -182,7 +202,10 @@ type tx struct {
 	settings        Settings
 	settingsVersion uint64 // 0: none yet
 	format          Format
-	bodies          []*outboxBody
+	bodies          []*outboxBody // that have not been cut
+	touched         []OutboxRef
+	urgent          []OutboxRef
+	arrived, gone   []SlotID
 	posted          []SlotID
 	dropped         []OutboxDrop
 	freedLate       uint64
@@ -195,6 +218,7 @@ type tx struct {
 
 	generations map[SlotID]slotGeneration // likewise of keySlotGeneration
 	salvaging   bool                      // what is decided was in the log of before the generation
+	marking     *markedSlots              // nil before the entry has asked for them
 }
 
 func begin(store Store, index, stamp uint64) *tx {
@@ -249,10 +273,25 @@ func (t *tx) check(err error) {
 	}
 }
 
-func (t *tx) set(k key, value []byte)    { t.check(t.store.Set(k, value)) }
-func (t *tx) delete(k key)               { t.check(t.store.Delete(k)) }
-func (t *tx) deletePrefix(prefix key)    { t.check(t.store.DeleteRange(prefix, prefix.end())) }
-func (t *tx) deleteRange(lower, end key) { t.check(t.store.DeleteRange(lower, end)) }
+// All that changes the state goes through these, so that no change of a slot that is on its way out is missed.
+
+func (t *tx) set(k key, value []byte) {
+	t.mark(k)
+	t.check(t.store.Set(k, value))
+}
+
+func (t *tx) delete(k key) {
+	t.mark(k)
+	t.check(t.store.Delete(k))
+}
+
+// deleteRange deletes keys of one slot, or of the shard's own.
+func (t *tx) deleteRange(lower, end key) {
+	t.markRange(lower, end)
+	t.check(t.store.DeleteRange(lower, end))
+}
+
+func (t *tx) deletePrefix(prefix key) { t.deleteRange(prefix, prefix.end()) }
 
 // has reports whether a key is present.
 func (t *tx) has(k key) bool {

@@ -97,12 +97,11 @@ func (t *tx) setClientLog(l clientLog) { t.set(clientLogKey(HashOfRoom(l.room)),
 // dropClientInboxes forgets all logs and windows, when clients are to have no inboxes any more. What the slots of their names know is
 // corrected when they have them again.
 func (t *tx) dropClientInboxes() {
-	var slots []SlotID
-	t.check(VisitOwnedSlots(t.store, func(slot SlotID, _ Ownership) (bool, error) {
-		slots = append(slots, slot)
-		return true, nil
-	}))
-	for _, slot := range slots {
-		t.deleteRange(newKey(slot, keyClientEvent), newKey(slot, keyRoster).raw([]byte{memberRooms}))
+	for _, slot := range t.servedSlots() {
+		t.dropClientInboxesOf(slot)
 	}
+}
+
+func (t *tx) dropClientInboxesOf(slot SlotID) {
+	t.deleteRange(newKey(slot, keyClientEvent), newKey(slot, keyRoster).raw([]byte{memberRooms}))
 }

@@ -68,7 +68,7 @@ const (
 // applied it may answer *no*.
 type Fence struct{}
 
-// OwnSlots gives a new shard its slots, once, at the shard's birth.
+// OwnSlots gives a new shard its slots, once, at the shard's birth. From FormatResize on they may be none: First 1, Last 0.
 type OwnSlots struct {
 	Shard      ShardID
 	Generation uint64

@@ -135,6 +135,11 @@ func (t *tx) renewDue(slot SlotID) {
 		t.setDue(slot, next)
 		return
 	}
+	t.clearDue(slot)
+}
+
+// clearDue makes sweeps pass a slot by, until it is noted anew.
+func (t *tx) clearDue(slot SlotID) {
 	delete(t.slotDue, slot)
 	t.delete(dueKey(slot))
 }

@@ -163,7 +163,7 @@ func (t *tx) fastForwardRoom(c FastForwardRoom) Outcome {
 	}
 	t.abandonGroup(head)
 	t.forgetEpochs(keyMessage, head, c.Facts.Epoch)
-	head.incarnation, head.floor, head.generation, head.told = t.index, c.Facts.Epoch, g.generation, false
+	head.incarnation, head.floor, head.generation, head.told = t.incarnation(), c.Facts.Epoch, g.generation, false
 	t.deletePrefix(roomKey(keyTreeNode, c.Room))
 	t.dependAnew(c.Room)
 	for _, p := range missingFrom(t.participants(c.Room), c.Facts.Participants) {

@@ -189,18 +189,10 @@ func (t *tx) beginGeneration(c BeginGeneration) Outcome {
 		began.endedMillis = t.now
 	}
 	t.set(shardKey(keyGeneration), record(began.appendTo))
-	for _, slot := range t.ownedSlots() {
+	for _, slot := range t.servedSlots() {
 		t.beginSlot(slot, began)
 	}
 	return Done{}
-}
-
-func (t *tx) ownedSlots() (slots []SlotID) {
-	t.check(VisitOwnedSlots(t.store, func(slot SlotID, _ Ownership) (bool, error) {
-		slots = append(slots, slot)
-		return true, nil
-	}))
-	return slots
 }
 
 // ruleSlot gives a slot to the shard, or takes it away with all that is in it.

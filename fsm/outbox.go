@@ -174,19 +174,37 @@ func (t *tx) body(name outboxBodyName) *outboxBody {
 	return body
 }
 
-// cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up. touched are the
-// outboxes, urgent those among them in which handshakes wait, each once.
-func (t *tx) cutOutbox() (touched, urgent []OutboxRef) {
+// cutOutbox appends one item for each (room, destination) of the entry, in the order in which they first came up, and notes which
+// outboxes were touched.
+func (t *tx) cutOutbox() {
 	for _, b := range t.bodies {
-		o := t.openOutbox(b.slot, b.destination)
-		o.append(OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}, b.handshake)
-		o.close()
-		touched = addOnce(touched, o.ref)
-		if o.head.Urgent() {
-			urgent = addOnce(urgent, o.ref)
-		}
+		t.cut(b)
 	}
-	return touched, urgent
+	t.bodies = nil
+}
+
+// cutOutboxOf does it before the end of the entry for a slot of which nothing may be written any more.
+func (t *tx) cutOutboxOf(slot SlotID) {
+	left := t.bodies[:0]
+	for _, b := range t.bodies {
+		if b.slot != slot {
+			left = append(left, b)
+			continue
+		}
+		t.cut(b)
+		delete(t.bodyOf, b.outboxBodyName)
+	}
+	t.bodies = left
+}
+
+func (t *tx) cut(b *outboxBody) {
+	o := t.openOutbox(b.slot, b.destination)
+	o.append(OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}, b.handshake)
+	o.close()
+	t.touched = addOnce(t.touched, o.ref)
+	if o.head.Urgent() {
+		t.urgent = addOnce(t.urgent, o.ref)
+	}
 }
 
 func addOnce(refs []OutboxRef, ref OutboxRef) []OutboxRef {

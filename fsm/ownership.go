@@ -50,9 +50,10 @@ func VisitOwnedSlots(r Reader, visit func(SlotID, Ownership) (more bool, err err
 
 func ownershipKey(slot SlotID) key { return shardKey(keyOwnership).uint16(uint16(slot)) }
 
-// ownSlots is a shard's birth. The same again changes nothing; another birth is refused, for slots then move by their own way.
+// ownSlots is a shard's birth, from FormatResize on also with no slot: then First is 1 and Last 0. The same again changes nothing; another birth is refused, for slots then move by their own way.
 func (t *tx) ownSlots(c OwnSlots) Outcome {
-	if c.First > c.Last || c.Last >= SlotCount {
+	empty := t.format >= FormatResize && c.First == 1 && c.Last == 0
+	if c.First > c.Last && !empty || c.Last >= SlotCount {
 		return NotAllowed{Reason: "the range of slots is not valid"}
 	}
 	born, found := get(t, ReadShard)
@@ -70,16 +71,35 @@ func (t *tx) ownSlots(c OwnSlots) Outcome {
 	return Done{}
 }
 
-// moved answers for a slot whose data is not here. A shard that has no settings yet does not serve its slots: it knows neither
+// moved answers for a slot that is not served here. A shard that has no settings yet does not serve its slots: it knows neither
 // its limits nor its own domains.
 func (t *tx) moved(slot SlotID) (MovedTo, bool) {
-	o, found := get(t, func(r Reader) (Ownership, bool, error) { return ReadOwnership(r, slot) })
+	o, found := t.ownership(slot)
 	switch {
-	case found && !o.Here:
-		return MovedTo{Shard: o.Shard, Generation: o.Generation}, true
-	case !found || len(t.settings.Domains) == 0:
+	case !found || o.Here && (len(t.settings.Domains) == 0 || t.frozen(slot)):
 		return MovedTo{}, true
+	case !o.Here:
+		if m := t.slotMove(slot); m.Stage == SlotImporting {
+			return MovedTo{}, true
+		}
+		return MovedTo{Shard: o.Shard, Generation: o.Generation}, true
 	default:
 		return MovedTo{}, false
 	}
+}
+
+func (t *tx) ownership(slot SlotID) (Ownership, bool) {
+	return get(t, func(r Reader) (Ownership, bool, error) { return ReadOwnership(r, slot) })
+}
+
+// servedSlots lists what the shard may change without being asked to by a command of the slot: the slots that it has, but for those that
+// are frozen, which catch up when they are thawed or activated.
+func (t *tx) servedSlots() (slots []SlotID) {
+	t.check(VisitOwnedSlots(t.store, func(slot SlotID, _ Ownership) (bool, error) {
+		if !t.frozen(slot) {
+			slots = append(slots, slot)
+		}
+		return true, nil
+	}))
+	return slots
 }

@@ -258,7 +258,7 @@ func (t *tx) createRoom(c CreateRoom) Outcome {
 		return refusal
 	}
 	head := roomHead{
-		room: c.Room, creator: c.Creator, requestHash: c.RequestHash, createdMillis: t.now, incarnation: t.index,
+		room: c.Room, creator: c.Creator, requestHash: c.RequestHash, createdMillis: t.now, incarnation: t.incarnation(),
 		status: RoomOpen, groupID: c.GroupID, suite: c.Suite, firstEpoch: c.Facts.Epoch, floor: c.Facts.Epoch,
 		generation: c.Generation,
 	}

@@ -233,7 +233,7 @@ func (t *tx) continueRoom(c ContinueRoom) Outcome {
 	}
 	t.forgetGroup(head, t.roomEnd(room).Previous)
 	first := c.Create.Facts.Epoch
-	head.requestHash, head.createdMillis, head.incarnation = c.Create.RequestHash, t.now, t.index
+	head.requestHash, head.createdMillis, head.incarnation = c.Create.RequestHash, t.now, t.incarnation()
 	head.status, head.groupID, head.suite, head.generation = RoomOpen, group, c.Create.Suite, c.Create.Generation
 	head.firstEpoch, head.floor, head.proposals = first, first, 0
 	t.deletePrefix(roomKey(keyTreeNode, room))

@@ -147,7 +147,7 @@ func (p *pager) add(k, value []byte) bool {
 	}
 	room := p.left - recordBytes(k)
 	switch rest := value[begun:]; {
-	case len(rest) <= room && begun == 0:
+	case begun == 0 && (len(rest) <= room || len(rest) == 0 && len(p.records) == 0): // a key alone goes into a page of any size
 		p.take(whole(k, value), recordBytes(k)+len(value))
 		p.last = k
 	case len(rest) <= room-partBytes:

@@ -25,8 +25,16 @@ func VerifyState(r Reader) error {
 		clients:  newClientsVerifier(),
 		outbound: map[string][2]uint64{}, outboundCounted: map[string][2]uint64{}, queuedAs: map[string]int{},
 	}
+	slots, err := newSlotsVerifier(r)
+	if err != nil {
+		return err
+	}
+	v.slots = slots
 	lower, upper := wholeRange()
 	if err := r.Scan(lower, upper, v.visit); err != nil {
+		return err
+	}
+	if err := v.slots.verify(); err != nil {
 		return err
 	}
 	if err := v.clients.verify(); err != nil {
@@ -111,6 +119,8 @@ type verifier struct {
 	held, heldCounted map[string]heldLoad // by slot, room and hub; none where nothing waits
 
 	clients *clientsVerifier
+
+	slots *slotsVerifier
 }
 
 // heldLoad is what waits of a followed room.
@@ -120,6 +130,9 @@ type heldLoad struct {
 }
 
 func (v verifier) visit(k, value []byte) (bool, error) {
+	if coming, err := v.slots.visit(k, value); coming || err != nil {
+		return err == nil, err
+	}
 	slot, rest := string(k[:2]), k[keyPrefixBytes:]
 	switch kind := keyKind(k[2]); kind {
 	case keyQueueItem:
@@ -263,14 +276,16 @@ func (v verifier) visit(k, value []byte) (bool, error) {
 		_, err := decode("Proposal of a followed room", bytes.Clone(value), readOffer)
 		return true, err
 	case keyExpiry:
-		due, noted, err := readRecord(v.r, dueKey(SlotID(k[0])<<8|SlotID(k[1])), "due", readDue)
-		if err == nil && (!noted || due > numberOf(rest[:8])) {
+		of := SlotID(k[0])<<8 | SlotID(k[1])
+		due, noted, err := readRecord(v.r, dueKey(of), "due", readDue)
+		if err == nil && !v.slots.frozen(of) && (!noted || due > numberOf(rest[:8])) {
 			err = fmt.Errorf("a note of slot %x is due before its slot", slot)
 		}
 		return true, err
 	case keyClientEvent, keyClientLog, keyClientEventIndex, keyWindow, keyLeafWindow, keyRoster:
 		return true, v.clients.visit(kind, bytes.Clone(rest), bytes.Clone(value))
-	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue, keyGroup, keyParticipants, keyMember, keyTreeNode,
+	case keyClock, keySettings, keyFormat, keyShard, keyOwnership, keySlotDue,
+		keyMarkedSlots, keySlotMark, keySlotMove, keySlotPart, keyIncarnationBase, keyGroup, keyParticipants, keyMember, keyTreeNode,
 		keyFate, keyWinner, keyMessage, keyLease, keyLeaseTurns, keyUser, keyClientPosition,
 		keyKeyPackageRef, keyReplay, keyFanoutBody, keyFanoutMessage, keyReceived,
 		keyUserRoom, keyDeparted, keyRoomLife, keyGroupRoom, keyFollowedGroup, keyMembersRoom, keyHeldMembers, keyDependence, keyDependant,
