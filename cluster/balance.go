@@ -55,7 +55,10 @@ func (b *balance) run() {
 func (b *balance) look() {
 	n := b.node
 	current := n.Map()
-	if nodes := len(activeNodes(current)); nodes == 0 || len(n.led()) <= share(len(current.Shards()), nodes) {
+	if !current.Serves(n.id) {
+		return // all that it leads goes, without being balanced
+	}
+	if len(n.led()) <= share(len(current.Shards()), len(current.ServingNodes())) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(n.life, 2*statusTimeout)
@@ -176,10 +179,11 @@ func ableToLead(self string, status Status) (able []string) {
 	return able
 }
 
-// fitToLead reports whether a node answers, has been up for a while, has room and the right time, and runs all replicas that it is to have.
+// fitToLead reports whether a node serves and answers, has been up for a while, has room and the right time, and runs all replicas that it
+// is to have.
 func fitToLead(node NodeStatus, shards []ShardStatus) bool {
 	view := node.View
-	if node.Error != "" || view.DiskLow || view.UpMillis < uint64(balanceUptime.Milliseconds()) ||
+	if node.Duty.Kind > meta.Serving || node.Error != "" || view.DiskLow || view.UpMillis < uint64(balanceUptime.Milliseconds()) ||
 		view.ClockOffsetMillis == nil || !near(*view.ClockOffsetMillis) {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"parley/cluster/gossip"
 	"parley/cluster/pki"
 	"parley/cluster/transport"
+	"parley/fsm/meta"
 )
 
 // Config is what a node is opened with. What the whole cluster agrees on is not here but in the meta group.
@@ -27,6 +28,9 @@ type Config struct {
 	GossipKey    [32]byte // the same on every node
 	GossipSeeds  []string // gossip addresses of other nodes; may be empty
 	GossipQuick  bool     // short intervals, for nodes on one machine
+
+	// Zone is the failure domain that the node is in, by its own word; what may fail together has one name. Empty: nobody has said.
+	Zone string
 
 	DiskReserve uint64 // bytes to keep free on DataDir's disk; below it the node leads nothing. 0: 1 GiB
 
@@ -132,6 +136,7 @@ func (c Config) Validate() error {
 	check(c.GossipKey != [32]byte{}, "GossipKey is missing")
 	check(c.SealKey != [32]byte{}, "SealKey is missing")
 	check(c.LogStore == PebbleLogs || c.LogStore == BoltLogs, "LogStore must be %q or %q, is %q", PebbleLogs, BoltLogs, c.LogStore)
+	check(meta.ZoneFault(c.Zone) == "", "Zone %s", meta.ZoneFault(c.Zone))
 	check(c.Delivery == "" || c.Delivery == FollowersDeliver || c.Delivery == LeadersDeliver,
 		"Delivery must be %q or %q, is %q", FollowersDeliver, LeadersDeliver, c.Delivery)
 	check(c.Disk.Stable == nil || c.LogStore == PebbleLogs, "Disk.Stable needs LogStore %q", PebbleLogs)

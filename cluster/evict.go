@@ -13,11 +13,9 @@ import (
 	"parley/mls"
 )
 
-// The leader's part of rebuilding a replica (rebuild.go): it takes a replica whose node asks for it out of the group, once the voters
-// that stay can decide without it, and gives it its place back, without a vote first, when it runs and has caught up.
-
-// promoteLag is how many entries a replica may be behind the leader when it gets its vote. It costs nobody anything if they grow.
-const promoteLag = 1024
+// The leader's part of rebuilding a replica (rebuild.go), and of its departure (departure.go): it takes a replica whose node asks for it
+// out of the group, once the voters that stay can decide without it. Its place back, without a vote first, it gets as any other that the
+// map wants (members.go).
 
 // evictionReply is what methodEvict returns:
 //
@@ -157,45 +155,4 @@ func (n *Node) fence(ctx context.Context, g *group) (uint64, error) {
 		return 0, fmt.Errorf("a fence in group %d: answer %d", g.id, reply.code)
 	}
 	return reply.index, nil
-}
-
-// of is what the view tells of one group; the zero value where it tells nothing.
-func (v NodeView) of(shard fsm.ShardID) ReplicaStatus {
-	if shard == fsm.ShardID(metaGroup) {
-		return v.Meta
-	}
-	if i := slices.IndexFunc(v.Replicas, func(r ReplicaStatus) bool { return r.Shard == shard }); i >= 0 {
-		return v.Replicas[i]
-	}
-	return ReplicaStatus{}
-}
-
-// readmit takes one step to give back a replica that the map wants and the group lacks, or that has no vote. The shard is led here.
-func (r *replica) readmit(ctx context.Context, place meta.Shard) error {
-	index := r.machine.configured.Load() // before the members are read, as in evict
-	future := r.raft.GetConfiguration()
-	if err := future.Error(); err != nil {
-		return err
-	}
-	configuration := future.Configuration()
-	for _, node := range place.Replicas {
-		if isVoter(configuration, node) {
-			continue
-		}
-		view, err := r.node.statusWithin(ctx, node)
-		status := view.of(r.shard)
-		if err != nil || !status.Running {
-			continue
-		}
-		server := serverOf(node, raft.Nonvoter)
-		if !slices.ContainsFunc(configuration.Servers, func(s raft.Server) bool { return s.ID == server.ID }) {
-			r.node.log.Info("a replica is let in again, without a vote yet", "shard", r.shard, "node", node)
-			return r.raft.AddNonvoter(server.ID, server.Address, index, membershipWait).Error()
-		}
-		if status.Applied+promoteLag >= r.machine.applied.current() && status.Leader == r.node.id {
-			r.node.log.Info("a replica has caught up and votes again", "shard", r.shard, "node", node)
-			return r.raft.AddVoter(server.ID, server.Address, index, membershipWait).Error()
-		}
-	}
-	return nil
 }

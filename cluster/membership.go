@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -289,6 +290,9 @@ func (n *Node) tendOnce(current *meta.Map) error {
 			return fmt.Errorf("tell the cluster of this node's address: %w", err)
 		}
 	}
+	if err := n.tellZone(ctx, current); err != nil {
+		return fmt.Errorf("tell the cluster of this node's zone: %w", err)
+	}
 	g := n.meta.started.Load()
 	if g == nil || !g.leads() {
 		return nil
@@ -300,11 +304,36 @@ func (n *Node) tendOnce(current *meta.Map) error {
 	if err := n.reconcileMeta(ctx, g, current); err != nil {
 		return fmt.Errorf("members of the meta group: %w", err)
 	}
-	active := activeNodes(current)
-	if len(current.Shards()) > 0 || len(active) < current.ReplicationFactor() {
+	serving := current.ServingNodes()
+	if len(current.Shards()) > 0 || len(serving) < current.ReplicationFactor() || !zonesTold(current, serving) {
 		return nil
 	}
-	return n.change(ctx, meta.PlaceShards{Shards: meta.EvenShards(current.ShardsWanted(), active, current.ReplicationFactor())})
+	zone := func(node string) string {
+		name, _ := current.ZoneOf(node)
+		return name
+	}
+	return n.change(ctx, meta.PlaceShards{Shards: meta.EvenShardsOver(current.ShardsWanted(), serving, current.ReplicationFactor(), zone)})
+}
+
+// zonesTold reports whether it is known where nodes are. A node says so when it has come, or that nobody has told it.
+func zonesTold(current *meta.Map, nodes []string) bool {
+	if settings, _ := current.Settings(); settings.Format < fsm.FormatResize {
+		return true // there are no zones yet
+	}
+	return !slices.ContainsFunc(nodes, func(node string) bool {
+		_, told := current.ZoneOf(node)
+		return !told
+	})
+}
+
+// tellZone brings this node's word on its zone into the map.
+func (n *Node) tellZone(ctx context.Context, current *meta.Map) error {
+	self, member := current.Node(n.id)
+	settings, _ := current.Settings()
+	if zone, told := current.ZoneOf(n.id); !member || self.State != meta.NodeActive || settings.Format < fsm.FormatResize || told && zone == n.config.Zone {
+		return nil
+	}
+	return n.change(ctx, meta.TellZone{Zone: meta.Zone{Node: n.id, Name: n.config.Zone}})
 }
 
 // settleMeta brings one command through the log in each term that this node leads: only then is its map known not to be behind, and a

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"parley/fsm"
+	"parley/fsm/meta"
 )
 
 // members reads a member per word: its ID, then letters: v votes, c has a copy, - is not in the group; a answers, o answers with
-// an old map, d has been silent for too long, s is silent; r was removed from the map.
+// an old map, d has been silent for too long, s is silent; r was removed from the map, x drains, l leaves; A and B are zones.
 func members(t *testing.T, words ...string) []metaMember {
 	t.Helper()
 	var list []metaMember
@@ -30,6 +31,12 @@ func members(t *testing.T, words ...string) []metaMember {
 				m.dead = true
 			case 'r':
 				m.active = false
+			case 'x':
+				m.duty = meta.Draining
+			case 'l':
+				m.duty = meta.Leaving
+			case 'A', 'B':
+				m.zone = string(letter)
 			case '-', 's':
 			default:
 				t.Fatalf("%q", word)
@@ -47,25 +54,40 @@ func TestNextMetaChange(t *testing.T) {
 		action  metaAction
 		id      string
 	}{
-		"all is well":                        {[]string{"n1va", "n2va", "n3va", "n4ca"}, 3, metaRest, ""},
-		"a new node gets a copy":             {[]string{"n1va", "n2-a"}, 2, metaAdd, "n2"},
-		"and a vote":                         {[]string{"n1va", "n2ca"}, 2, metaPromote, "n2"},
-		"not while its map is old":           {[]string{"n1va", "n2co"}, 2, metaRest, ""},
-		"not while it is silent":             {[]string{"n1va", "n2cs"}, 2, metaRest, ""},
-		"a short silence":                    {[]string{"n1va", "n2va", "n3vs", "n4ca"}, 3, metaRest, ""},
-		"a long one: the replacement first":  {[]string{"n1va", "n2va", "n3vd", "n4ca"}, 3, metaPromote, "n4"},
-		"then the dead one":                  {[]string{"n1va", "n2va", "n3vd", "n4va"}, 3, metaDemote, "n3"},
-		"nobody to replace it":               {[]string{"n1va", "n2va", "n3vd", "n4cs"}, 3, metaRest, ""},
-		"it came back: one is too many":      {[]string{"n1va", "n2va", "n3va", "n4va"}, 3, metaDemote, "n4"},
-		"back as a copy":                     {[]string{"n1va", "n2va", "n3ca", "n4va"}, 3, metaRest, ""},
-		"two dead of five":                   {[]string{"n1va", "n2va", "n3va", "n4vd", "n5vd", "n6ca"}, 5, metaPromote, "n6"},
-		"two dead of six, one after another": {[]string{"n1va", "n2va", "n3va", "n4vd", "n5vd", "n6va"}, 5, metaDemote, "n4"},
-		"a majority would not answer":        {[]string{"n1va", "n2vs", "n3vd", "n4ca"}, 3, metaRest, ""},
-		"a demotion that leaves a minority":  {[]string{"n1va", "n2vs", "n3vs", "n4va"}, 3, metaRest, ""},
-		"a removed one":                      {[]string{"n1va", "n2vsr", "n3va"}, 2, metaRemove, "n2"},
-		"a removed one of two":               {[]string{"n1va", "n2vsr"}, 1, metaRemove, "n2"},
-		"a removal that leaves a minority":   {[]string{"n1va", "n2var", "n3vs"}, 2, metaRest, ""},
-		"the leader does not take itself":    {[]string{"n1var"}, 1, metaRest, ""},
+		"all is well":                         {[]string{"n1va", "n2va", "n3va", "n4ca"}, 3, metaRest, ""},
+		"a new node gets a copy":              {[]string{"n1va", "n2-a"}, 2, metaAdd, "n2"},
+		"and a vote":                          {[]string{"n1va", "n2ca"}, 2, metaPromote, "n2"},
+		"not while its map is old":            {[]string{"n1va", "n2co"}, 2, metaRest, ""},
+		"not while it is silent":              {[]string{"n1va", "n2cs"}, 2, metaRest, ""},
+		"a short silence":                     {[]string{"n1va", "n2va", "n3vs", "n4ca"}, 3, metaRest, ""},
+		"a long one: the replacement first":   {[]string{"n1va", "n2va", "n3vd", "n4ca"}, 3, metaPromote, "n4"},
+		"then the dead one":                   {[]string{"n1va", "n2va", "n3vd", "n4va"}, 3, metaDemote, "n3"},
+		"nobody to replace it":                {[]string{"n1va", "n2va", "n3vd", "n4cs"}, 3, metaRest, ""},
+		"it came back: one is too many":       {[]string{"n1va", "n2va", "n3va", "n4va"}, 3, metaDemote, "n4"},
+		"back as a copy":                      {[]string{"n1va", "n2va", "n3ca", "n4va"}, 3, metaRest, ""},
+		"two dead of five":                    {[]string{"n1va", "n2va", "n3va", "n4vd", "n5vd", "n6ca"}, 5, metaPromote, "n6"},
+		"two dead of six, one after another":  {[]string{"n1va", "n2va", "n3va", "n4vd", "n5vd", "n6va"}, 5, metaDemote, "n4"},
+		"a majority would not answer":         {[]string{"n1va", "n2vs", "n3vd", "n4ca"}, 3, metaRest, ""},
+		"a demotion that leaves a minority":   {[]string{"n1va", "n2vs", "n3vs", "n4va"}, 3, metaRest, ""},
+		"a removed one":                       {[]string{"n1va", "n2vsr", "n3va"}, 2, metaRemove, "n2"},
+		"a removed one of two":                {[]string{"n1va", "n2vsr"}, 1, metaRemove, "n2"},
+		"a removal that leaves a minority":    {[]string{"n1va", "n2var", "n3vs"}, 2, metaRest, ""},
+		"one leaves: the replacement first":   {[]string{"n1va", "n2val", "n3va", "n4ca"}, 3, metaPromote, "n4"},
+		"then it goes":                        {[]string{"n1va", "n2val", "n3va", "n4va"}, 3, metaDemote, "n2"},
+		"one leaves, and nobody comes":        {[]string{"n1va", "n2val", "n3va"}, 2, metaDemote, "n2"},
+		"one leaves that is needed":           {[]string{"n1va", "n2val", "n3vs"}, 2, metaRest, ""},
+		"one drains: the replacement first":   {[]string{"n1va", "n2vax", "n3va", "n4ca"}, 3, metaPromote, "n4"},
+		"one drains, and nobody comes":        {[]string{"n1va", "n2vax", "n3va"}, 3, metaRest, ""},
+		"a draining one does not replace":     {[]string{"n1va", "n2vax", "n3va", "n4cax"}, 3, metaRest, ""},
+		"but comes where one is missing":      {[]string{"n1va", "n3va", "n4cax"}, 3, metaPromote, "n4"},
+		"a dead one before one that leaves":   {[]string{"n1va", "n2val", "n3va", "n4vd", "n5va", "n6va"}, 5, metaDemote, "n4"},
+		"the leader drains":                   {[]string{"n1vax", "n2vax", "n3va"}, 3, metaHandOver, "n3"},
+		"the leader leaves, last of all":      {[]string{"n1val", "n2va", "n3va", "n4ca"}, 3, metaPromote, "n4"},
+		"nobody takes over":                   {[]string{"n1val", "n2vo", "n3vax"}, 2, metaRest, ""},
+		"to the emptiest zone":                {[]string{"n1vaA", "n2vaA", "n3caA", "n4caB"}, 3, metaPromote, "n4"},
+		"from the fullest zone":               {[]string{"n1vaA", "n2vaA", "n3vaB", "n4vaB", "n5vaB"}, 4, metaDemote, "n5"},
+		"from the fullest zone, not the last": {[]string{"n1vaA", "n2vaA", "n3vaA", "n4vaB"}, 3, metaDemote, "n3"},
+		"the leader does not take itself":     {[]string{"n1var"}, 1, metaRest, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			action, id := nextMetaChange("n1", members(t, test.members...), test.wanted)
@@ -79,7 +101,7 @@ func TestNextMetaChange(t *testing.T) {
 // Whatever answers, no change makes the answering voters a minority, and with enough that answer the changes come to an end at so
 // many voters, all of them alive.
 func TestMetaChangesAreSafeAndEnd(t *testing.T) {
-	states := []string{"va", "vd", "vs", "ca", "cs", "-a", "var", "vsr"}
+	states := []string{"va", "vd", "vs", "ca", "cs", "-a", "var", "vsr", "val", "vax", "cax"}
 	const others = 4
 	total := 1
 	for range others {
@@ -94,8 +116,10 @@ func TestMetaChangesAreSafeAndEnd(t *testing.T) {
 		active, alive := 0, 0
 		for _, m := range list {
 			if m.active {
-				active++
-				if m.answers {
+				if m.duty != meta.Leaving {
+					active++
+				}
+				if m.answers && m.duty <= meta.Serving {
 					alive++
 				}
 			}
@@ -116,6 +140,8 @@ func TestMetaChangesAreSafeAndEnd(t *testing.T) {
 				list = slices.Delete(list, i, i+1)
 			case metaAdd:
 				list[i].member = true
+			case metaHandOver:
+				t.Fatalf("%v: the leader goes, who serves", words)
 			default:
 				list[i].voter = action == metaPromote
 				list[i].dead = list[i].dead && list[i].voter
@@ -128,8 +154,8 @@ func TestMetaChangesAreSafeAndEnd(t *testing.T) {
 			continue
 		}
 		for _, m := range list {
-			if m.voter && m.dead {
-				t.Fatalf("%v: the dead voter %s stays, though %d nodes are alive", words, m.id, alive)
+			if m.voter && m.goes() {
+				t.Fatalf("%v: the voter %s stays, though %d nodes are alive and serve", words, m.id, alive)
 			}
 		}
 	}

@@ -43,6 +43,7 @@ type Node struct {
 	clocks    *clocks
 	appointed *appointments
 	appointer *appointer
+	placer    *placer
 	replays   *replays
 	jobs      *jobFrame
 	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
@@ -56,13 +57,16 @@ type Node struct {
 
 	metaWatch metaWatch // of tend's goroutine
 
+	handing   chan struct{} // capacity 1: held while a lead is handed to who leads fewest
+	refreshed atomic.Bool   // refreshMap has been through
+
 	outboxChanged chan struct{} // capacity 1
 	looks         atomic.Uint64 // counts answers of Heads
 	spoiled       chan struct{} // capacity 1: a replica has to be opened again
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs, placer
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -75,6 +79,7 @@ type Node struct {
 	leaders     map[fsm.ShardID]string      // of shards without a replica here, as last heard
 	hints       map[string]string           // addresses of nodes, as a member told them at Join
 	signers     map[string]*mls.SigningKey  // opened hub keys, by public key
+	vacant      map[fsm.ShardID]bool        // shards of which nothing is here, as was looked up before
 }
 
 // Open starts a node on its directory: the replicas that it has go on where they were, and a node that belongs to no cluster
@@ -85,9 +90,10 @@ func Open(config Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
-		outboxChanged: make(chan struct{}, 1), spoiled: make(chan struct{}, 1), opened: time.Now(),
+		outboxChanged: make(chan struct{}, 1), spoiled: make(chan struct{}, 1), handing: make(chan struct{}, 1), opened: time.Now(),
 		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]*quarantine),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
+		vacant: make(map[fsm.ShardID]bool),
 	}
 	n.credentials.Store(&config.Credentials)
 	n.life, n.end = context.WithCancel(context.Background())
@@ -96,6 +102,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.convoys = newConvoys(n)
 	n.appointed = newAppointments(n)
 	n.appointer = newAppointer(n)
+	n.placer = &placer{node: n}
 	n.replays = newReplays()
 	n.jobs = newJobFrame(n)
 	known, err := newGroupCache()
@@ -138,6 +145,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go((&balance{node: n}).run)
 	n.background.Go(n.appointer.run)
 	n.background.Go(n.jobs.run)
+	n.background.Go(n.placer.run)
 	n.background.Go(func() { n.held.run(n.life) })
 	return n, nil
 }
@@ -338,6 +346,9 @@ func (n *Node) startReplicas(current *meta.Map) {
 		if n.life.Err() != nil || !n.lacks(shard) {
 			continue
 		}
+		n.mu.Lock()
+		delete(n.vacant, shard.ID)
+		n.mu.Unlock()
 		r, err := n.openReplica(shard)
 		var quarantined *quarantine
 		n.mu.Lock()
@@ -356,9 +367,9 @@ func (n *Node) startReplicas(current *meta.Map) {
 	}
 }
 
-// lacks reports whether a shard should run here and does not.
+// lacks reports whether a shard should run here and does not: one that the map gives to this node, or that has not left it yet.
 func (n *Node) lacks(shard meta.Shard) bool {
-	if !replicates(shard, n.id) {
+	if !replicates(shard, n.id) && (!departs(shard, n.id) || !n.remains(shard.ID)) {
 		return false
 	}
 	n.mu.Lock()

@@ -73,8 +73,9 @@ func (q quarantines) setRebuilding(group uint32, e eviction) error {
 	return q.dir.WriteFile(groupFile(group, rebuildingName), w.Bytes())
 }
 
-// clear destroys all that this node has of a group that is held back, and leaves a replica that was taken out at a point of the log.
-func (s *stores) clear(group uint32, out eviction) error {
+// clear destroys all that this node has of a group that is held back, and leaves a replica that was taken out at a point of the log; of
+// one that does not come back, its mark alone.
+func (s *stores) clear(group uint32, out eviction, gone bool) error {
 	if err := s.setRebuilding(group, out); err != nil {
 		return err
 	}
@@ -87,6 +88,11 @@ func (s *stores) clear(group uint32, out eviction) error {
 	}
 	if err := errors.Join(storage.SeedVotes(fresh.stable, out.term), fresh.close()); err != nil {
 		return fmt.Errorf("clear group %d: %w", group, err)
+	}
+	if gone {
+		if err := s.vacate(group); err != nil {
+			return fmt.Errorf("clear group %d: %w", group, err)
+		}
 	}
 	return s.release(group)
 }
@@ -139,6 +145,13 @@ func (n *Node) tendRebuilds() {
 				n.log.Warn("a damaged replica waits to be rebuilt", "group", group, "error", err)
 			}
 		}
+		for _, r := range n.unwanted(n.Map()) {
+			err := n.depart(r)
+			if err != nil && n.life.Err() == nil && said[r.id] != err.Error() {
+				said[r.id] = err.Error()
+				n.log.Info("a replica that is not wanted here any more stays for now", "shard", r.shard, "error", err)
+			}
+		}
 		for _, g := range n.groups() {
 			if err := n.endRebuild(g); err != nil {
 				n.log.Warn("the mark of a replica that is rebuilt stays for now", "group", g.id, "error", err)
@@ -167,18 +180,27 @@ func (n *Node) damagedGroups() (groups []uint32) {
 func (n *Node) rebuild(group uint32) error {
 	ctx, cancel := context.WithTimeout(n.life, rebuildTimeout)
 	defer cancel()
-	out, err := n.askEviction(ctx, group)
+	out, err := n.takenOut(ctx, group)
 	if err != nil {
 		return err
 	}
-	n.log.Warn("a damaged replica was taken out of its group; it is cleared and rebuilt from the others", "group", group, "index", out.index, "term", out.term)
+	place, known := n.Map().Shard(fsm.ShardID(group))
+	gone := group != metaGroup && known && departs(place, n.id)
+	if gone {
+		n.log.Info("a replica that has gone to another node is cleared", "shard", group, "index", out.index, "term", out.term)
+	} else {
+		n.log.Warn("a damaged replica was taken out of its group; it is cleared and rebuilt from the others", "group", group, "index", out.index, "term", out.term)
+	}
 	if group == metaGroup {
 		n.meta.machine.forget() // before the group can be opened again
 	}
-	if err := n.stores.clear(group, out); err != nil {
+	n.reached("replica.clear")
+	if err := n.stores.clear(group, out, gone); err != nil {
 		return err
 	}
-	n.cleared.Add(1)
+	if !gone {
+		n.cleared.Add(1)
+	}
 	if group == metaGroup {
 		n.meta.held.Store(nil)
 		return n.startMeta(nil)

@@ -139,7 +139,7 @@ func (c *testCluster) clear(id string, group uint32, out eviction) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if err := errors.Join(s.hold([]uint32{group}, "damaged"), s.clear(group, out), s.close()); err != nil {
+	if err := errors.Join(s.hold([]uint32{group}, "damaged"), s.clear(group, out, false), s.close()); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -58,6 +58,9 @@ type replica struct {
 
 // openReplica starts this node's copy of a shard. servers bootstrap it if the shard is being created and nothing of it is here.
 func (n *Node) openReplica(place meta.Shard) (*replica, error) {
+	if err := n.stores.occupy(uint32(place.ID)); err != nil {
+		return nil, err
+	}
 	stores, err := n.stores.group(uint32(place.ID))
 	if err != nil {
 		return nil, err
@@ -307,7 +310,10 @@ func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
 		}
 		return r.node.change(ctx, meta.ActivateShard{ID: r.shard})
 	}
-	return r.readmit(ctx, place)
+	if len(place.Replicas) == 0 {
+		return nil
+	}
+	return r.reconcile(ctx, place)
 }
 
 // offerLead hands a shard that is being created to its preferred leader, so that the leaderships begin spread over the nodes. It

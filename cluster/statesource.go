@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"parley/cluster/transport"
 	"parley/fsm"
+	"parley/fsm/meta"
 )
 
 const (
@@ -79,6 +81,17 @@ func newStateWriter(w io.Writer) *bufio.Writer { return bufio.NewWriterSize(w, s
 // newPace limits what a node reads and sends for others' states, so that it goes on serving.
 func newPace(bytesPerSecond uint64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), paceStep)
+}
+
+// setPace holds this node to what the cluster allows for moves, or to its own rate where that is less.
+func (n *Node) setPace(current *meta.Map) {
+	pace := cmp.Or(n.config.StateRate, defaultStateRate)
+	if rules, _ := current.Placement(); rules.BytesPerSecond > 0 {
+		pace = min(pace, rules.BytesPerSecond)
+	}
+	if limit := rate.Limit(pace); n.statePace.Limit() != limit {
+		n.statePace.SetLimit(limit)
+	}
 }
 
 // paceStep is how many bytes pass at once.

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"parley/fsm"
 	"parley/fsm/meta"
 	"parley/mls"
@@ -33,6 +35,8 @@ type Status struct {
 type NodeStatus struct {
 	ID      string
 	Address string
+	Duty    meta.Duty
+	Zone    string
 	Alive   bool // by gossip, which is a hint
 	Error   string
 	View    NodeView
@@ -60,7 +64,8 @@ type ReplicaStatus struct {
 	Node        string
 	Running     bool
 	Quarantined string // why it must not run; empty otherwise
-	Rebuilding  bool   // it was cleared for damage and is on its way back; it does not vote yet
+	Rebuilding  bool   // it was cleared and is on its way back, or comes again; it does not vote yet
+	Departing   bool   // its shard has no replica here any more, and what is left of it is being cleared
 	Role        string // Raft's: Leader, Follower, Candidate
 	Leader      string // whom it takes for the leader
 	Term        uint64
@@ -69,7 +74,15 @@ type ReplicaStatus struct {
 	LastLog     uint64
 	Snapshot    uint64 // index of the last one
 	Voter       bool
+	Bytes       uint64       // about what its state has on the disk
+	Members     []Member     // of the group, by this replica's word; where it leads, and nowhere else
 	Fetching    *FetchStatus // nil where no state is being fetched
+}
+
+// Member is a node with a replica of a group, whatever the map wants.
+type Member struct {
+	Node  string
+	Voter bool
 }
 
 // FetchStatus is how far a replica has come that gets a whole state from another, because nobody has the log that it lacks. First the
@@ -107,7 +120,8 @@ func (n *Node) statusOfAll(ctx context.Context) Status {
 	status := Status{ClusterID: current.ClusterID(), Node: n.id, MapVersion: current.Version(), Meta: n.view().Meta}
 	for _, node := range current.Nodes() {
 		if node.State == meta.NodeActive {
-			status.Nodes = append(status.Nodes, NodeStatus{ID: node.ID, Address: node.ClusterAddr})
+			zone, _ := current.ZoneOf(node.ID)
+			status.Nodes = append(status.Nodes, NodeStatus{ID: node.ID, Address: node.ClusterAddr, Duty: current.Duty(node.ID), Zone: zone})
 		}
 	}
 	var wait sync.WaitGroup
@@ -179,7 +193,9 @@ func (n *Node) view() NodeView {
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))
 	for shard, held := range n.quarantined {
-		view.Replicas = append(view.Replicas, ReplicaStatus{Shard: shard, Node: n.id, Quarantined: held.reason})
+		view.Replicas = append(view.Replicas, ReplicaStatus{
+			Shard: shard, Node: n.id, Quarantined: held.reason, Departing: held.reason == movedAway,
+		})
 	}
 	n.mu.Unlock()
 	for _, r := range running { // without the lock: Raft may be busy when it is asked
@@ -200,6 +216,14 @@ func (g *group) status(node string) ReplicaStatus {
 	}
 	if future := g.raft.GetConfiguration(); future.Error() == nil {
 		status.Voter = isVoter(future.Configuration(), node)
+		for _, server := range future.Configuration().Servers {
+			if status.Role == raft.Leader.String() {
+				status.Members = append(status.Members, Member{Node: string(server.ID), Voter: server.Suffrage == raft.Voter})
+			}
+		}
+	}
+	if bytes, err := g.machine.state.EstimateBytes(); err == nil {
+		status.Bytes = bytes
 	}
 	status.Rebuilding = g.stores.rebuilding != nil && !g.rebuilt.Load()
 	return status

@@ -32,6 +32,7 @@ func (n *Node) heed(current *meta.Map) {
 	n.heeded.Store(current)
 	n.port.Review()
 	n.wakeOutbox() // a peer may go on that was paused
+	n.setPace(current)
 	if err := n.setGossipKeys(current); err != nil {
 		n.log.Error("the gossip keys of the cluster cannot be used", "error", err)
 	}

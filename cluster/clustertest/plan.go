@@ -49,10 +49,17 @@ var faults = []fault{
 	{"damaged disk", 3, (*plan).damage, 500 * time.Millisecond, 20 * time.Second},
 }
 
-// kindsOf are the faults of the given names, all where there is none.
+// resizes are what operators do to a cluster. They happen where they are named alone: with three nodes there is nothing to be resized.
+var resizes = []fault{
+	{"leaving node", 8, (*plan).leave, 5 * time.Second, 2 * time.Minute},
+	{"draining node", 4, (*plan).drain, 5 * time.Second, time.Minute},
+	{"moved replica", 8, (*plan).moveReplica, 0, 0},
+}
+
+// kindsOf are the faults of the given names, all but resizes where there is none.
 func kindsOf(names []string) (kinds []fault) {
-	for _, f := range faults {
-		if len(names) == 0 || slices.Contains(names, f.name) {
+	for _, f := range slices.Concat(faults, resizes) {
+		if len(names) == 0 && !slices.ContainsFunc(resizes, func(r fault) bool { return r.name == f.name }) || slices.Contains(names, f.name) {
 			kinds = append(kinds, f)
 		}
 	}

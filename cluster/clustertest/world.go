@@ -40,9 +40,10 @@ type World struct {
 	faults   map[string]int
 	said     map[string]bool
 	failures []string
-	spoiled  bool           // the bad disk has damage, or had
-	over     bool           // no node is started any more
-	ending   sync.WaitGroup // lives that are being closed
+	spoiled  bool                        // the bad disk has damage, or had
+	ambush   func(l *life, point string) // is told of each step that a life is about to take; nil: nobody is
+	over     bool                        // no node is started any more
+	ending   sync.WaitGroup              // lives that are being closed
 }
 
 // life is a node between a start and its end.
@@ -164,6 +165,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 			Monotonic: func() time.Duration { return time.Since(begun) },
 		},
 		Applied: func(group uint32, index uint64, entry []byte) { w.applied(l, group, index, entry) },
+		Reached: func(point string) { w.reached(l, point) },
 		OnFatal: func(err error) {
 			w.log.Warn("a node has stopped itself", "node", id, "error", err)
 			w.ending.Go(func() {
@@ -189,7 +191,7 @@ func (w *World) start(id string, d *disk) (*life, error) {
 		return l, fmt.Errorf("open %s: %w", id, err)
 	}
 	for _, r := range l.node.View().Replicas {
-		if r.Quarantined != "" && !w.damaged(id) && w.first(fmt.Sprintf("quarantine of %s %d", id, r.Shard)) {
+		if r.Quarantined != "" && !r.Departing && !w.damaged(id) && w.first(fmt.Sprintf("quarantine of %s %d", id, r.Shard)) {
 			w.violated("%s: replica of shard %d quarantined without damage: %s", id, r.Shard, r.Quarantined)
 		}
 	}
@@ -300,6 +302,23 @@ func (w *World) damaged(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.spoiled && id == w.unlucky
+}
+
+// reached tells whoever lies in wait of a step that a life is about to take.
+func (w *World) reached(l *life, point string) {
+	w.mu.Lock()
+	ambush := w.ambush
+	w.mu.Unlock()
+	if ambush != nil && !l.dead.Load() {
+		ambush(l, point)
+	}
+}
+
+// lieInWait has something told of each step; nil ends it.
+func (w *World) lieInWait(ambush func(l *life, point string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ambush = ambush
 }
 
 // alive are the lives that go on, by node.

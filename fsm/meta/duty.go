@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"parley/fsm"
 	"parley/mls"
 )
 
@@ -67,6 +66,18 @@ func (c AssignNode) WithStamp(millis uint64) Command { c.Stamp = millis; return 
 // WithStamp implements Stamped.
 func (c DismissNode) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
 
+// About implements Described.
+func (c AssignNode) About() string {
+	text := fmt.Sprintf("node %s is %s", c.Duty.Node, c.Duty.Kind)
+	if c.Duty.Successor != "" {
+		text += ", for " + c.Duty.Successor
+	}
+	return fmt.Sprintf("%s: %q", text, c.Duty.Why)
+}
+
+// About implements Described.
+func (c DismissNode) About() string { return "node " + c.Node }
+
 func (AssignNode) kind() commandKind  { return kindAssignNode }
 func (DismissNode) kind() commandKind { return kindDismissNode }
 
@@ -114,17 +125,9 @@ func readDuty(r *mls.Reader) Duty {
 
 func dutyKey(node string) []byte { return newKey(keyDuty, []byte(node)...) }
 
-// unresizable refuses what a cluster below fsm.FormatResize cannot do; nil where it can.
-func (t *tx) unresizable() Outcome {
-	if t.m.settings.Format < fsm.FormatResize {
-		return refuse("the cluster has to be raised to format %d first", fsm.FormatResize)
-	}
-	return nil
-}
-
 func (c AssignNode) apply(t *tx) Outcome {
-	if refused := t.unresizable(); refused != nil {
-		return refused
+	if fault := t.resizeFault(); fault != nil {
+		return fault
 	}
 	d := c.Duty
 	n, found := t.m.Node(d.Node)
@@ -164,8 +167,8 @@ func dutyFault(m *Map, d Duty) string {
 }
 
 func (c DismissNode) apply(t *tx) Outcome {
-	if refused := t.unresizable(); refused != nil {
-		return refused
+	if fault := t.resizeFault(); fault != nil {
+		return fault
 	}
 	n, found := t.m.Node(c.Node)
 	switch {

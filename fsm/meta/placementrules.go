@@ -43,6 +43,13 @@ type ChangePlacement struct {
 // WithStamp implements Stamped.
 func (c ChangePlacement) WithStamp(millis uint64) Command { c.Stamp = millis; return c }
 
+// About implements Described.
+func (c ChangePlacement) About() string {
+	r := c.Rules
+	return fmt.Sprintf("paused %v, replace after %d s, %d bytes a second, %d replicas: %q",
+		r.Paused, r.ReplaceAfterMillis/1000, r.BytesPerSecond, r.ReplicationFactor, r.Why)
+}
+
 func (ChangePlacement) kind() commandKind { return kindChangePlacement }
 
 //	struct {
@@ -105,8 +112,8 @@ func readPlacementRecord(r *mls.Reader) placementRecord {
 }
 
 func (c ChangePlacement) apply(t *tx) Outcome {
-	if refused := t.unresizable(); refused != nil {
-		return refused
+	if fault := t.resizeFault(); fault != nil {
+		return fault
 	}
 	rules, version := t.m.Placement()
 	switch fault := placementFault(t.m, c.Rules); {

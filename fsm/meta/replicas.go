@@ -30,6 +30,15 @@ type Succession struct {
 	Leaves string
 }
 
+// About implements Described.
+func (c ChangeReplicas) About() string {
+	text := fmt.Sprintf("shard %d from %v to %v", c.Shard, c.Was, c.Replicas)
+	if c.Leaves != "" {
+		text += ", then without " + c.Leaves
+	}
+	return text
+}
+
 func (ChangeReplicas) kind() commandKind { return kindChangeReplicas }
 
 //	struct {
@@ -71,8 +80,8 @@ func successionKey(shard fsm.ShardID) []byte {
 }
 
 func (c ChangeReplicas) apply(t *tx) Outcome {
-	if refused := t.unresizable(); refused != nil {
-		return refused
+	if fault := t.resizeFault(); fault != nil {
+		return fault
 	}
 	s, found := t.m.Shard(c.Shard)
 	switch under, moving := t.m.Succession(c.Shard); {

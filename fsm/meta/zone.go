@@ -41,8 +41,8 @@ func ZoneFault(name string) string {
 }
 
 func (c TellZone) apply(t *tx) Outcome {
-	if refused := t.unresizable(); refused != nil {
-		return refused
+	if fault := t.resizeFault(); fault != nil {
+		return fault
 	}
 	n, found := t.m.Node(c.Zone.Node)
 	switch was, told := t.m.ZoneOf(c.Zone.Node); {

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"parley/fsm/meta"
+)
+
+// TestReturningNodeFindsItsReplicaGone: a node is away while its replica moves to another one. When it comes back it finds that out, and
+// clears what it has.
+func TestReturningNodeFindsItsReplicaGone(t *testing.T) {
+	c := fourNodes(t, nil)
+	d := &damagedNode{t: t, cluster: c, id: "n4"}
+	rooms := d.fillFrom(c.nodes["n1"], "before")
+	c.stop("n3")
+	c.move(1, "n3", "n4")
+	rooms = append(rooms, d.fillFrom(c.nodes["n1"], "while it is away")...)
+	n3 := c.start("n3")
+	c.awaitVacated("n3", 1)
+	d.awaitShard(1, rooms)
+	c.move(1, "n2", "n3")
+	d.id = "n3"
+	d.awaitShard(1, rooms)
+	eventually(t, "the mark goes when it is outgrown", func() bool {
+		mark, err := n3.stores.rebuilding(1)
+		return err == nil && mark == nil
+	})
+}
+
+// TestReplicaThatComesBackVotesForNobodyEarly: what was decided while n2 was away is on n1 and n3. The replica of n3 goes to n4, and is to
+// come back: it is open, and empty, when n1 and n4 fail. By the members that n2 remembers it and n3 are a majority. What was decided without
+// n2 must stand.
+func TestReplicaThatComesBackVotesForNobodyEarly(t *testing.T) {
+	var halt atomic.Bool
+	c := fourNodes(t, func(config *Config) {
+		id := config.Credentials.NodeID()
+		config.Reached = func(point string) {
+			if point == "replica.add" && id == "n1" && halt.Load() {
+				runtime.Goexit() // its shard is not looked after any more
+			}
+		}
+	})
+	n1 := c.nodes["n1"]
+	eventually(t, "n1 leads", func() bool {
+		_ = n1.TransferLeadership(shortly(t), 1, "n1")
+		return n1.replica(1).leads()
+	})
+	c.stop("n2")
+	d := &damagedNode{t: t, cluster: c, id: "n2"}
+	rooms := d.fillFrom(n1, "decided without n2")
+	c.move(1, "n3", "n4")
+	c.awaitVacated("n3", 1)
+	halt.Store(true)
+	place, _ := n1.Map().Shard(1)
+	back := meta.ChangeReplicas{Shard: 1, Was: place.Replicas, Replicas: append(slices.Clone(place.Replicas), "n3"), Leaves: "n4"}
+	if err := n1.Change(c.context(), back); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica is open again on n3, with nothing", func() bool { return c.nodes["n3"].replica(1) != nil })
+	if last := c.nodes["n3"].replica(1).raft.LastIndex(); last > 0 {
+		t.Fatalf("its log reaches to %d", last)
+	}
+	c.stop("n1")
+	c.stop("n4")
+	remembering := c.start("n2").replica(1)
+	term := remembering.raft.CurrentTerm()
+	eventually(t, "n2 stands for election some times", func() bool {
+		if remembering.leads() {
+			t.Fatal("a replica that lacks what was decided leads")
+		}
+		return remembering.raft.CurrentTerm() > term+2
+	})
+	halt.Store(false)
+	c.start("n1")
+	c.start("n4")
+	for _, id := range []string{"n2", "n3"} {
+		d.id = id
+		d.awaitShard(1, rooms)
+	}
+}
+
+// TestDrainedNodeLeadsNothing: a node that drains hands over all that it leads, the meta group too, and keeps its replicas. The last one
+// that serves cannot drain.
+func TestDrainedNodeLeadsNothing(t *testing.T) {
+	c := threeNodes(t, nil)
+	n1 := c.nodes["n1"]
+	eventually(t, "n1 leads all", func() bool {
+		for shard := range 2 {
+			_ = n1.TransferLeadership(shortly(t), n1.Map().Shards()[shard].ID, "n1")
+		}
+		if g := n1.meta.started.Load(); !g.leads() {
+			for _, n := range c.nodes {
+				if other := n.meta.started.Load(); other.leads() {
+					_ = other.handOver("n1")
+				}
+			}
+		}
+		return n1.replica(1).leads() && n1.replica(2).leads() && n1.meta.started.Load().leads()
+	})
+	drain := func(id string, kind meta.DutyKind) error {
+		return c.nodes["n2"].Change(c.context(), meta.AssignNode{Duty: meta.Duty{Node: id, Kind: kind, By: "ann", Why: "kernel"}})
+	}
+	if err := drain("n1", meta.Draining); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n1 leads nothing", func() bool {
+		others := 0
+		for _, n := range c.nodes {
+			if n.id != "n1" {
+				others += len(n.led()) + truth(n.meta.started.Load().leads())
+			}
+		}
+		return others == 3 && len(n1.led()) == 0 && !n1.meta.started.Load().leads()
+	})
+	for shard := range 2 {
+		if !n1.View().of(n1.Map().Shards()[shard].ID).Voter {
+			t.Errorf("shard %d has gone from n1", shard+1)
+		}
+	}
+	if err := drain("n2", meta.Draining); err != nil {
+		t.Fatal(err)
+	}
+	if err := drain("n3", meta.Draining); err == nil {
+		t.Error("nobody is left to lead")
+	}
+	if err := drain("n2", meta.Leaving); err == nil {
+		t.Error("a node may leave that is needed")
+	}
+}
