@@ -14,5 +14,8 @@ func (n *Node) jobKinds() map[string]jobKind {
 	plans := jobKind{runner: planRunner{n}, area: areaPlacement}
 	return map[string]jobKind{
 		JobRebalance: plans, JobResize: plans, JobShardSplit: plans, JobShardMerge: plans, JobSlotMove: plans,
+		JobDecommission: {runner: decommission{n}, area: areaPlacement},
+		JobReplaceNode:  {runner: decommission{n}, area: areaPlacement},
+		JobMoveReplica:  {runner: replicaMove{n}, area: areaPlacement},
 	}
 }

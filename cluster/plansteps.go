@@ -14,12 +14,18 @@ func (n *Node) stepExecutors() map[StepKind]stepExecutor {
 		StepDrainNode:      n.stepDuty(meta.Draining),
 		StepLeaveNode:      n.stepDuty(meta.Leaving),
 		StepSetReplication: n.stepReplication,
+		StepAddReplica:     n.stepAddReplica,
+		StepMoveReplica:    n.stepMoveReplica,
+		StepRemoveReplica:  n.stepRemoveReplica,
+		StepMoveLead:       n.stepMoveLead,
 	}
 }
 
 // stepCancellers are who brings to an end what a step has begun. Of other kinds of steps nothing goes on by itself, or it ends by itself.
 func (n *Node) stepCancellers() map[StepKind]stepCanceller {
-	return map[StepKind]stepCanceller{}
+	return map[StepKind]stepCanceller{
+		StepMoveReplica: n.stepTakeBackMove,
+	}
 }
 
 // stepDuty says what a node is wanted for. What a node that leaves is wanted for does not become more by draining it.

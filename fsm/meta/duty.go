@@ -141,7 +141,7 @@ func (c AssignNode) apply(t *tx) Outcome {
 	case was.Kind == d.Kind && was.Successor == d.Successor:
 		return t.unchanged()
 	}
-	if reason := dutyFault(t.m, d); reason != "" {
+	if reason := t.m.DutyFault(d); reason != "" {
 		return refuse("the node %q: %s", d.Node, reason)
 	}
 	d.Millis = t.now(c.Stamp)
@@ -149,7 +149,8 @@ func (c AssignNode) apply(t *tx) Outcome {
 	return t.stamped(c.Stamp)
 }
 
-func dutyFault(m *Map, d Duty) string {
+// DutyFault says why a node cannot be wanted for something, or nothing.
+func (m *Map) DutyFault(d Duty) string {
 	others := slices.DeleteFunc(m.ServingNodes(), func(node string) bool { return node == d.Node })
 	switch {
 	case d.Kind < Serving || d.Kind > Leaving:
