@@ -16,6 +16,7 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 
+	"parley/fsm/meta"
 	"parley/mimi"
 )
 
@@ -48,6 +49,8 @@ type Cluster struct {
 	GossipKey   string   `koanf:"gossip_key_file"` // 32 bytes, hexadecimal; the same on every node
 	Seeds       []string `koanf:"seeds"`           // gossip addresses of other nodes
 	LogStore    string   `koanf:"log_store"`       // "pebble" or "bolt"
+	// Zone is the failure domain that the node is in: nodes that may fail together have the same. Replicas of a shard are spread over zones.
+	Zone string `koanf:"zone"`
 	// Delivery says who sends what waits for peers: "followers", or "leader" alone, which is for measurements.
 	Delivery string `koanf:"delivery"`
 	// What the node holds of bulk submissions on its own disk while their shards have no leader; together, at most.
@@ -166,6 +169,9 @@ func (c Config) Validate() error {
 	}
 	if c.Cluster.LogStore != "pebble" && c.Cluster.LogStore != "bolt" {
 		bad("cluster.log_store", fmt.Sprintf("must be \"pebble\" or \"bolt\", is %q", c.Cluster.LogStore))
+	}
+	if reason := meta.ZoneFault(c.Cluster.Zone); reason != "" {
+		bad("cluster.zone", reason)
 	}
 	if c.Cluster.Delivery != "followers" && c.Cluster.Delivery != "leader" {
 		bad("cluster.delivery", fmt.Sprintf("must be \"followers\" or \"leader\", is %q", c.Cluster.Delivery))

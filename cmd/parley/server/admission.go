@@ -74,6 +74,7 @@ func (s *Server) open(admission cluster.Admission) error {
 		ClusterListen: s.config.Cluster.Listen, ClusterAdvertise: s.config.Cluster.Advertise,
 		GossipListen: s.config.Cluster.Gossip, GossipKey: admission.GossipKey, GossipSeeds: s.config.Cluster.Seeds,
 		Delivery: cluster.Delivery(s.config.Cluster.Delivery), LogStore: cluster.LogStore(s.config.Cluster.LogStore), SealKey: sealKey, OldSealKeys: old,
+		Zone:      s.config.Cluster.Zone,
 		HeldBytes: s.config.Cluster.HeldBytes, HeldItems: s.config.Cluster.HeldItems,
 		Log: s.log, Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
 		OnFatal: func(cause error) { s.fatal <- cause },

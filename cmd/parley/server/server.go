@@ -118,6 +118,9 @@ func (s *Server) openDoors() error {
 	if err := s.registry.Register(newNodeMetrics(s.node, s.log)); err != nil {
 		return fmt.Errorf("register the node's metrics: %w", err)
 	}
+	if err := s.registry.Register(newPlacementMetrics(s.node)); err != nil {
+		return fmt.Errorf("register the metrics of placement: %w", err)
+	}
 	s.node.ReportLanes(lanesOf(deliverer))
 	s.doors = []task{
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
