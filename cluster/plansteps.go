@@ -45,7 +45,11 @@ func (n *Node) stepReplication(ctx context.Context, job meta.Job, s PlanStep) (s
 		return stepProgress{done: true}, nil
 	}
 	rules.ReplicationFactor, rules.By, rules.Why = uint32(s.Factor), job.By, fmt.Sprintf("job %d", job.ID)
-	return stepProgress{done: true}, failedIfRefused(n.change(ctx, meta.ChangePlacement{Version: version, Rules: rules}))
+	err := n.change(ctx, meta.ChangePlacement{Version: version, Rules: rules})
+	if _, now := n.Map().Placement(); err != nil && now != version {
+		return stepProgress{}, err // somebody else was faster
+	}
+	return stepProgress{done: true}, failedIfRefused(err)
 }
 
 // failedIfRefused ends the job where the meta group says no for good.

@@ -62,6 +62,10 @@ type Admin interface {
 	// Digests compares the replicas of a shard at one applied index.
 	Digests(ctx context.Context, shard fsm.ShardID) (ShardDigests, error)
 	TransferLeadership(ctx context.Context, shard fsm.ShardID, node string) error
+
+	JobAdmin
+	AuditAdmin
+	PlanAdmin
 }
 
 // RefusedError is an action that would be unsafe or does not fit the state: 409. All four texts are for the operator.

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/fsm"
+	"parley/fsm/meta"
 	"parley/mls"
 )
 
@@ -87,6 +90,7 @@ func (s *AdminServer) transferLeadership(c echo.Context) error {
 	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
 		return err
 	}
+	meta.OperatorOf(c.Request().Context()).Says(fmt.Sprintf("the lead of shard %d to %s", shard, cmp.Or(r.Node, "whichever replica is furthest")))
 	if err := s.admin.TransferLeadership(c.Request().Context(), shard, r.Node); err != nil {
 		return err
 	}

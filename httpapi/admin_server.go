@@ -57,7 +57,7 @@ func NewAdminServer(cfg AdminConfig, admin Admin, gatherer prometheus.Gatherer, 
 
 func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetrics) {
 	e, short := s.echo, deadline(s.timeouts.Request)
-	e.Use(metrics.observe(s.name), s.guard)
+	e.Use(metrics.observe(s.name), s.guard, s.audit)
 	e.GET("/openapi.json", openapiHandler(openapi.Admin))
 	e.GET("/healthz", s.healthz)
 	e.GET("/readyz", s.readyz, short)
@@ -96,6 +96,15 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.DELETE("/v1/tokens/:id", s.revokeToken, short)
 	e.GET("/v1/shards/:shard/digests", s.shardDigests, short)
 	e.POST("/v1/shards/:shard/transfer-leadership", s.transferLeadership, short)
+	e.GET("/v1/jobs", s.listJobs, short)
+	e.GET("/v1/jobs/:id", s.showJob, short)
+	e.POST("/v1/jobs/:id/cancel", s.steerJob(JobCancel), short)
+	e.POST("/v1/jobs/:id/pause", s.steerJob(JobPause), short)
+	e.POST("/v1/jobs/:id/resume", s.steerJob(JobResume), short)
+	e.GET("/v1/audit", s.listAudit, short)
+	e.POST("/v1/plans", s.makePlan, short)
+	e.GET("/v1/plans/:id", s.showPlan, short)
+	e.POST("/v1/plans/:id/apply", s.applyPlan, short)
 }
 
 // guard keeps web pages out of a plaintext listener, which has no other authentication than being on this machine: a request

@@ -24,6 +24,8 @@ type fakeAdmin struct {
 	err   error
 	asked []any
 	peers []PeerEntry
+
+	recorded []meta.Audited // without their keys
 }
 
 func (a *fakeAdmin) note(what ...any) error {

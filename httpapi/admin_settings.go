@@ -1,9 +1,14 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"parley/fsm/meta"
 )
 
 // ClusterSettings are the limits that an operator may change.
@@ -46,6 +51,11 @@ func (s *AdminServer) changeClusterSettings(c echo.Context) error {
 	if len(change.Set) == 0 {
 		return missing("set")
 	}
+	said := make([]string, 0, len(change.Set))
+	for _, name := range slices.Sorted(maps.Keys(change.Set)) {
+		said = append(said, name+"="+change.Set[name])
+	}
+	meta.OperatorOf(c.Request().Context()).Says(strings.Join(said, " "))
 	settings, err := s.admin.ChangeSettings(c.Request().Context(), change)
 	if err != nil {
 		return err

@@ -94,6 +94,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
+		newJob(), newAudit(), newRebalance(), newResize(),
 	)
 	return root
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,6 +20,8 @@ import (
 type operation struct {
 	admin string
 	json  bool
+	by    string // for the audit log
+	verb  func() string
 }
 
 // adminDefault is where a node's admin listener is by the README's configuration.
@@ -30,10 +34,34 @@ func (o *operation) flags(command *cobra.Command) *cobra.Command {
 	}
 	command.Flags().StringVar(&o.admin, "admin", address, "the node's admin listener (or PARLEY_ADMIN)")
 	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	if command.Flags().Lookup("by") == nil { // some commands have a use of their own for it
+		command.Flags().StringVar(&o.by, "by", osUser(), "who asks, for the audit log")
+	}
+	o.verb = func() string {
+		if by := command.Flags().Lookup("by"); by != nil {
+			o.by = by.Value.String()
+		}
+		return strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
+	}
 	return command
 }
 
-func (o *operation) client() *adminclient.Client { return adminclient.New(o.admin) }
+func (o *operation) client() *adminclient.Client {
+	client := adminclient.New(o.admin)
+	if o.verb == nil { // no command of its own
+		return client
+	}
+	verb := o.verb() // reads who asks, too
+	return client.As(o.by, verb)
+}
+
+// osUser is whom the operating system takes the caller for.
+func osUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
+}
 
 // print writes a value as JSON, or as a table.
 func (o *operation) print(out io.Writer, value any, table func(*tabwriter.Writer)) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -46,7 +45,7 @@ func newPeerHold(use string, paused bool, short, long string) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().StringVar(&request.By, "by", os.Getenv("USER"), "who wants it so, for whoever looks later")
+	command.Flags().StringVar(&request.By, "by", osUser(), "who wants it so, for whoever looks later")
 	command.Flags().StringVar(&request.Why, "why", "", "and why")
 	return o.flags(command)
 }

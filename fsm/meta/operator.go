@@ -38,6 +38,13 @@ func (o *Operator) Says(what string) {
 	}
 }
 
+// SaysAtLeast is Says where nothing was said yet.
+func (o *Operator) SaysAtLeast(what string) {
+	if o.what == "" {
+		o.what = what
+	}
+}
+
 // Changes is how many changes the operator's request has come to so far.
 func (o *Operator) Changes() uint64 { return o.changes }
 

@@ -22,13 +22,20 @@ const requestMax = 2 * time.Minute
 
 // Client speaks to one node. Safe for concurrent use.
 type Client struct {
-	base string
-	http http.Client
+	base     string
+	http     http.Client
+	by, verb string // for the audit log
 }
 
 // New makes a client of the admin listener at base, "http://127.0.0.1:7404".
 func New(base string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: requestMax}}
+}
+
+// As is the client of somebody who asks for something, by the names that the audit log has for both.
+func (c *Client) As(by, verb string) *Client {
+	c.by, c.verb = by, verb
+	return c
 }
 
 // Address is the admin listener's.
@@ -41,7 +48,11 @@ type Error struct {
 	Detail string `json:"detail"`
 	Field  string `json:"field"`
 	Body   string `json:"-"` // where the answer was no problem document
-	Extra  map[string]string
+
+	// Of a refusal: what stands in the way, and the commands that show it and clear it.
+	Blocker string `json:"blocker"`
+	See     string `json:"see"`
+	Clear   string `json:"clear"`
 }
 
 func (e *Error) Error() string {
@@ -52,7 +63,13 @@ func (e *Error) Error() string {
 	if e.Field != "" {
 		text = e.Field + ": " + text
 	}
-	return fmt.Sprintf("%s (HTTP %d)", strings.Trim(text, ": "), e.Status)
+	text = fmt.Sprintf("%s (HTTP %d)", strings.Trim(text, ": "), e.Status)
+	for _, more := range []struct{ name, is string }{{"in the way", e.Blocker}, {"to see it", e.See}, {"to clear it", e.Clear}} {
+		if more.is != "" {
+			text += fmt.Sprintf("\n  %-11s  %s", more.name, more.is)
+		}
+	}
+	return text
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
@@ -70,6 +87,12 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.by != "" {
+		request.Header.Set(httpapi.ByHeader, c.by)
+	}
+	if c.verb != "" {
+		request.Header.Set(httpapi.VerbHeader, c.verb)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
