@@ -138,7 +138,10 @@ func (c *jobCourse) run(ctx context.Context) {
 	c.now = c.job.JobProgress
 	for ctx.Err() == nil && n.leadsMeta() {
 		end, pause, err := c.advance(ctx, kind.runner)
-		if err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			n.log.Info("a job waits, and will be tried again", "job", c.job.ID, "kind", c.job.Kind, "error", err)
 		}
 		if end != 0 {
@@ -196,6 +199,7 @@ func (c *jobCourse) report(ctx context.Context) error {
 		return nil
 	}
 	c.reported = now
+	c.frame.node.reached("job.report")
 	ctx, cancel := context.WithTimeout(ctx, jobChangeMax)
 	defer cancel()
 	return c.frame.node.change(ctx, meta.ReportJob{ID: c.job.ID, Revision: c.job.Revision, Progress: c.now})
@@ -212,6 +216,7 @@ func (c *jobCourse) end(ctx context.Context, state meta.JobState, cause error) e
 		By: c.job.By, Verb: "job end", Key: sha256.Sum256(fmt.Appendf(nil, "the end of job %d at revision %d: %s", c.job.ID, c.job.Revision, state)),
 	}
 	operator.Says(fmt.Sprintf("job %d (%s): %s %s", c.job.ID, c.job.Kind, state, command.Error))
+	n.reached("job.end")
 	n.log.Info("a job comes to its end", "job", c.job.ID, "kind", c.job.Kind, "state", state, "error", command.Error)
 	ctx, cancel := context.WithTimeout(meta.WithOperator(ctx, operator), jobChangeMax)
 	defer cancel()

@@ -9,8 +9,9 @@ const (
 	// slotsAtOnce is how many slots one step moves at most: a job that is cancelled stops behind the step that it is in.
 	slotsAtOnce = 64
 
-	// A shard whose weight is within one part of so many of the average is left alone.
-	evenParts = 20
+	// A shard whose weight is within one part of so many of the average is left alone; closer, where slots are to move in any case.
+	evenParts       = 20
+	evenPartsMoving = 100
 )
 
 // reshard adds the shards that are lacking, and picks those that are too many: the lightest, whose slots are the fewest to be moved.
@@ -116,6 +117,10 @@ func (s *state) even() {
 		sum += x.weight
 	}
 	mean := sum / uint64(len(s.shards))
+	parts := uint64(evenParts)
+	if len(s.retiring) > 0 || slices.ContainsFunc(s.shards, func(x *shard) bool { return x.fresh }) {
+		parts = evenPartsMoving
+	}
 	stuck := make(map[*shard]bool) // nothing of them helps anybody
 	for {
 		var from, to *shard
@@ -127,7 +132,7 @@ func (s *state) even() {
 				to = x
 			}
 		}
-		if from == nil || from == to || from.weight <= mean+mean/evenParts && to.weight >= mean-mean/evenParts {
+		if from == nil || from == to || from.weight <= mean+mean/parts && to.weight >= mean-mean/parts {
 			return
 		}
 		if at := s.fitting(from, to, mean); at >= 0 {
