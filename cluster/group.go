@@ -15,10 +15,6 @@ import (
 // metaGroup is the Raft group that holds the cluster map; shards are numbered from 1.
 const metaGroup uint32 = 0
 
-// groupGeneration is in every handshake between replicas. Groups are never born again under their number, so it stays 1 until
-// a restore opens a new generation of the whole cluster.
-const groupGeneration uint64 = 1
-
 // group is one Raft instance with its stores and its transport: the meta group's replica or a shard's.
 type group struct {
 	id        uint32
@@ -76,7 +72,7 @@ func (n *Node) openGroup(m *machine, stores groupStores, bootstrap []raft.Server
 	}
 	m.running = true
 	m.vantages.begin()
-	tr, err := n.port.Group(m.group, groupGeneration, addressBook{n}, transport.GroupOptions{
+	tr, err := n.port.Group(m.group, n.generation.Load(), addressBook{n}, transport.GroupOptions{
 		Stage: n.stageInto(m, stores.staged), Lost: func(peer string) { n.deaths.lost(g, peer) },
 		Installed: g.installed, Leads: g.leadsTo, Offering: m.hold.offer,
 	})

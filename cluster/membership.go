@@ -20,6 +20,8 @@ const (
 	membershipWait   = 5 * time.Second // for one change of the meta group's configuration
 	probeTimeout     = 2 * time.Second
 	joinVersion      = 1
+	// joinGenerationVersion is of an answer in a cluster that has begun another generation than the first.
+	joinGenerationVersion = 2
 )
 
 // metaVoters is how many nodes vote in the meta group: three, and five from five nodes on.
@@ -99,6 +101,9 @@ func (n *Node) begun(ctx context.Context) error {
 		if err := n.stores.dir.Admit(admittedByInit); err != nil {
 			return err
 		}
+		if err := n.takeGeneration(); err != nil {
+			return err
+		}
 	}
 	servers := []raft.Server{serverOf(n.id, raft.Voter)}
 	if err := n.startMeta(servers); err != nil {
@@ -165,7 +170,7 @@ func (n *Node) Join(ctx context.Context, address string) error {
 // joinOnce asks the member:
 //
 //	struct { uint8 version = 1; opaque incarnation<V>; opaque cluster_addr<V>; } JoinRequest;
-//	struct { uint8 version = 1; opaque refusal<V>; JoinNode nodes<V>; } JoinAnswer;
+//	struct { uint8 version; opaque refusal<V>; JoinNode nodes<V>; select (version) { case 1: ; case 2: uint64 generation; }; } JoinAnswer;
 //	struct { opaque id<V>; opaque address<V>; } JoinNode;
 func (n *Node) joinOnce(ctx context.Context, address string) error {
 	var w mls.Writer
@@ -177,13 +182,18 @@ func (n *Node) joinOnce(ctx context.Context, address string) error {
 		return err
 	}
 	r := mls.NewReader("JoinAnswer", raw)
-	if version := r.Uint8("version"); version != joinVersion {
+	version := r.Uint8("version")
+	if version != joinVersion && version != joinGenerationVersion {
 		r.Fail("version", "is not known")
 	}
 	refusal := string(r.Opaque("refusal"))
 	nodes := mls.ReadList(r, "nodes", func(r *mls.Reader) [2]string {
 		return [2]string{string(r.Opaque("id")), string(r.Opaque("address"))}
 	})
+	generation := uint64(fsm.FirstGeneration)
+	if version == joinGenerationVersion {
+		generation = r.Uint64("generation")
+	}
 	if err := r.Close(); err != nil {
 		return err
 	}
@@ -196,7 +206,7 @@ func (n *Node) joinOnce(ctx context.Context, address string) error {
 	}
 	n.mu.Unlock()
 	// The cluster has this directory's name now, so nobody else can come in under this node's ID.
-	if err := n.stores.dir.Admit(admittedByJoin); err != nil {
+	if err := n.comeInto(generation); err != nil {
 		return err
 	}
 	if err := n.startMeta(nil); err != nil {
@@ -250,7 +260,11 @@ func (n *Node) serveJoin(ctx context.Context, from string, payload []byte) ([]by
 
 func (n *Node) joinAnswer(refusal string) []byte {
 	var w mls.Writer
-	w.Uint8(joinVersion)
+	generation, version := n.generation.Load(), uint8(joinVersion)
+	if generation > uint64(fsm.FirstGeneration) {
+		version = joinGenerationVersion
+	}
+	w.Uint8(version)
 	w.Opaque([]byte(refusal))
 	w.Vector(func(w *mls.Writer) {
 		for _, node := range n.Map().Nodes() {
@@ -258,6 +272,9 @@ func (n *Node) joinAnswer(refusal string) []byte {
 			w.Opaque([]byte(node.ClusterAddr))
 		}
 	})
+	if version == joinGenerationVersion {
+		w.Uint64(generation)
+	}
 	return w.Bytes()
 }
 

@@ -52,6 +52,8 @@ type Node struct {
 	convoys   *convoys
 	cleared   atomic.Uint64 // replicas, for damage
 
+	generation atomic.Uint64 // of the directory; 0 while it has no history
+
 	credentials atomic.Pointer[pki.Credentials] // the present ones
 	heeded      atomic.Pointer[meta.Map]        // the map that heed was told of last; nil before the first
 
@@ -119,6 +121,9 @@ func Open(config Config) (_ *Node, err error) {
 	if n.stores, err = openStores(config, n.fatal); err != nil {
 		return nil, err
 	}
+	if err := n.takeGeneration(); err != nil {
+		return nil, err
+	}
 	if err := n.openHeld(); err != nil {
 		return nil, err
 	}
@@ -154,6 +159,7 @@ func (n *Node) openPorts() error {
 	var err error
 	if n.port, err = transport.Listen(n.config.ClusterListen, n.config.Credentials, transport.Options{
 		Logger: quiet(n.config.Log), Network: n.config.Network, Barred: n.barred,
+		Generation: n.generation.Load, Superseded: n.superseded, OpenMethods: []string{methodJoin, methodStatus},
 	}); err != nil {
 		return err
 	}

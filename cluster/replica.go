@@ -347,6 +347,11 @@ func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, 
 	} else if entered < version {
 		commands = append(commands, fsm.EnterSettings{Version: version, Settings: settings})
 	}
+	if began, err := fsm.ReadGeneration(view); err != nil {
+		return nil, false, err
+	} else if current := r.node.Map(); began < current.Generation() {
+		commands = append(commands, fsm.BeginGeneration{Generation: current.Generation(), EndedMillis: current.HistoryEndedMillis()})
+	}
 	if sweep {
 		if something, err := sweepable(view); err != nil {
 			return nil, false, err

@@ -26,9 +26,10 @@ type Status struct {
 	ClusterID  string
 	Node       string // who answers
 	MapVersion uint64
-	Meta       ReplicaStatus // this node's replica of the meta group
-	Nodes      []NodeStatus  // by ID; removed ones are left out
-	Shards     []ShardStatus // by ID
+	Generation fsm.Generation // the cluster's, by the map
+	Meta       ReplicaStatus  // this node's replica of the meta group
+	Nodes      []NodeStatus   // by ID; removed ones are left out
+	Shards     []ShardStatus  // by ID
 }
 
 // NodeStatus is a member. Without an answer from it, Error says why and Replicas is empty.
@@ -117,7 +118,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 // statusOfAll is Status for callers that are admitted already.
 func (n *Node) statusOfAll(ctx context.Context) Status {
 	current := n.Map()
-	status := Status{ClusterID: current.ClusterID(), Node: n.id, MapVersion: current.Version(), Meta: n.view().Meta}
+	status := Status{ClusterID: current.ClusterID(), Node: n.id, MapVersion: current.Version(), Generation: current.Generation(), Meta: n.view().Meta}
 	for _, node := range current.Nodes() {
 		if node.State == meta.NodeActive {
 			zone, _ := current.ZoneOf(node.ID)

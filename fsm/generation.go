@@ -195,14 +195,16 @@ func (t *tx) beginGeneration(c BeginGeneration) Outcome {
 	return Done{}
 }
 
-// ruleSlot gives a slot to the shard, or takes it away with all that is in it.
+// ruleSlot gives a slot to the shard, which has it already or begins it with nothing, or takes it away with all that is in it. What came of a slot
+// that was on its way is not whole.
 func (t *tx) ruleSlot(self ShardID, s SlotRuling) {
 	if s.Slot >= SlotCount {
 		return
 	}
 	here := s.Shard == self
+	before, known := get(t, func(r Reader) (Ownership, bool, error) { return ReadOwnership(r, s.Slot) })
 	t.set(ownershipKey(s.Slot), record(Ownership{Shard: s.Shard, Generation: s.Generation, Here: here}.appendTo))
-	if !here {
+	if !here || !known || !before.Here {
 		t.deleteRange(slotRangeKeys(s.Slot))
 		delete(t.slotDue, s.Slot)
 		t.delete(dueKey(s.Slot))

@@ -190,14 +190,14 @@ func (t *tx) tellStale(g *slotGeneration, slot SlotID, most int) (looked int) {
 	return looked
 }
 
-// firstPosition is the first that an event for clients has in a slot's generation: above all of before, since no room has a thousand events in a
-// millisecond (newClientLog).
+// firstPosition is the first that an event for clients has in a slot's generation: above all of before, which had ended by then, since no room has
+// a thousand events in a millisecond (newClientLog).
 func (t *tx) firstPosition(slot SlotID) uint64 {
 	g := t.slotGeneration(slot)
 	if g.generation == FirstGeneration {
 		return 0
 	}
-	return g.beganMillis*1000 + 1
+	return max(g.beganMillis, g.endedMillis)*1000 + 1
 }
 
 // enterGeneration lets a slot that has come alive in the shard begin the shard's generation, where it is of an older one: as one that was brought back

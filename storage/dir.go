@@ -36,6 +36,8 @@ const (
 	lockName     = "LOCK"
 	identityName = "identity.json"
 	admittedName = "ADMITTED"
+
+	generationName = "GENERATION"
 )
 
 // OpenDir makes the directory if it is missing, with permissions 0700, and locks it until Close; ErrLocked if another process
@@ -219,6 +221,36 @@ func (d *Dir) Admit(how string) error {
 		return err
 	}
 	return d.WriteFile(admittedName, []byte(how+"\n"))
+}
+
+// Generation is the generation of the cluster that the directory's history is of: the first where nothing else was recorded.
+func (d *Dir) Generation() (uint64, error) {
+	text, err := d.ReadFile(generationName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	generation, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || generation == 0 {
+		return 0, fmt.Errorf("%s: %w", generationName, ErrCorrupt)
+	}
+	return generation, nil
+}
+
+// SetGeneration records a generation durably. It never falls.
+func (d *Dir) SetGeneration(generation uint64) error {
+	held, err := d.Generation()
+	switch {
+	case err != nil:
+		return err
+	case held > generation:
+		return fmt.Errorf("storage: the directory is of generation %d, and cannot become one of %d", held, generation)
+	case held == generation:
+		return nil
+	}
+	return d.WriteFile(generationName, []byte(strconv.FormatUint(generation, 10)+"\n"))
 }
 
 // FreeBytes is how much an unprivileged process can still write to the directory's file system. Writes are to be refused

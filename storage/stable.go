@@ -65,6 +65,9 @@ func HasTerm(s raft.StableStore) (bool, error) {
 	return term > 0, err
 }
 
+// CurrentTerm is the last term that a store of votes has heard of, 0 for none.
+func CurrentTerm(s raft.StableStore) (uint64, error) { return s.GetUint64(keyCurrentTerm) }
+
 // SeedVotes makes a store that forgot its votes one that has voted in every term up to this one, for nobody who could stand: it grants
 // no vote in any of them. raft takes it for a store that was used, and will not bootstrap on it.
 func SeedVotes(s raft.StableStore, term uint64) error {

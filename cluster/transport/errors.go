@@ -34,7 +34,7 @@ func (e *RemoteError) Error() string { return e.Code + ": " + e.Message }
 // Is makes errors.Is(err, ErrNotSent) true where no handler has seen the request.
 func (e *RemoteError) Is(target error) bool {
 	switch e.Code {
-	case CodeUnknownMethod, CodeOverloaded, CodeTooLarge:
+	case CodeUnknownMethod, CodeOverloaded, CodeTooLarge, CodeGeneration:
 		return target == ErrNotSent
 	}
 	return false

@@ -35,6 +35,12 @@ type Options struct {
 	// Barred says why a node with a certificate of this serial number must not be talked to. It is asked at each handshake, at both
 	// ends, and by Review. nil bars nobody.
 	Barred func(node string, serial []byte) error
+	// Generation is the node's generation of the cluster, 0 while it has no history; asked at each call. nil says 0.
+	Generation func() uint64
+	// OpenMethods are what a node may call that has no generation yet.
+	OpenMethods []string
+	// Superseded is told of a node of a later generation: nobody of that has to do with this node any more. nil tells nobody.
+	Superseded func(node string, generation uint64)
 }
 
 // Network is how a port reaches others and is reached. Connections must heed deadlines and closing as TCP ones do. Both methods
@@ -122,8 +128,9 @@ func Listen(addr string, creds pki.Credentials, opts Options) (*Port, error) {
 		fresh:      make(map[net.Conn]struct{}),
 	}
 	p.creds.Store(&creds)
-	p.calls = newCallers(p.dialRPC, opts.CallTimeout)
-	p.rpc = newRPCServer(listener.Addr(), p.log)
+	generations := generations{own: opts.Generation, later: opts.Superseded, open: opts.OpenMethods}
+	p.calls = newCallers(p.dialRPC, generations, opts.CallTimeout)
+	p.rpc = newRPCServer(listener.Addr(), generations, p.log)
 	p.wait.Go(p.acceptLoop)
 	return p, nil
 }

@@ -17,8 +17,9 @@ import (
 // callers are this node's connections to others for calls: two for each peer, so that a snapshot's stream never stands before
 // a small call.
 type callers struct {
-	transport *http.Transport
-	timeout   time.Duration
+	transport   *http.Transport
+	generations generations
+	timeout     time.Duration
 
 	life context.Context // ended by close
 	end  context.CancelFunc
@@ -45,10 +46,10 @@ type lane struct {
 // nodeKey finds the node to connect to in a dial's context.
 type nodeKey struct{}
 
-func newCallers(dial func(ctx context.Context, node, addr string) (net.Conn, error), timeout time.Duration) *callers {
+func newCallers(dial func(ctx context.Context, node, addr string) (net.Conn, error), generations generations, timeout time.Duration) *callers {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true) // as far as net/http can see; see rpcConn
-	c := &callers{timeout: timeout, lanes: make(map[laneKey]*lane)}
+	c := &callers{generations: generations, timeout: timeout, lanes: make(map[laneKey]*lane)}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.transport = &http.Transport{
 		Protocols:          &protocols,
@@ -107,7 +108,7 @@ func (c *callers) call(ctx context.Context, to, addr, method string, request []b
 	case response.StatusCode == http.StatusOK:
 		return body, nil
 	}
-	return nil, remoteError(response, body)
+	return nil, c.remoteError(to, response, body)
 }
 
 func (c *callers) stream(ctx context.Context, to, addr, method string, request []byte) (io.ReadCloser, error) {
@@ -124,7 +125,7 @@ func (c *callers) stream(ctx context.Context, to, addr, method string, request [
 		if err != nil {
 			return nil, maybeSent(ctx, err)
 		}
-		return nil, remoteError(response, message)
+		return nil, c.remoteError(to, response, message)
 	}
 	return &streamReader{ctx: ctx, response: response, done: sync.OnceFunc(closeAll)}, nil
 }
@@ -170,6 +171,7 @@ func (c *callers) attempt(ctx context.Context, l *lane, method string, request [
 		if deadline, bounded := ctx.Deadline(); bounded {
 			r.Header.Set(headerTimeout, encodeTimeout(time.Until(deadline)))
 		}
+		c.generations.sign(r.Header)
 		response, err := conn.RoundTrip(r.WithContext(ctx))
 		switch {
 		case err == nil:
@@ -263,6 +265,13 @@ func wrapCause(ctx context.Context, kind, err error) error {
 		return fmt.Errorf("%w: %w (%w)", kind, err, cause)
 	}
 	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// remoteError is the answer of a node that is no result. Where that is of a later generation, this one heeds it.
+func (c *callers) remoteError(to string, response *http.Response, message []byte) error {
+	err := remoteError(response, message)
+	c.generations.refused(to, response.Header, err)
+	return err
 }
 
 func remoteError(response *http.Response, message []byte) error {

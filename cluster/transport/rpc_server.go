@@ -18,13 +18,14 @@ import (
 
 // rpcServer serves the RPC connections that the port has let in.
 type rpcServer struct {
-	log    *slog.Logger
-	addr   net.Addr
-	server *http.Server
-	conns  chan net.Conn
-	life   context.Context // ended by close; every handler's context descends from it
-	end    context.CancelFunc
-	budget *semaphore.Weighted // bytes of requests in memory
+	log         *slog.Logger
+	generations generations
+	addr        net.Addr
+	server      *http.Server
+	conns       chan net.Conn
+	life        context.Context // ended by close; every handler's context descends from it
+	end         context.CancelFunc
+	budget      *semaphore.Weighted // bytes of requests in memory
 
 	mu      sync.Mutex
 	methods map[string]method
@@ -51,9 +52,9 @@ type peerLane struct {
 // peerKey finds the peer's node ID in the context of a connection.
 type peerKey struct{}
 
-func newRPCServer(addr net.Addr, log *slog.Logger) *rpcServer {
+func newRPCServer(addr net.Addr, generations generations, log *slog.Logger) *rpcServer {
 	s := &rpcServer{
-		log: log, addr: addr, conns: make(chan net.Conn), budget: semaphore.NewWeighted(requestBudget),
+		log: log, generations: generations, addr: addr, conns: make(chan net.Conn), budget: semaphore.NewWeighted(requestBudget),
 		methods: make(map[string]method), running: make(map[peerLane]int), open: make(map[string]int),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -185,6 +186,11 @@ func (s *rpcServer) begin(name, peer string) (m method, end func(), err error) {
 // ServeHTTP implements http.Handler.
 func (s *rpcServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	peer, _ := r.Context().Value(peerKey{}).(string)
+	if err := s.generations.admits(peer, strings.TrimPrefix(r.URL.Path, "/"), r.Header); err != nil {
+		s.generations.sign(w.Header())
+		writeError(w, err)
+		return
+	}
 	m, end, err := s.begin(strings.TrimPrefix(r.URL.Path, "/"), peer)
 	if err != nil {
 		writeError(w, err)

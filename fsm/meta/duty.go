@@ -186,7 +186,8 @@ func (c DismissNode) apply(t *tx) Outcome {
 	if active := slices.DeleteFunc(slices.Clone(t.m.nodes), func(n Node) bool { return n.State != NodeActive }); len(active) == 1 {
 		return refuse("the node %q is the last one", c.Node)
 	}
-	t.removeNode(c.Node, c.Stamp)
+	t.removeNode(c.Node)
+	t.revokeAll(c.Node, c.Stamp)
 	return t.stamped(c.Stamp)
 }
 

@@ -73,19 +73,22 @@ func readBeginGeneration(r *mls.Reader) BeginGeneration {
 //	struct {
 //	    uint64 generation;
 //	    uint64 ended_millis;
+//	    opaque lost<V><V>; // nodes, of all generations so far
 //	} GenerationRecord;
 type generationRecord struct {
 	generation  fsm.Generation
 	endedMillis uint64
+	lost        []string
 }
 
 func (g generationRecord) appendTo(w *mls.Writer) {
 	w.Uint64(uint64(g.generation))
 	w.Uint64(g.endedMillis)
+	appendTexts(w, g.lost)
 }
 
 func readGenerationRecord(r *mls.Reader) generationRecord {
-	return generationRecord{generation: fsm.Generation(r.Uint64("generation")), endedMillis: r.Uint64("ended_millis")}
+	return generationRecord{generation: fsm.Generation(r.Uint64("generation")), endedMillis: r.Uint64("ended_millis"), lost: readTexts(r, "lost")}
 }
 
 // Generation is the cluster's: its shards begin it before they decide anything.
@@ -101,7 +104,7 @@ func (m *Map) readGeneration(r fsm.Reader) (err error) {
 
 // setGeneration makes a generation the cluster's.
 func (t *tx) setGeneration(g fsm.Generation, endedMillis uint64) {
-	t.set(newKey(keyGeneration), generationRecord{g, endedMillis}.appendTo)
+	t.set(newKey(keyGeneration), generationRecord{g, endedMillis, t.m.generation.lost}.appendTo)
 }
 
 func (c BeginGeneration) apply(t *tx) Outcome {
@@ -119,7 +122,7 @@ func (c BeginGeneration) apply(t *tx) Outcome {
 		}
 	}
 	for _, id := range c.Lost {
-		t.removeNode(id, c.Stamp)
+		t.removeNode(id)
 	}
 	for _, left := range c.Shards {
 		s, _ := t.m.Shard(left.ID)
@@ -129,6 +132,7 @@ func (c BeginGeneration) apply(t *tx) Outcome {
 			t.delete(successionKey(s.ID))
 		}
 	}
+	t.m.generation.lost = append(slices.Clone(t.m.generation.lost), c.Lost...)
 	t.setGeneration(c.Generation, c.EndedMillis)
 	settings := t.m.settings
 	settings.Format = max(settings.Format, fsm.FormatResize)
@@ -136,12 +140,15 @@ func (c BeginGeneration) apply(t *tx) Outcome {
 	return t.stamped(c.Stamp)
 }
 
+// lostOnes reports whether a node was lost with a part of the cluster's history. Its certificates are as good as before, unless they are revoked: so
+// that it hears, when it comes back with what it was, that it is over, instead of going on with others like it.
+func (m *Map) lostOnes(node string) bool { return slices.Contains(m.generation.lost, node) }
+
 // removeNode takes a node out of the cluster for good.
-func (t *tx) removeNode(id string, stamp uint64) {
+func (t *tx) removeNode(id string) {
 	n, _ := t.m.Node(id)
 	n.State = NodeRemoved
 	t.set(newKey(keyNode, []byte(id)...), n.appendTo)
-	t.revokeAll(id, stamp)
 	if _, said := t.m.dutyOf(id); said {
 		t.delete(dutyKey(id))
 	}

@@ -431,7 +431,7 @@ func (m *Map) Certificate(serial []byte) (Certificate, bool) {
 // Barred says why a node with a certificate of this serial number (big-endian, without leading zeros) must not be talked to, or
 // nothing. A node that the map does not have is not barred: it may be about to join.
 func (m *Map) Barred(node string, serial []byte) string {
-	if member, known := m.Node(node); known && member.State == NodeRemoved {
+	if member, known := m.Node(node); known && member.State == NodeRemoved && !m.lostOnes(node) {
 		return fmt.Sprintf("the node %s was removed", node)
 	}
 	certificate, recorded := find(m.certificates, func(o Certificate) int { return bytes.Compare(o.Serial, serial) })
