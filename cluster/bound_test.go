@@ -15,6 +15,8 @@ type secondThoughts struct {
 	judged  int
 }
 
+func (s *secondThoughts) Slot() fsm.SlotID { return s.command.Slot() }
+
 func (s *secondThoughts) Judge(replica fsm.Reader) (judge.Verdict, error) {
 	s.judged++
 	if s.judged > 1 {

@@ -184,7 +184,7 @@ func (n *Node) bringTo(ctx context.Context, group uint32, index uint64) error {
 				err = nil
 			}
 		} else {
-			_, at, err = n.proposeTo(ctx, fsm.Fence{}, func() (meta.Shard, bool) { return n.Map().Shard(fsm.ShardID(group)) })
+			_, at, err = n.proposeToShard(ctx, fsm.ShardID(group), fsm.Fence{})
 		}
 		if err != nil {
 			return fmt.Errorf("bring group %d to index %d: %w", group, index, err)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,12 +82,8 @@ type shardRooms struct {
 func (n *Node) roomsOfMember(ctx context.Context, name fsm.MemberName) (parts []shardRooms, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inboxPatience)
 	defer cancel()
-	home, ok := n.servingSlot(fsm.SlotOfMember(name))
-	if !ok {
-		return nil, errors.New("the shard of the client's name is not placed yet")
-	}
 	for after := (fsm.RoomHash{}); ; {
-		rooms, err := n.roomsBehind(ctx, home, name, after)
+		rooms, err := n.roomsBehind(ctx, name, after)
 		if err != nil {
 			return nil, err
 		}
@@ -108,10 +105,32 @@ func (n *Node) roomsOfMember(ctx context.Context, name fsm.MemberName) (parts []
 	}
 }
 
-// roomsBehind reads a page of a name's rooms, here if there is a replica: it is a little late wherever it is read.
-func (n *Node) roomsBehind(ctx context.Context, home meta.Shard, name fsm.MemberName, after fsm.RoomHash) ([]mimi.RoomURI, error) {
+// roomsBehind reads a page of a name's rooms. Where the slot of the name is on its way from one shard to another, that waits until it is there.
+func (n *Node) roomsBehind(ctx context.Context, name fsm.MemberName, after fsm.RoomHash) (rooms []mimi.RoomURI, err error) {
+	slot := fsm.SlotOfMember(name)
+	var pause backoff
+	for {
+		home, ok := n.servingSlot(slot)
+		if !ok {
+			return nil, errors.New("the shard of the client's name is not placed yet")
+		}
+		rooms, err = n.roomsAt(ctx, home, name, after)
+		if current, found := n.servingSlot(slot); err == nil || found && current.ID == home.ID && !errors.Is(err, errElsewhere) {
+			return rooms, err
+		}
+		if wrong := n.awaitPlace(ctx, &pause); wrong != nil {
+			return nil, errors.Join(err, wrong)
+		}
+	}
+}
+
+// roomsAt asks one shard, here if there is a replica that serves the slot: it is a little late wherever it is read.
+func (n *Node) roomsAt(ctx context.Context, home meta.Shard, name fsm.MemberName, after fsm.RoomHash) ([]mimi.RoomURI, error) {
 	if local := n.replica(home.ID); local != nil {
-		return local.memberRooms(name, after)
+		rooms, err := local.memberRooms(name, after)
+		if !errors.Is(err, errBehind) {
+			return rooms, err
+		}
 	}
 	var w mls.Writer
 	appendEventsHead(&w, home.ID, asksRooms)
@@ -132,6 +151,9 @@ func (r *replica) memberRooms(name fsm.MemberName, after fsm.RoomHash) (rooms []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	if _, serves, err := r.elsewhere(view, fsm.SlotOfMember(name)); err != nil || !serves {
+		return nil, cmp.Or(err, errElsewhere)
+	}
 	err = fsm.VisitMemberRooms(view, name, after, func(room mimi.RoomURI) (bool, error) {
 		rooms = append(rooms, room)
 		return len(rooms) < memberRoomsMax, nil
@@ -157,7 +179,14 @@ func (r *replica) events(rooms []mimi.RoomURI, query fsm.EventQuery) (page fsm.E
 	defer func() { err = errors.Join(err, view.Close()) }()
 	page.Whole = true
 	var refs []fsm.ClientEventRef
+	served := r.servedBy(view)
 	for _, room := range rooms {
+		if serves, err := served.has(fsm.SlotOfRoom(room)); err != nil {
+			return fsm.EventPage{}, err
+		} else if !serves { // its slot is on its way: its events are in a later page
+			page.Whole = false
+			continue
+		}
 		found, whole, err := fsm.ReadEventRefs(view, room, query)
 		if err != nil {
 			return fsm.EventPage{}, err

@@ -32,7 +32,7 @@ func (n *Node) DoMany(ctx context.Context, requests []judge.Request) []judge.Dec
 	var slots []fsm.SlotID
 	bySlot := make(map[fsm.SlotID][]*manyQuery)
 	for i, request := range requests {
-		q := &manyQuery{query: query{tries: tries{node: n}, request: request}, result: &results[i]}
+		q := &manyQuery{query: query{tries: tries{node: n, at: request.Slot()}, request: request}, result: &results[i]}
 		q.takeCaller(ctx)
 		slot := request.Slot()
 		if bySlot[slot] == nil {
@@ -67,7 +67,7 @@ func (n *Node) doSlot(ctx context.Context, slot fsm.SlotID, queries []*manyQuery
 	left := queries
 	if shard, serving := n.servingSlot(slot); serving {
 		if replica := n.replica(shard.ID); replica != nil {
-			left = n.doRuns(ctx, replica, shard, queries)
+			left = n.doRuns(ctx, replica, shard, slot, queries)
 		}
 	}
 	for _, q := range left {
@@ -76,8 +76,8 @@ func (n *Node) doSlot(ctx context.Context, slot fsm.SlotID, queries []*manyQuery
 }
 
 // doRuns judges requests on one view of a replica, brings what is to be proposed into the log, and returns those that are not settled.
-func (n *Node) doRuns(ctx context.Context, replica *replica, shard meta.Shard, queries []*manyQuery) (left []*manyQuery) {
-	if n.judgeMany(replica, queries) != nil {
+func (n *Node) doRuns(ctx context.Context, replica *replica, shard meta.Shard, slot fsm.SlotID, queries []*manyQuery) (left []*manyQuery) {
+	if n.judgeMany(replica, slot, queries) != nil {
 		return queries // a fault that single attempts will meet, and tell
 	}
 	var run []*manyQuery
@@ -110,11 +110,15 @@ func (n *Node) doRuns(ctx context.Context, replica *replica, shard meta.Shard, q
 	return left
 }
 
-// judgeMany makes run members of the requests that wait in the bulk lane. The others stay as they are.
-func (n *Node) judgeMany(replica *replica, queries []*manyQuery) error {
+// judgeMany makes run members of the requests of a slot that wait in the bulk lane. The others stay as they are, and all of them where the
+// replica does not serve the slot.
+func (n *Node) judgeMany(replica *replica, slot fsm.SlotID, queries []*manyQuery) error {
 	view, err := replica.view()
 	if err != nil {
 		return err
+	}
+	if _, serves, err := replica.elsewhere(view, slot); err != nil || !serves {
+		return errors.Join(err, view.Close())
 	}
 	on := judge.Remembering{Reader: view, Groups: n.known, Signers: n}
 	for _, q := range queries {
@@ -143,8 +147,10 @@ func (q *manyQuery) concluded(ctx context.Context, replica *replica, shard meta.
 	}
 	switch changed := m.decided.outcome.(type) {
 	case fsm.MovedTo:
+		q.node.heedMoved(q.request.Slot(), changed)
 		return false
 	case fsm.ReadSetChanged:
+		q.turnTo(shard.ID)
 		q.floor = max(q.floor, changed.Index)
 		_, bound := m.command.(fsm.Judged)
 		q.unsettled = q.unsettled || bound && q.open

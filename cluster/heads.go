@@ -178,6 +178,9 @@ func (r *replica) headsFrom(view fsm.Reader, look *headsLook, begun headsTurn, s
 
 // headsOfSlot adds what one slot has in a part of its rooms.
 func (r *replica) headsOfSlot(view fsm.Reader, look *headsLook, slot fsm.SlotID, part fsm.RoomsPart, turn *headsTurn, mark uint64) error {
+	if serves, err := r.servedBy(view).has(slot); err != nil || !serves {
+		return err // it is on its way elsewhere, or has gone: its next shard delivers it
+	}
 	head, err := fsm.ReadOutboxPosition(view, slot, look.destination)
 	switch {
 	case err != nil:

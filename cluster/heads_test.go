@@ -8,6 +8,7 @@ import (
 
 	"parley/fsm"
 	"parley/fsm/fsmtest"
+	"parley/fsm/meta"
 	"parley/mimi"
 )
 
@@ -41,7 +42,7 @@ func (s *countingStore) Scan(lower, upper []byte, visit func(key, value []byte) 
 
 func newHeadsWorld(t testing.TB, format fsm.Format) *headsWorld {
 	w := &headsWorld{
-		t: t, store: &countingStore{Store: fsmtest.NewStore()}, replica: &replica{outbox: newOutboxIndex()},
+		t: t, store: &countingStore{Store: fsmtest.NewStore()}, replica: &replica{outbox: newOutboxIndex(), node: &Node{meta: &metaReplica{current: &meta.Map{}}}},
 		rooms: make(map[string]*fsmtest.Room), peer: provider(t, "b.example"),
 	}
 	w.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: 0, Last: fsm.SlotCount - 1}, w.settings(1, format))

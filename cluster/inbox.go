@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -89,12 +90,18 @@ func dealt(pages []fsm.InboxPage, query fsm.InboxQuery) fsm.InboxPage {
 	left := 0
 	for _, p := range pages {
 		page.Whole = page.Whole && p.Whole
+		here := make(map[fsm.SlotID][]fsm.OutboxItem)
 		for _, item := range p.Items {
-			if len(bySlot[item.Slot]) == 0 {
-				slots = append(slots, item.Slot)
+			here[item.Slot] = append(here[item.Slot], item)
+		}
+		for _, slot := range slices.Sorted(maps.Keys(here)) {
+			if was := bySlot[slot]; len(was) == 0 {
+				slots = append(slots, slot)
+			} else if was[0].Sequence >= here[slot][0].Sequence {
+				continue // the slot has moved between two readings: the later one, in which no less is acknowledged, stands
 			}
-			bySlot[item.Slot] = append(bySlot[item.Slot], item)
-			left++
+			left += len(here[slot]) - len(bySlot[slot])
+			bySlot[slot] = here[slot]
 		}
 	}
 	slices.SortFunc(slots, func(a, b fsm.SlotID) int {
@@ -133,12 +140,17 @@ func (n *Node) inboxOf(ctx context.Context, shard meta.Shard, destination mimi.P
 // page reads what one replica has of a page.
 func (r *replica) page(destination mimi.Provider, query fsm.InboxQuery) (page fsm.InboxPage, err error) {
 	mark := r.outbox.mark() // before the view, see outboxIndex.emptied
-	slots := r.outbox.slots(destination)
+	named := r.outbox.slots(destination)
 	view, err := r.view()
 	if err != nil {
 		return fsm.InboxPage{}, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	served := r.servedBy(view)
+	slots, err := served.of(named)
+	if err != nil {
+		return fsm.InboxPage{}, err
+	}
 	readers, err := r.inboxReaders(view, slots, mark, destination, query)
 	if err != nil {
 		return fsm.InboxPage{}, err
@@ -160,7 +172,8 @@ func (r *replica) page(destination mimi.Provider, query fsm.InboxQuery) (page fs
 		}
 		readers = more
 	}
-	return fsm.InboxPage{Items: gathered.items, Whole: !gathered.full}, nil
+	// What a slot on its way holds may be in no shard's page: its next one may have been read before it came, and this one after it went.
+	return fsm.InboxPage{Items: gathered.items, Whole: !gathered.full && !served.left && !r.goneAt.within(2*inboxPatience)}, nil
 }
 
 // inboxGathered is a page of one replica under way. It is full once something did not fit.

@@ -127,12 +127,16 @@ func (c *carrier) carry(ctx context.Context) (more bool, err error) {
 // batches reads the front of every queue. A queue is always carried from its front, so whatever was dropped before has happened.
 func (c *carrier) batches() (batches []fsm.ReceiveInternal, more bool, err error) {
 	mark := c.waiting.mark() // before the view, see outboxIndex.emptied
-	slots := c.waiting.slots(mimi.Provider{})
+	named := c.waiting.slots(mimi.Provider{})
 	view, err := c.replica.view()
 	if err != nil {
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	slots, err := c.replica.servedBy(view).of(named) // of a slot that is on its way the next shard carries
+	if err != nil {
+		return nil, false, err
+	}
 	for _, slot := range slots {
 		before := len(batches)
 		err := fsm.InternalQueues(view, slot, func(q fsm.InternalQueue) (bool, error) {

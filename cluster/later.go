@@ -2,8 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"parley/fsm"
 	"parley/storage"
 )
 
@@ -12,6 +15,7 @@ import (
 type laterReader struct {
 	ctx      context.Context
 	replica  *replica
+	slot     fsm.SlotID // that is read
 	index    uint64
 	patience time.Duration
 
@@ -44,6 +48,13 @@ func (l *laterReader) open() error {
 	view, err := l.replica.view()
 	if err != nil {
 		return err
+	}
+	here, err := holds(view, l.slot)
+	if err == nil && !here {
+		err = fmt.Errorf("%w: %w", errBehind, errSlotGone) // whoever has the slot knows the request again
+	}
+	if err != nil {
+		return errors.Join(err, view.Close())
 	}
 	l.view = view
 	return nil

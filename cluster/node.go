@@ -49,8 +49,10 @@ type Node struct {
 	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
 	statePace *rate.Limiter                                 // of what is read and sent for others' states
 	rounds    rounds
-	convoys   *convoys
-	cleared   atomic.Uint64 // replicas, for damage
+
+	whereabouts whereabouts // of slots that have moved further than the map says
+	convoys     *convoys
+	cleared     atomic.Uint64 // replicas, for damage
 
 	generation atomic.Uint64 // of the directory; 0 while it has no history
 

@@ -120,9 +120,9 @@ func (r *replica) queueHeads(heads *queueHeads) (err error) {
 
 // queueHeadsIn adds what a view has.
 func (r *replica) queueHeadsIn(view fsm.Reader, heads *queueHeads) error {
-	slots := r.queues.slots(heads.hub)
-	if len(slots) == 0 {
-		return nil
+	slots, err := r.servedBy(view).of(r.queues.slots(heads.hub))
+	if err != nil || len(slots) == 0 {
+		return err
 	}
 	first := int(r.queues.turns.Add(1) % uint64(len(slots))) // each time another, so that the first ones do not always go before the others
 	for i := range slots {

@@ -10,6 +10,7 @@ import (
 	"parley/fsm"
 	"parley/fsm/fsmtest"
 	"parley/fsm/judge"
+	"parley/fsm/meta"
 	"parley/mimi"
 )
 
@@ -23,7 +24,7 @@ type queueWorld struct {
 }
 
 func newQueueWorld(t *testing.T) *queueWorld {
-	w := &queueWorld{t: t, store: fsmtest.NewStore(), replica: &replica{queues: newQueueIndex()}, hub: provider(t, "b.example")}
+	w := &queueWorld{t: t, store: fsmtest.NewStore(), replica: &replica{queues: newQueueIndex(), node: &Node{meta: &metaReplica{current: &meta.Map{}}}}, hub: provider(t, "b.example")}
 	w.apply(fsm.OwnSlots{Shard: 1, Generation: 1, First: 0, Last: fsm.SlotCount - 1},
 		fsm.EnterSettings{Version: 1, Settings: fsm.DefaultSettings(provider(t, "a.example"))})
 	return w

@@ -113,7 +113,7 @@ func (r *replica) count(backlog map[mimi.Provider]fsm.OutboxBacklog) (err error)
 // noteDropped counts items that were given up, and tells of them where this node leads, that items were given up: a destination will not get them, and nobody else tells the operator.
 func (r *replica) noteDropped(drops []fsm.OutboxDrop) {
 	for _, d := range drops {
-		r.outbox.addDropped(d.Destination, d.Gap.Items)
+		r.outbox.addDropped(fsm.OutboxRef{Slot: d.Slot, Destination: d.Destination}, d.Gap.Items)
 		if r.leads() {
 			r.node.log.Error("ALARM: items that a destination had not taken in time were dropped; the room's stream says where the gap is",
 				"shard", r.shard, "destination", d.Destination, "room", d.Room, "items", d.Gap.Items, "firstMillis", d.Gap.FirstMillis, "lastMillis", d.Gap.LastMillis)

@@ -15,7 +15,7 @@ type outboxIndex struct {
 	mu      sync.Mutex
 	waiting map[mimi.Provider]*waitingSlots
 	urgent  map[mimi.Provider]*waitingSlots // those with handshakes
-	dropped map[mimi.Provider]uint64        // items that were given up, ever
+	dropped map[fsm.OutboxRef]uint64        // items that were given up, ever; none that are 0
 	last    uint64                          // counts additions
 }
 
@@ -27,7 +27,7 @@ type waitingSlots struct {
 
 func newOutboxIndex() *outboxIndex {
 	return &outboxIndex{
-		waiting: make(map[mimi.Provider]*waitingSlots), urgent: make(map[mimi.Provider]*waitingSlots), dropped: make(map[mimi.Provider]uint64),
+		waiting: make(map[mimi.Provider]*waitingSlots), urgent: make(map[mimi.Provider]*waitingSlots), dropped: make(map[fsm.OutboxRef]uint64),
 	}
 }
 
@@ -59,11 +59,11 @@ func addSlot(to map[mimi.Provider]*waitingSlots, ref fsm.OutboxRef, addition uin
 }
 
 // addDropped counts items that were given up.
-func (x *outboxIndex) addDropped(destination mimi.Provider, items uint64) {
+func (x *outboxIndex) addDropped(ref fsm.OutboxRef, items uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if items > 0 {
-		x.dropped[destination] += items
+		x.dropped[ref] += items
 	}
 }
 
@@ -71,7 +71,27 @@ func (x *outboxIndex) addDropped(destination mimi.Provider, items uint64) {
 func (x *outboxIndex) droppedItems() map[mimi.Provider]uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return maps.Clone(x.dropped)
+	sums := make(map[mimi.Provider]uint64)
+	for ref, items := range x.dropped {
+		sums[ref.Destination] += items
+	}
+	return sums
+}
+
+// forgetSlots takes out all that is of slots which the replica does not have any more.
+func (x *outboxIndex) forgetSlots(gone map[fsm.SlotID]bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, index := range []map[mimi.Provider]*waitingSlots{x.waiting, x.urgent} {
+		for destination, of := range index {
+			of.slots = slices.DeleteFunc(of.slots, func(slot fsm.SlotID) bool { return gone[slot] })
+			maps.DeleteFunc(of.additions, func(slot fsm.SlotID, _ uint64) bool { return gone[slot] })
+			if len(of.slots) == 0 {
+				delete(index, destination)
+			}
+		}
+	}
+	maps.DeleteFunc(x.dropped, func(ref fsm.OutboxRef, _ uint64) bool { return gone[ref.Slot] })
 }
 
 // forget is for a state that was replaced by another.

@@ -84,7 +84,7 @@ func (t *tries) put(ctx context.Context, shard meta.Shard, pieces []fsm.PutPiece
 		turns <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-turns }()
-			single := &tries{node: t.node}
+			single := &tries{node: t.node, at: t.at}
 			results[i], results[i].err = single.bring(ctx, shard, piece)
 			if results[i].err != nil || results[i].outcome != (fsm.Done{}) {
 				cancel() // the others are in vain

@@ -32,12 +32,6 @@ func birth(shard meta.Shard) []raft.Server {
 // replicates reports whether a node is to have a replica of a shard.
 func replicates(shard meta.Shard, node string) bool { return slices.Contains(shard.Replicas, node) }
 
-// servingSlot is the active shard that a slot is in, by this node's map.
-func (n *Node) servingSlot(slot fsm.SlotID) (meta.Shard, bool) {
-	shard, found := n.Map().ShardOfSlot(slot)
-	return shard, found && shard.State == meta.ShardActive
-}
-
 // replica is this node's copy of a shard, or nil.
 func (n *Node) replica(shard fsm.ShardID) *replica {
 	n.mu.Lock()

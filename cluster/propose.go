@@ -19,21 +19,28 @@ func (n *Node) Propose(ctx context.Context, command fsm.Command) (fsm.Outcome, u
 		return nil, 0, err
 	}
 	defer done()
-	return n.proposeTo(ctx, command, func() (meta.Shard, bool) { return n.servingSlot(command.Slot()) })
+	return n.proposeTo(ctx, &tries{node: n, at: command.Slot()}, command, func() (meta.Shard, bool) { return n.servingSlot(command.Slot()) })
 }
 
-// ProposeTo is Propose for a command that concerns a whole shard.
+// ProposeTo is Propose for a command that is for a shard, whatever slots it has.
 func (n *Node) ProposeTo(ctx context.Context, shard fsm.ShardID, command fsm.Command) (fsm.Outcome, uint64, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer done()
-	return n.proposeTo(ctx, command, func() (meta.Shard, bool) { return n.Map().Shard(shard) })
+	return n.proposeToShard(ctx, shard, command)
 }
 
-func (n *Node) proposeTo(ctx context.Context, command fsm.Command, place func() (meta.Shard, bool)) (fsm.Outcome, uint64, error) {
-	t := &tries{node: n}
+// proposeToShard is ProposeTo for callers that are admitted already. The context has a deadline.
+func (n *Node) proposeToShard(ctx context.Context, shard fsm.ShardID, command fsm.Command) (fsm.Outcome, uint64, error) {
+	return n.proposeTo(ctx, &tries{node: n, at: fsm.ShardLevel}, command, func() (meta.Shard, bool) {
+		place, found := n.Map().Shard(shard)
+		return place, found && place.State != meta.ShardRetired
+	})
+}
+
+func (n *Node) proposeTo(ctx context.Context, t *tries, command fsm.Command, place func() (meta.Shard, bool)) (fsm.Outcome, uint64, error) {
 	var pause backoff
 	for {
 		if shard, ok := place(); ok {
@@ -41,11 +48,15 @@ func (n *Node) proposeTo(ctx context.Context, command fsm.Command, place func() 
 			if err != nil {
 				return nil, 0, err
 			}
-			if _, moved := d.outcome.(fsm.MovedTo); !moved {
+			to, moved := d.outcome.(fsm.MovedTo)
+			if !moved {
 				return d.outcome, d.index, nil
 			}
+			if t.at < fsm.SlotCount && n.heedMoved(t.at, to) || n.hasLeft(shard.ID, t.at) {
+				continue
+			}
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := n.awaitPlace(ctx, &pause); err != nil {
 			return nil, 0, t.unavailable(err)
 		}
 	}
@@ -56,7 +67,8 @@ type tries struct {
 	node *Node
 	// open is set once an attempt of the request may have put a command into the log. From then on "not proposed" would be a lie.
 	open bool
-	next int // the replica to try where no leader is known
+	next int        // the replica to try where no leader is known
+	at   fsm.SlotID // whose shard is asked; ShardLevel where a shard was named, whatever slots it has
 }
 
 // unavailable is the error of a request that ran out of time, or otherwise got no decision.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,18 @@ func (x *queueIndex) note(positions []fsm.QueuePosition) {
 			if len(slots) == 0 {
 				delete(x.queues, p.Hub)
 			}
+		}
+	}
+}
+
+// forgetSlots takes out what is of slots which the replica does not have any more.
+func (x *queueIndex) forgetSlots(gone map[fsm.SlotID]bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for hub, slots := range x.queues {
+		maps.DeleteFunc(slots, func(slot fsm.SlotID, _ fsm.QueuePosition) bool { return gone[slot] })
+		if len(slots) == 0 {
+			delete(x.queues, hub)
 		}
 	}
 }

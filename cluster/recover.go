@@ -245,7 +245,7 @@ func (s *stores) giveUp(group GroupPlan) error {
 	if err := s.hold([]uint32{group.Group}, "its group was recovered from node "+group.Source); err != nil {
 		return err
 	}
-	return s.clear(group.Group, eviction{term: group.Term, index: group.At + 2})
+	return s.clear(group.Group, eviction{term: group.Term, index: group.At + 2}, false)
 }
 
 // encodeLogs writes entries of a Raft log.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type replica struct {
 	overdue  bool          // the last sweep has left something; likewise
 	format   atomic.Uint32 // the shard's fsm.Format, as of the applied index
 
+	goneAt lastGone
+
 	fencedTerm atomic.Uint64 // the term in which this leader has decided on a fence, see serving
 
 	// Of the batch under way, guarded by machine.mu:
@@ -49,8 +52,9 @@ type replica struct {
 	posted  []fsm.SlotID
 	queued  []fsm.QueuePosition
 	leaving []mimi.RoomURI // rooms that somebody has to leave
-	millis  uint64         // hub time after its last entry
-	reached fsm.Format     // the format after it
+	slots   slotChanges
+	millis  uint64     // hub time after its last entry
+	reached fsm.Format // the format after it
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -110,18 +114,13 @@ func (r *replica) recall(m *machine) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.recallOutboxes(view, owned); err != nil {
-		return err
-	}
-	if err := r.recallQueues(view, owned); err != nil {
-		return err
-	}
-	return r.carrier.recall(view, owned)
+	r.forgetOthers(owned)
+	r.outbox.forgetDropped()
+	return r.recallSlots(view, owned)
 }
 
 func (r *replica) recallOutboxes(view fsm.Reader, owned []fsm.SlotID) error {
 	var refs, urgent []fsm.OutboxRef
-	r.outbox.forgetDropped()
 	for _, slot := range owned {
 		err := fsm.OutboxPositions(view, slot, func(p fsm.OutboxPosition) (bool, error) {
 			ref := fsm.OutboxRef{Slot: slot, Destination: p.Destination}
@@ -131,7 +130,7 @@ func (r *replica) recallOutboxes(view fsm.Reader, owned []fsm.SlotID) error {
 			if p.Urgent() {
 				urgent = append(urgent, ref)
 			}
-			r.outbox.addDropped(p.Destination, p.Dropped)
+			r.outbox.addDropped(ref, p.Dropped)
 			return true, nil
 		})
 		if err != nil {
@@ -206,6 +205,7 @@ func (r *replica) apply(store fsm.Store, index uint64, entry []byte) (any, error
 	r.posted = append(r.posted, result.Posted...)
 	r.queued = append(r.queued, result.Queues...)
 	r.leaving = append(r.leaving, result.Departing...)
+	r.slots.note(result)
 	r.reached = result.Format
 	if r.millis, err = fsm.ReadClock(store); err != nil {
 		return nil, err
@@ -243,7 +243,9 @@ func (r *replica) settled() error {
 		r.usher.noted(r.leaving)
 		r.leaving = nil
 	}
-	return nil
+	changes := r.slots // behind all that the batch has added of slots that are gone
+	r.slots = slotChanges{}
+	return r.slotsChanged(changes)
 }
 
 // tend does a leader's duties: it gives a new shard its slots, brings in the settings, and removes what has expired. It reads
@@ -304,6 +306,9 @@ func (r *replica) tendOnce(ctx context.Context, sweep bool) error {
 			return err
 		}
 	}
+	if place.State == meta.ShardRetired {
+		return nil // supervise ends it
+	}
 	if place.State == meta.ShardCreating {
 		if !ready || r.offerLead(place.Replicas[0]) {
 			return nil
@@ -346,6 +351,9 @@ func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, 
 		return nil, false, err
 	} else if entered < version {
 		commands = append(commands, fsm.EnterSettings{Version: version, Settings: settings})
+	}
+	if place.First > place.Last { // a birth without slots is of a format that the settings bring
+		slices.Reverse(commands)
 	}
 	if began, err := fsm.ReadGeneration(view); err != nil {
 		return nil, false, err

@@ -47,7 +47,7 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 		return nil, err
 	}
 	defer done()
-	q := &query{tries: tries{node: n}, request: request}
+	q := &query{tries: tries{node: n, at: request.Slot()}, request: request}
 	q.takeCaller(ctx)
 	return q.settle(ctx)
 }
@@ -57,12 +57,12 @@ func (q *query) settle(ctx context.Context) (fsm.Outcome, error) {
 	n := q.node
 	var pause backoff
 	for {
-		wait := pause.wait
+		wait := func(ctx context.Context) error { return n.awaitPlace(ctx, &pause) }
 		if shard, ok := n.servingSlot(q.request.Slot()); ok {
+			q.turnTo(shard.ID)
 			before := n.leadOf(uint32(shard.ID))
-			wait = func(ctx context.Context) error { return n.retry(ctx, &pause, uint32(shard.ID), before) }
 			outcome, err := q.decide(ctx, shard)
-			_, moved := outcome.(fsm.MovedTo)
+			to, moved := outcome.(fsm.MovedTo)
 			switch {
 			case err == nil && !moved:
 				if err := n.awaitAcknowledged(ctx, q.request, shard, q.decidedAt); err != nil {
@@ -71,9 +71,13 @@ func (q *query) settle(ctx context.Context) (fsm.Outcome, error) {
 				}
 				return outcome, nil
 			case moved:
-				q.floor = 0 // an index of another shard's log
+				if n.heedMoved(q.request.Slot(), to) || n.hasLeft(shard.ID, q.request.Slot()) {
+					continue
+				}
 			case !errors.Is(err, errElsewhere):
 				return nil, q.final(err)
+			default:
+				wait = func(ctx context.Context) error { return n.retry(ctx, &pause, uint32(shard.ID), before) }
 			}
 		}
 		if err := wait(ctx); err != nil {
@@ -103,8 +107,10 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 type query struct {
 	tries
 	request judge.Request
-	// floor is an index that was committed after the request came: a replica that has applied it may say no. 0 for none yet.
-	floor uint64
+	// floor is an index of a shard's log that was committed after the request came: a replica that has applied it may say no, if it serves
+	// the slot. 0 for none yet.
+	floor   uint64
+	floorOf fsm.ShardID
 	// decidedAt is the index at which a log has decided it; 0 where none was asked.
 	decidedAt uint64
 	// caller is whose request it is, where called. vouched is how far another node knows him; 0 at the node that took the request.
@@ -113,6 +119,13 @@ type query struct {
 	vouched vouched
 	// unsettled: an attempt may have been accepted under settings that have changed since, and the request has to be judged anew.
 	unsettled bool
+}
+
+// turnTo begins with a shard: indexes of another one's log mean nothing there.
+func (q *query) turnTo(shard fsm.ShardID) {
+	if q.floorOf != shard {
+		q.floor, q.floorOf = 0, shard
+	}
 }
 
 // decide makes one attempt: here if there is a replica, and at the leader's node where there is none or it is behind.
@@ -136,11 +149,13 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 		if err := replica.reach(ctx, q.floor, patience); err != nil {
 			return nil, 0, err
 		}
-		verdict, err := judgeOn(replica, q.request)
+		verdict, to, err := judgeOn(replica, q.request)
 		if err != nil {
 			return nil, 0, err
 		}
 		switch v := verdict.(type) {
+		case nil:
+			return to, 0, nil
 		case judge.Answer:
 			return v.Outcome, 0, nil
 		case judge.Refuse:
@@ -233,13 +248,18 @@ func forgotten(outcome fsm.Outcome) bool {
 	}
 }
 
-func judgeOn(replica *replica, request judge.Request) (judge.Verdict, error) {
+// judgeOn judges a request on a replica's state as it is now. There is no verdict where the replica does not serve the slot: then that is
+// all that it has to say.
+func judgeOn(replica *replica, request judge.Request) (verdict judge.Verdict, to fsm.MovedTo, err error) {
 	view, err := replica.view()
 	if err != nil {
-		return nil, behindIfReplaced(err)
+		return nil, to, behindIfReplaced(err)
 	}
-	verdict, err := judge.On(judge.Remembering{Reader: view, Groups: replica.node.known, Signers: replica.node}, request)
-	return verdict, behindIfReplaced(errors.Join(err, view.Close()))
+	to, serves, err := replica.elsewhere(view, request.Slot())
+	if err == nil && serves {
+		verdict, err = judge.On(judge.Remembering{Reader: view, Groups: replica.node.known, Signers: replica.node}, request)
+	}
+	return verdict, to, behindIfReplaced(errors.Join(err, view.Close()))
 }
 
 // behindIfReplaced makes errBehind of a state that a snapshot is taking the place of: another node can serve meanwhile.
@@ -253,7 +273,7 @@ func behindIfReplaced(err error) error {
 // complete lets the request read what it needs from a replica that has applied the command. Most need nothing, and then
 // nothing is waited for.
 func (q *query) complete(ctx context.Context, replica *replica, d decision, patience time.Duration) (fsm.Outcome, error) {
-	reader := &laterReader{ctx: ctx, replica: replica, index: d.index, patience: patience}
+	reader := &laterReader{ctx: ctx, replica: replica, slot: q.request.Slot(), index: d.index, patience: patience}
 	outcome, err := q.request.Complete(reader, d.outcome)
 	return outcome, behindIfReplaced(errors.Join(err, reader.close()))
 }
@@ -339,7 +359,7 @@ func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request
 	if !placed || replica == nil {
 		return answer{code: answerNoReplica}
 	}
-	q := &query{tries: tries{node: n}, request: request, floor: floor, vouched: known}
+	q := &query{tries: tries{node: n, at: request.Slot()}, request: request, floor: floor, floorOf: id, vouched: known}
 	outcome, index, err := q.judge(ctx, replica, shard, requestTimeout)
 	switch {
 	case err == nil:

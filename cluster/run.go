@@ -44,6 +44,9 @@ func bringRun(ctx context.Context, node *Node, shard meta.Shard, run []*runMembe
 			pause.next = backoffFirst // the first redirection costs no wait
 			continue
 		}
+		if open = leaveShard(node, shard.ID, open); len(open) == 0 {
+			return
+		}
 		if err := node.retry(ctx, &pause, uint32(shard.ID), before); err != nil {
 			for _, m := range open {
 				m.err, m.settled = m.unavailable(err), true
@@ -51,6 +54,18 @@ func bringRun(ctx context.Context, node *Node, shard meta.Shard, run []*runMembe
 			return
 		}
 	}
+}
+
+// leaveShard settles what the shard need not be asked for any more, since the slot has gone elsewhere meanwhile: it has moved. It returns the rest.
+func leaveShard(node *Node, shard fsm.ShardID, open []*runMember) (rest []*runMember) {
+	for _, m := range open {
+		if node.hasLeft(shard, m.at) {
+			m.decided, m.settled = decision{outcome: fsm.MovedTo{}}, true
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	return rest
 }
 
 // attempt asks one node and settles what its answer settles. It returns the rest, and whom the node takes for the leader.

@@ -251,7 +251,7 @@ func (n *Node) Digest(ctx context.Context, shard fsm.ShardID) ([]ReplicaDigest, 
 	if !known {
 		return nil, &RefusedError{fmt.Sprintf("there is no shard %d", shard)}
 	}
-	_, index, err := n.proposeTo(ctx, fsm.Fence{}, func() (meta.Shard, bool) { return n.Map().Shard(shard) })
+	_, index, err := n.proposeToShard(ctx, shard, fsm.Fence{})
 	if err != nil {
 		return nil, err
 	}

@@ -40,12 +40,22 @@ func newUsher(r *replica) *usher {
 
 // noted takes note of rooms in which there may be something new to do.
 func (u *usher) noted(rooms []mimi.RoomURI) {
+	if len(rooms) == 0 {
+		return
+	}
 	u.mu.Lock()
 	for _, room := range rooms {
 		u.rooms[room] = true
 	}
 	u.mu.Unlock()
 	u.wake()
+}
+
+// forgetSlots forgets rooms of slots which the replica does not have any more.
+func (u *usher) forgetSlots(gone map[fsm.SlotID]bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.DeleteFunc(u.rooms, func(room mimi.RoomURI, _ bool) bool { return gone[fsm.SlotOfRoom(room)] })
 }
 
 // wake makes the usher look.
@@ -120,16 +130,17 @@ func (u *usher) recall() (err error) {
 	if err != nil {
 		return err
 	}
+	return u.recallSlots(view, owned)
+}
+
+// recallSlots finds the rooms of some slots in the state.
+func (u *usher) recallSlots(view fsm.Reader, owned []fsm.SlotID) error {
 	for _, slot := range owned {
 		rooms, err := fsm.DepartingRooms(view, slot)
 		if err != nil {
 			return err
 		}
-		u.mu.Lock()
-		for _, room := range rooms {
-			u.rooms[room] = true
-		}
-		u.mu.Unlock()
+		u.noted(rooms)
 	}
 	return nil
 }
@@ -165,6 +176,9 @@ func (u *usher) due(room mimi.RoomURI) (commands []fsm.Command, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	if serves, err := u.replica.servedBy(view).has(fsm.SlotOfRoom(room)); err != nil || !serves {
+		return nil, errors.Join(err, errElsewhere) // the room stays on the list until its slot is served again, or gone
+	}
 	node := u.replica.node
 	return judge.Departures(judge.Remembering{Reader: view, Groups: node.known, Signers: node}, room)
 }
