@@ -58,7 +58,7 @@ func (b *balance) look() {
 	if !current.Serves(n.id) {
 		return // all that it leads goes, without being balanced
 	}
-	if len(n.led()) <= share(len(current.Shards()), len(current.ServingNodes())) {
+	if len(n.led()) <= share(len(current.ActiveShards()), len(current.ServingNodes())) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(n.life, 2*statusTimeout)

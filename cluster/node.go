@@ -51,8 +51,10 @@ type Node struct {
 	rounds    rounds
 
 	whereabouts whereabouts // of slots that have moved further than the map says
-	convoys     *convoys
-	cleared     atomic.Uint64 // replicas, for damage
+
+	retired map[fsm.ShardID]bool // whose replicas are cleared here; of supervise's goroutine
+	convoys *convoys
+	cleared atomic.Uint64 // replicas, for damage
 
 	generation atomic.Uint64 // of the directory; 0 while it has no history
 
@@ -96,6 +98,7 @@ func Open(config Config) (_ *Node, err error) {
 		config: config, id: config.Credentials.NodeID(), log: config.Log.With("node", config.Credentials.NodeID()),
 		outboxChanged: make(chan struct{}, 1), spoiled: make(chan struct{}, 1), handing: make(chan struct{}, 1), opened: time.Now(),
 		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]*quarantine),
+		retired: make(map[fsm.ShardID]bool),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
 		vacant: make(map[fsm.ShardID]bool),
 	}
@@ -192,6 +195,7 @@ func (n *Node) serve() {
 		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,
 		methodReplay: n.serveReplay, methodDeliveries: n.serveDeliveries,
 		methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
+		methodSlotLook: n.serveSlotLook, methodSlotPage: n.serveSlotPage, methodSlotWeights: n.serveSlotWeights,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -338,6 +342,7 @@ func (n *Node) supervise() {
 	for {
 		current, changed := n.meta.watch()
 		n.reopenSpoiled()
+		n.endRetired(current)
 		n.startReplicas(current)
 		select {
 		case <-n.life.Done():

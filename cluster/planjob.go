@@ -150,13 +150,20 @@ func (r planRunner) cancel(ctx context.Context, job meta.Job) (done bool, err er
 	if err != nil || job.Step >= uint64(len(p.Steps)) {
 		return true, nil // there is nothing that could be under way
 	}
-	s := p.Steps[job.Step]
-	cancel, known := r.node.stepCancellers()[s.Kind]
-	if !known {
-		return true, nil
+	done = true
+	for _, s := range p.Steps[job.Step:] { // which of them are under way the job may not have recorded any more
+		cancel, known := r.node.stepCancellers()[s.Kind]
+		if !known {
+			continue
+		}
+		r.node.reached("plan.cancel-" + string(s.Kind))
+		ended, err := cancel(ctx, job, s)
+		if err != nil {
+			return false, err
+		}
+		done = done && ended
 	}
-	r.node.reached("plan.cancel-" + string(s.Kind))
-	return cancel(ctx, job, s)
+	return done, nil
 }
 
 // String is the step for people.

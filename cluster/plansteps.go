@@ -18,6 +18,9 @@ func (n *Node) stepExecutors() map[StepKind]stepExecutor {
 		StepMoveReplica:    n.stepMoveReplica,
 		StepRemoveReplica:  n.stepRemoveReplica,
 		StepMoveLead:       n.stepMoveLead,
+		StepOpenShard:      n.stepOpenShard,
+		StepMoveSlots:      n.stepSlotMove,
+		StepRetireShard:    n.stepRetireShard,
 	}
 }
 
@@ -25,6 +28,7 @@ func (n *Node) stepExecutors() map[StepKind]stepExecutor {
 func (n *Node) stepCancellers() map[StepKind]stepCanceller {
 	return map[StepKind]stepCanceller{
 		StepMoveReplica: n.stepTakeBackMove,
+		StepMoveSlots:   n.cancelSlotMove,
 	}
 }
 

@@ -131,6 +131,9 @@ func (n *Node) statusOfAll(ctx context.Context) Status {
 	}
 	wait.Wait()
 	for _, shard := range current.Shards() {
+		if shard.State == meta.ShardRetired {
+			continue
+		}
 		status.Shards = append(status.Shards, shardStatus(shard, status.Nodes))
 	}
 	return status

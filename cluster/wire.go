@@ -32,6 +32,9 @@ const (
 	methodLook        = "look"         // a replica is to keep a view of its state at an index
 	methodSum         = "sum"          // what it holds there, section by section
 	methodHoldBack    = "hold-back"    // a replica is to be kept from running, and rebuilt
+	methodSlotLook    = "slot-look"    // how a shard stands with slots, at its leader
+	methodSlotPage    = "slot-page"    // what is to be carried next of a slot, from its source's leader
+	methodSlotWeights = "slot-weights" // what each slot of a shard has, at its leader
 )
 
 // answerCode begins the answer to propose and do.
