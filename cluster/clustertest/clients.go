@@ -32,6 +32,7 @@ type crowd struct {
 	wait    sync.WaitGroup
 
 	stages [3]stage
+	think  time.Duration // between two deeds, on average
 }
 
 // stage is a place for one room after the other. Whoever has the turn may use it; nobody waits for it with a mutex, since fake
@@ -58,7 +59,7 @@ type client struct {
 }
 
 func newCrowd(w *World, stop context.Context) *crowd {
-	c := &crowd{world: w, history: newHistory(), stop: stop}
+	c := &crowd{world: w, history: newHistory(), stop: stop, think: thinkMean}
 	for i := range c.stages {
 		c.stages[i].turn = make(chan struct{}, 1)
 	}
@@ -77,7 +78,7 @@ func (c *client) run() {
 	deeds := []func(){c.commit, c.commit, c.rush, c.message, c.message, c.claim, c.lease, c.look, c.foundAndLook}
 	for c.stop.Err() == nil {
 		deeds[c.random.IntN(len(deeds))]()
-		c.sleep(time.Duration(c.random.ExpFloat64() * float64(thinkMean)))
+		c.sleep(time.Duration(c.random.ExpFloat64() * float64(c.think)))
 	}
 }
 
@@ -123,9 +124,11 @@ func (c *client) ask(l *life, command fsm.Command) (fsm.Outcome, error) {
 
 // decide asks, one node after the other, until somebody knows. nil: the clients were stopped first.
 func (c *client) decide(command fsm.Command) fsm.Outcome {
+	begun := time.Now()
 	for c.stop.Err() == nil {
 		if l := c.somebody(); l != nil {
 			if outcome, err := c.ask(l, command); err == nil {
+				c.history.took(time.Since(begun))
 				return outcome
 			}
 		}

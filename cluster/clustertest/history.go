@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 
@@ -29,6 +30,7 @@ type history struct {
 	claims   map[string][32]byte                // KeyPackageRef → the claim that it was given to
 	leases   map[mimi.RoomURI]map[uint64]granted
 	told     map[string]int // kinds of answers, for the report
+	slowest  time.Duration  // decision
 }
 
 // granted is a lease as its requester was told of it.
@@ -94,6 +96,13 @@ func (h *history) answer(kind string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.told[kind]++
+}
+
+// took notes how long a decision has taken.
+func (h *history) took(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.slowest = max(h.slowest, d)
 }
 
 // claimed notes a KeyPackage that a claim was given, and returns false if another claim had it before.

@@ -14,6 +14,7 @@ type ledger struct {
 	mu      sync.Mutex
 	entries map[place]seen
 	births  map[mimi.RoomURI]uint64 // at which index each room was created
+	witness *witness                // nil where no slots move
 }
 
 type place struct {
@@ -35,13 +36,21 @@ func (w *World) applied(l *life, group uint32, index uint64, entry []byte) {
 	sum := sha256.Sum256(entry)
 	w.entries.mu.Lock()
 	before, known := w.entries.entries[place{group, index}]
+	var wrong []string
 	if !known {
 		w.entries.entries[place{group, index}] = seen{sum, l.id}
-		if group > 0 {
+		switch {
+		case group == 0:
+		case w.entries.witness != nil:
+			wrong = w.entries.witness.apply(w.entries, group, index, entry)
+		default:
 			w.entries.read(index, entry)
 		}
 	}
 	w.entries.mu.Unlock()
+	for _, one := range wrong {
+		w.violated("%s", one)
+	}
 	if known && before.sum != sum {
 		w.violated("group %d, index %d: %s applied another entry than %s", group, index, l.id, before.node)
 	}

@@ -349,7 +349,7 @@ func (p *plan) transfer() func() {
 	p.ends.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		for _, shard := range l.node.Map().Shards() {
+		for _, shard := range l.node.Map().ActiveShards() {
 			if err := l.node.TransferLeadership(ctx, shard.ID, to); err != nil {
 				p.world.log.Debug("transfer", "error", err)
 			}

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"parley/cluster"
+	"parley/fsm/meta"
 )
 
 // Run is one run of a seed.
@@ -21,7 +23,11 @@ type Run struct {
 	Nodes     int
 	Clients   int
 	Raft      cluster.RaftSettings
-	Faults    []string // kinds; none: all
+	Faults    []string      // kinds; none: all
+	Moves     int           // jobs that move slots to and fro; where there are any, the run lasts as long as they do, and a node is killed at a step of each
+	Calm      bool          // no faults, and nobody is killed
+	Latency   time.Duration // of every link
+	Think     time.Duration // between two deeds of a client; 0: 2 s
 	Log       *slog.Logger
 }
 
@@ -31,8 +37,12 @@ type Report struct {
 	Answers    map[string]int
 	Entries    int // places of the logs at which something was applied
 	Rooms      int
-	Items      int      // that the two destinations received
-	Copies     int      // of them that came again
+	Items      int           // that the two destinations received
+	Copies     int           // of them that came again
+	Moved      int           // slots, each time that one came to another shard
+	Thawed     int           // moves that were called off when the slot was frozen
+	Slowest    time.Duration // that a client has waited for a decision, over all attempts
+	Jobs       map[meta.JobState]int
 	Violations []string // of the promises; empty when all is well
 }
 
@@ -49,12 +59,22 @@ const healWithin = 10 * time.Minute
 
 // Do runs inside a synctest bubble, and ends with all of its goroutines gone.
 func (r Run) Do() (Report, error) {
-	w, err := newWorld(r.Seed, r.Nodes, r.Raft, r.Log)
+	var all *witness
+	if r.Moves > 0 {
+		all = newWitness()
+	}
+	w, err := newWorldBefore(r.Seed, r.Nodes, shards, r.Raft, r.Log, all)
 	if err != nil {
 		return Report{}, err
 	}
 	stop, end := context.WithCancel(context.Background())
 	crowd := newCrowd(w, stop)
+	crowd.think = cmp.Or(r.Think, crowd.think)
+	for _, a := range w.ids() {
+		for _, b := range w.ids() {
+			w.network.Set(a, b, false, r.Latency)
+		}
+	}
 	receivers := []*receiver{newReceiver(crowd, local), newReceiver(crowd, peer)}
 	var asking, sending sync.WaitGroup
 	until, endSending := context.WithCancel(context.Background()) // couriers go on until all is there
@@ -63,8 +83,21 @@ func (r Run) Do() (Report, error) {
 	sending.Go(func() { receivers[1].run(until) })
 	crowd.start(r.Clients)
 	faulty, calm := context.WithTimeout(context.Background(), r.For)
+	shuffle := newShuffler(crowd, !r.Calm)
+	if r.Moves > 0 {
+		calm()
+		faulty, calm = context.WithCancel(context.Background())
+		asking.Go(func() {
+			defer calm()
+			shuffle.run(r.Moves)
+		})
+	}
 	p := &plan{world: w, random: rand.New(rand.NewPCG(r.Seed, 0)), stop: faulty, kinds: kindsOf(r.Faults)}
-	p.run(r.FaultMean)
+	if r.Calm {
+		<-faulty.Done()
+	} else {
+		p.run(r.FaultMean)
+	}
 	calm()
 	w.heal()
 	end()
@@ -74,6 +107,7 @@ func (r Run) Do() (Report, error) {
 	endSending()
 	sending.Wait()
 	report := w.report(crowd, receivers)
+	report.Jobs = shuffle.jobs
 	w.end()
 	return report, nil
 }
@@ -117,7 +151,7 @@ func (w *World) agree(ctx context.Context) bool {
 	if len(all) < len(w.ids()) || slices.ContainsFunc(all, func(l *life) bool { return !whole(l.node.View()) }) {
 		return false
 	}
-	for _, shard := range all[0].node.Map().Shards() {
+	for _, shard := range all[0].node.Map().ActiveShards() {
 		digests, err := all[0].node.Digest(ctx, shard.ID)
 		if err != nil {
 			return false
@@ -160,6 +194,10 @@ func (w *World) report(c *crowd, receivers []*receiver) Report {
 		w.violated("%s", wrong)
 	}
 	r := Report{Faults: w.faults, Answers: c.history.told, Entries: w.entries.size(), Rooms: len(c.history.commits)}
+	r.Slowest = c.history.slowest
+	if all := w.entries.witness; all != nil {
+		r.Moved, r.Thawed = all.moves, all.back
+	}
 	for _, one := range receivers {
 		one.verify()
 		r.Items += len(one.items)
@@ -173,6 +211,7 @@ func (w *World) report(c *crowd, receivers []*receiver) Report {
 func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d faults, %d log entries, %d rooms, %d items delivered, %d copies\n", r.FaultCount(), r.Entries, r.Rooms, r.Items, r.Copies)
+	fmt.Fprintf(&b, "%d slots moved, %d thawed, jobs %v; the slowest decision took %v\n", r.Moved, r.Thawed, r.Jobs, r.Slowest)
 	for _, table := range []map[string]int{r.Faults, r.Answers} {
 		names := make([]string, 0, len(table))
 		for name := range table {

@@ -84,6 +84,11 @@ func newWorld(seed uint64, n int, raft cluster.RaftSettings, log *slog.Logger) (
 
 // newWorldOf is newWorld with another number of shards.
 func newWorldOf(seed uint64, n, shards int, raft cluster.RaftSettings, log *slog.Logger) (*World, error) {
+	return newWorldBefore(seed, n, shards, raft, log, nil)
+}
+
+// newWorldBefore is newWorldOf before a witness, or none.
+func newWorldBefore(seed uint64, n, shards int, raft cluster.RaftSettings, log *slog.Logger, all *witness) (*World, error) {
 	ca, err := pki.NewCA("test")
 	if err != nil {
 		return nil, err
@@ -92,6 +97,7 @@ func newWorldOf(seed uint64, n, shards int, raft cluster.RaftSettings, log *slog
 		seed: seed, log: log, raft: raft, network: NewNetwork(), ca: ca, entries: newLedger(), unlucky: fmt.Sprintf("n%d", 1+seed%uint64(n)),
 		lives: make(map[string]*life), clocks: make(map[string]time.Duration), faults: make(map[string]int), said: make(map[string]bool),
 	}
+	w.entries.witness = all
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for i := range n {
