@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"parley/fsm/meta"
 )
 
@@ -129,4 +131,76 @@ func TestDrainedNodeLeadsNothing(t *testing.T) {
 	if err := drain("n2", meta.Leaving); err == nil {
 		t.Error("a node may leave that is needed")
 	}
+}
+
+// TestMarkStandsBehindAllThatWasPromised: between the moment at which a replica is taken out and its end a leader whose map is behind lets it
+// in again, with a vote. What it acknowledges then is before its mark too.
+func TestMarkStandsBehindAllThatWasPromised(t *testing.T) {
+	var promised atomic.Uint64
+	var c *testCluster
+	c = fourNodes(t, func(config *Config) {
+		id := config.Credentials.NodeID()
+		config.Reached = func(point string) {
+			if point != "replica.close" || id != "n3" || promised.Load() > 0 {
+				return
+			}
+			leader, own := c.nodes[c.leaderOf(1)].replica(1), c.nodes["n3"].replica(1)
+			server := serverOf("n3", raft.Voter)
+			if err := leader.raft.AddVoter(server.ID, server.Address, 0, membershipWait).Error(); err != nil {
+				t.Error(err)
+			}
+			d := &damagedNode{t: t, cluster: c, id: "n1"}
+			d.fill("after it was taken out")
+			eventually(t, "the replica has what was decided", func() bool { return own.raft.LastIndex() >= leader.raft.CommitIndex() })
+			promised.Store(own.raft.LastIndex())
+		}
+	})
+	n1 := c.nodes["n1"]
+	eventually(t, "n1 leads", func() bool {
+		_ = n1.TransferLeadership(shortly(t), 1, "n1")
+		return n1.replica(1).leads()
+	})
+	c.move(1, "n3", "n4")
+	c.awaitVacated("n3", 1)
+	mark, err := c.nodes["n3"].stores.rebuilding(1)
+	if err != nil || mark == nil || promised.Load() == 0 || mark.index < promised.Load() {
+		t.Errorf("the mark is %+v, and the replica had promised up to %d: %v", mark, promised.Load(), err)
+	}
+}
+
+// TestReplicaRunsUntilItIsTakenOut: the map wants no replica on n3 any more when n2 and n4 fail. Without the vote of n3 the shard could not
+// decide anything when n2 comes back.
+func TestReplicaRunsUntilItIsTakenOut(t *testing.T) {
+	var departs atomic.Int32
+	c := fourNodes(t, func(config *Config) {
+		id := config.Credentials.NodeID()
+		config.Reached = func(point string) {
+			if point == "replica.depart" && id == "n3" {
+				departs.Add(1)
+			}
+		}
+	})
+	n1 := c.nodes["n1"]
+	if _, err := n1.ChangePlacement(c.context(), func(rules meta.PlacementRules) meta.PlacementRules {
+		rules.Paused = true
+		return rules
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.beginMove(1, "n3", "n4")
+	eventually(t, "n4 votes", func() bool { return c.nodes["n4"].View().of(1).Voter })
+	c.stop("n2")
+	c.stop("n4")
+	place, _ := n1.Map().Shard(1)
+	if err := n1.Change(c.context(), changeWithout(place, "n3")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n3 has asked to be taken out some times", func() bool { return departs.Load() > 2 })
+	if c.nodes["n3"].replica(1) == nil {
+		t.Fatal("a replica is closed whose vote is needed")
+	}
+	c.start("n2")
+	c.awaitVacated("n3", 1)
+	d := &damagedNode{t: t, cluster: c, id: "n2"}
+	d.fillFrom(c.nodes["n2"], "decided without n3")
 }
