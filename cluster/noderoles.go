@@ -10,12 +10,22 @@ import (
 	"parley/fsm/meta"
 )
 
-// AssignNode changes what a node is wanted for, and returns what it is wanted for then. The errors are those of Change.
+// AssignNode changes what a node is wanted for, and returns what it is wanted for then. It is refused while a job takes the node out. The
+// errors are those of Change.
 func (n *Node) AssignNode(ctx context.Context, duty meta.Duty) (meta.Duty, error) {
 	if err := n.resizeRefusal(); err != nil {
 		return meta.Duty{}, err
 	}
-	err := n.Change(ctx, meta.AssignNode{Duty: duty})
+	jobs, err := n.Jobs()
+	if err != nil {
+		return meta.Duty{}, err
+	}
+	for _, j := range jobs {
+		if spec, err := decodeSpec[DecommissionSpec](j); j.State.Live() && (j.Kind == JobDecommission || j.Kind == JobReplaceNode) && err == nil && spec.Node == duty.Node {
+			return meta.Duty{}, &RefusedError{fmt.Sprintf("job %d takes node %s out; 'parley job cancel %d' ends that, and the node serves again", j.ID, duty.Node, j.ID)}
+		}
+	}
+	err = n.Change(ctx, meta.AssignNode{Duty: duty})
 	return n.Map().Duty(duty.Node), err
 }
 

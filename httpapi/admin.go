@@ -66,6 +66,7 @@ type Admin interface {
 	JobAdmin
 	AuditAdmin
 	PlanAdmin
+	NodeAdmin
 }
 
 // RefusedError is an action that would be unsafe or does not fit the state: 409. All four texts are for the operator.

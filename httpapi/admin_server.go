@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"parley/fsm/meta"
 	"parley/httpapi/openapi"
 )
 
@@ -96,6 +97,15 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.DELETE("/v1/tokens/:id", s.revokeToken, short)
 	e.GET("/v1/shards/:shard/digests", s.shardDigests, short)
 	e.POST("/v1/shards/:shard/transfer-leadership", s.transferLeadership, short)
+	e.GET("/v1/nodes", s.listNodes, short)
+	e.POST("/v1/nodes/:node/drain", s.assignNode(meta.Draining), short)
+	e.POST("/v1/nodes/:node/recommission", s.assignNode(meta.Serving), short)
+	e.POST("/v1/nodes/:node/decommission", s.decommission, short)
+	e.POST("/v1/nodes/:node/replace", s.replaceNode, short)
+	e.POST("/v1/nodes/:node/forget", s.forgetNode, short)
+	e.POST("/v1/shards/:shard/move", s.moveReplica, short)
+	e.GET("/v1/cluster/placement", s.showPlacement, short)
+	e.PATCH("/v1/cluster/placement", s.changePlacement, short)
 	e.GET("/v1/jobs", s.listJobs, short)
 	e.GET("/v1/jobs/:id", s.showJob, short)
 	e.POST("/v1/jobs/:id/cancel", s.steerJob(JobCancel), short)

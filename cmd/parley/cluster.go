@@ -15,7 +15,7 @@ import (
 
 func newCluster() *cobra.Command {
 	command := &cobra.Command{Use: "cluster", Short: "Begin a cluster, and look at one"}
-	command.AddCommand(newClusterInit(), newClusterStatus(), newClusterReseal(), newClusterHubKey(), newClusterSettings())
+	command.AddCommand(newClusterInit(), newClusterStatus(), newClusterReseal(), newClusterHubKey(), newClusterSettings(), newClusterPlacement())
 	return command
 }
 

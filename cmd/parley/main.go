@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 		return &codedError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())}
 	})
 	root.AddCommand(
-		newServe(), newDev(), newCluster(), newNode(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
+		newServe(), newDev(), newCluster(), newNode(), newShard(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
 		newJob(), newAudit(), newRebalance(), newResize(),
 	)
 	return root

@@ -15,7 +15,8 @@ import (
 )
 
 func newNode() *cobra.Command {
-	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster"}
+	command := &cobra.Command{Use: "node", Short: "Bring nodes into a cluster, look after them, and take them out"}
+	command.AddCommand(newNodeList(), newNodeDrain(), newNodeRecommission(), newNodeDecommission(), newNodeReplace(), newNodeForget())
 	command.AddCommand(newNodeInvite(), newNodeInvitations(), newNodeUninvite(), newNodeJoin())
 	return command
 }
