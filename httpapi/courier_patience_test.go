@@ -62,6 +62,13 @@ func TestCourierIsPatientWithAHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCourierWorld(t, true, CourierConfig{})
 		w.setDown(true)
+		stuck := w.submit(peerRoom(999), "stuck")[0] // so that the hub's lane goes on
+		w.peer.fault = func(receipt mimi.Receipt, _ int) (f playedFault) {
+			if receipt == stuck {
+				f.state = mimi.SubmissionNotTaken
+			}
+			return f
+		}
 		all := w.submit(peerRoom(1), "first")
 		time.Sleep(10 * time.Minute)
 		before := len(w.peer.posts)
