@@ -76,13 +76,14 @@ func (n *Node) Layout(ctx context.Context) (Layout, error) {
 	for _, shard := range current.Shards() {
 		l.NextShard = max(l.NextShard, shard.ID+1)
 	}
+	loads := n.slotLoads(ctx)
 	for _, shard := range current.ActiveShards() {
 		one := LayoutShard{ID: shard.ID, Replicas: shard.Replicas}
 		if i := slices.IndexFunc(status.Shards, func(s ShardStatus) bool { return s.Shard.ID == shard.ID }); i >= 0 {
 			one.Leader = status.Shards[i].Leader
 		}
 		for _, slot := range current.SlotsOf(shard.ID) {
-			one.Slots = append(one.Slots, LayoutSlot{Slot: slot})
+			one.Slots = append(one.Slots, LayoutSlot{Slot: slot, Load: loads[slot]})
 		}
 		l.Shards = append(l.Shards, one)
 	}

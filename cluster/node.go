@@ -46,6 +46,7 @@ type Node struct {
 	placer    *placer
 	replays   *replays
 	jobs      *jobFrame
+	load      slotLoad
 	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
 	statePace *rate.Limiter                                 // of what is read and sent for others' states
 	rounds    rounds
@@ -72,7 +73,7 @@ type Node struct {
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs, placer
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs, load, placer
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
@@ -155,6 +156,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go((&balance{node: n}).run)
 	n.background.Go(n.appointer.run)
 	n.background.Go(n.jobs.run)
+	n.background.Go(func() { n.load.age(n.life) })
 	n.background.Go(n.placer.run)
 	n.background.Go(func() { n.held.run(n.life) })
 	return n, nil
@@ -196,6 +198,7 @@ func (n *Node) serve() {
 		methodReplay: n.serveReplay, methodDeliveries: n.serveDeliveries,
 		methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
 		methodSlotLook: n.serveSlotLook, methodSlotPage: n.serveSlotPage, methodSlotWeights: n.serveSlotWeights,
+		methodSlotLoads: n.serveSlotLoads,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

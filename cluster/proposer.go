@@ -33,7 +33,8 @@ type raftApplier interface {
 type proposer struct {
 	raft  raftApplier
 	time  *hubTime
-	lanes [2]*lane // by fsm.Lane
+	lanes [2]*lane                         // by fsm.Lane
+	took  func(slot fsm.SlotID, bytes int) // told of each command; nil: nobody is. Set before the first
 
 	landed  chan fsm.Lane // an entry of the lane left the log's pipeline
 	stop    chan struct{}
@@ -78,6 +79,9 @@ func (p *proposer) proposeEncoded(command fsm.Command, encoded []byte) (<-chan d
 	}
 	if err := p.lanes[command.Lane()].push(proposal); err != nil {
 		return nil, err
+	}
+	if p.took != nil {
+		p.took(command.Slot(), size)
 	}
 	return proposal.decided, nil
 }

@@ -84,6 +84,7 @@ func (n *Node) openReplica(place meta.Shard) (*replica, error) {
 		return nil, errors.Join(err, stores.close())
 	}
 	r.proposer = newProposer(r.group, r.time)
+	r.proposer.took = r.node.load.note
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go r.tend(ctx)

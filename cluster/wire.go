@@ -27,6 +27,7 @@ const (
 	methodClock       = "clock"        // a node's wall clock
 	methodEvict       = "evict"        // a group's leader is to take out the replica of the node that asks, which lost what it had
 	methodAppoint     = "appoint"      // what a node is to deliver of the shards that the node which asks leads
+	methodSlotLoads   = "slot-loads"   // what a node has proposed of late, by slot
 	methodReplay      = "replay"       // a peer is to be tried again at once
 	methodDeliveries  = "deliveries"   // how a node's deliveries stand
 	methodLook        = "look"         // a replica is to keep a view of its state at an index
