@@ -17,7 +17,7 @@ func newResize() *cobra.Command {
 		Use:   "resize [--nodes N] [--shards N] [--replicas N] [--leave NODE]",
 		Short: "Change how many nodes, shards or replicas the cluster has, by a plan that is shown first",
 		Long: "Nodes come by joining: then resize with their number spreads the cluster over them. With a smaller number the nodes leave that have\n" +
-			"least, or those that --leave names: they are drained and lose all that they have, and 'parley node forget' takes them out. The plan\n" +
+			"least, or those that --leave names: they are drained and lose all that they have, and 'parley node decommission' takes each out. The plan\n" +
 			"is shown and begun after a question. Exit code 3 where what is wanted cannot be.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
