@@ -218,7 +218,8 @@ type tx struct {
 
 	generations map[SlotID]slotGeneration // likewise of keySlotGeneration
 	salvaging   bool                      // what is decided was in the log of before the generation
-	marking     *markedSlots              // nil before the entry has asked for them
+
+	marking *markedSlots // nil before the entry has asked for them
 }
 
 func begin(store Store, index, stamp uint64) *tx {

@@ -189,29 +189,29 @@ func (t *tx) beginGeneration(c BeginGeneration) Outcome {
 		began.endedMillis = t.now
 	}
 	t.set(shardKey(keyGeneration), record(began.appendTo))
-	for _, slot := range t.servedSlots() {
+	for _, slot := range t.servedSlots() { // a frozen one begins it when it is served again
 		t.beginSlot(slot, began)
 	}
 	return Done{}
 }
 
-// ruleSlot gives a slot to the shard, which has it already or begins it with nothing, or takes it away with all that is in it. What came of a slot
-// that was on its way is not whole.
+// ruleSlot gives a slot to the shard, which has it already or begins it with nothing, or takes it away with all that is in it. A move of it that
+// was under way is over; what came with it counts where the slot had come complete.
 func (t *tx) ruleSlot(self ShardID, s SlotRuling) {
 	if s.Slot >= SlotCount {
 		return
 	}
 	here := s.Shard == self
-	before, known := get(t, func(r Reader) (Ownership, bool, error) { return ReadOwnership(r, s.Slot) })
-	t.set(ownershipKey(s.Slot), record(Ownership{Shard: s.Shard, Generation: s.Generation, Here: here}.appendTo))
-	if !here || !known || !before.Here {
-		t.deleteRange(slotRangeKeys(s.Slot))
-		delete(t.slotDue, s.Slot)
-		t.delete(dueKey(s.Slot))
+	t.settleMove(s.Slot, here)
+	t.setOwnership(s.Slot, Ownership{Shard: s.Shard, Generation: s.Generation, Here: here})
+	if here {
+		t.catchUp(s.Slot)
+		t.arrive(s.Slot)
+	} else {
+		t.dropSlot(s.Slot)
+		t.leave(s.Slot)
 	}
 }
-
-func slotRangeKeys(slot SlotID) (lower, upper key) { return newKey(slot, 0), newKey(slot, keyKindEnd) }
 
 // slot is that of a key.
 func (k key) slot() SlotID { return SlotID(binary.BigEndian.Uint16(k)) }

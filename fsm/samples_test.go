@@ -180,6 +180,7 @@ func sampleCommands() []named[fsm.Command] {
 				fsm.SlotPart{Key: []byte{0x31, 1}, Offset: 3, Total: 9, Hash: hash, Bytes: []byte("part")},
 			},
 		}},
+		{"ImportSlotPage, the last", fsm.ImportSlotPage{At: 129, Move: 7, From: 1, Sequence: 5, Index: 9, Format: fsm.FormatResize, Through: []byte{0x10, 2}, Whole: true, Complete: true}},
 		{"DropSlotImport", fsm.DropSlotImport{At: 129, Move: 7}},
 		{"ActivateSlot", fsm.ActivateSlot{At: 129, Move: 7, Sequence: 5, Generation: 3, Clock: 9000, IndexBase: 1 << 40, Settings: 4}},
 		{"BeginGeneration", fsm.BeginGeneration{Generation: 2, EndedMillis: 5, Slots: []fsm.SlotRuling{{Slot: 7, Shard: 3, Generation: 4}}}},

@@ -25,6 +25,16 @@ func (t *tx) incarnateAbove(used uint64) {
 	}
 }
 
+// lastIncarnation is the highest of a slot's rooms.
+func (t *tx) lastIncarnation(slot SlotID) (last uint64) {
+	rooms := newKey(slot, keyRoom)
+	t.check(scanRangeUpTo(t.store, rooms, rooms, rooms.end(), "room", roomHeadVersion, readRoomHead, func(_ []byte, head roomHead) (bool, error) {
+		last = max(last, head.incarnation)
+		return true, nil
+	}))
+	return last
+}
+
 func (t *tx) setOwnership(slot SlotID, o Ownership) { t.set(ownershipKey(slot), record(o.appendTo)) }
 
 // activateSlot makes a slot that has come be served. A format above that of its last page needs nothing of it yet: what a later format

@@ -94,6 +94,9 @@ func (w *slotsWorld) carry(m slotMoving, seen slotSight, freeze bool, send func(
 	export, _, err := fsm.ReadSlotExport(seen.source, m.slot)
 	w.check(err)
 	if export.Frozen && p.Empty() {
+		if !came.Complete {
+			w.t.Fatalf("all of slot %d was carried, and it is not complete", m.slot)
+		}
 		w.activate(m, seen, export, came, send)
 		return
 	}

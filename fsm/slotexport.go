@@ -139,15 +139,35 @@ func (t *tx) releaseSlot(c ReleaseSlot) Outcome {
 	return Done{}
 }
 
+// settleMove ends a move that is under way, as one that has brought the slot here or has not.
+func (t *tx) settleMove(slot SlotID, here bool) {
+	m := t.slotMove(slot)
+	switch m.Stage {
+	case SlotExporting, SlotFrozen:
+		t.unmark(slot)
+		t.endMove(slot, m.Move, map[bool]SlotStage{true: SlotThawed, false: SlotReleased}[here])
+	case SlotImporting:
+		if !m.came.Complete {
+			t.dropImport(slot, m) // part of a slot is none: its records would not fit together
+		}
+		t.endMove(slot, m.Move, map[bool]SlotStage{true: SlotActivated, false: SlotDropped}[here])
+		if here { // what the source would have said is not known
+			t.incarnateAbove(t.lastIncarnation(slot))
+		}
+	}
+}
+
 // dropSlot deletes all of a slot.
 func (t *tx) dropSlot(slot SlotID) {
 	t.clearDue(slot)
+	delete(t.generations, slot)
 	lower, upper := slotRange(slot)
 	t.deleteRange(lower, upper)
 }
 
 // catchUp does for a slot that is served from here on what the shard has done meanwhile for those that were.
 func (t *tx) catchUp(slot SlotID) {
+	delete(t.generations, slot)
 	if !t.clientInboxes() {
 		t.dropClientInboxesOf(slot)
 	}

@@ -37,7 +37,7 @@ func (t *tx) importSlotPage(c ImportSlotPage) Outcome {
 		return m.refuse("another page of this number, or a later one, is in")
 	case c.From != came.From:
 		return m.refuse("the slot comes from another shard")
-	case c.Index < came.Index || bytes.Compare(c.Through, came.Through) < 0 || came.Whole && !c.Whole:
+	case c.Index < came.Index || bytes.Compare(c.Through, came.Through) < 0 || came.Whole && !c.Whole, came.Complete && !c.Complete:
 		return m.refuse("the page was read before one that is in")
 	}
 	a := arrival{t: t, slot: c.At, part: came.Part, had: came.Part.Offset, stored: came.Part.Offset}
@@ -51,7 +51,7 @@ func (t *tx) importSlotPage(c ImportSlotPage) Outcome {
 	}
 	a.write()
 	t.setSlotMove(c.At, slotMoveRecord{SlotMove: SlotMove{c.Move, SlotImporting}, came: SlotImport{
-		From: c.From, Sequence: c.Sequence, Index: c.Index, Format: c.Format, Through: c.Through, Whole: c.Whole, Page: page, Part: a.part,
+		From: c.From, Sequence: c.Sequence, Index: c.Index, Format: c.Format, Through: c.Through, Whole: c.Whole, Complete: c.Complete, Page: page, Part: a.part,
 		Records: came.Records + uint64(len(c.Records)), Bytes: came.Bytes + a.bytes,
 	}})
 	return PageTaken{c.Sequence}

@@ -83,6 +83,7 @@ type ImportSlotPage struct {
 	Format   Format // the source's at Index; a target of a lower one takes no page
 	Through  []byte // how far all keys have been gone through once, with this page: a key as of SlotRecord; empty at the beginning
 	Whole    bool   // all keys have been gone through, and what comes now was marked
+	Complete bool   // the slot is frozen and Whole, and nothing comes behind this page
 	Records  []SlotRecord
 }
 

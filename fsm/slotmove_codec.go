@@ -76,7 +76,7 @@ func readReleaseSlot(r *mls.Reader) ReleaseSlot {
 //	    uint64 index;
 //	    uint32 format;
 //	    opaque through<V>;
-//	    uint8 whole;
+//	    uint8 course; // 1: whole, 2: whole and complete
 //	    SlotRecord records<V>;
 //	} ImportSlotPage;
 func (c ImportSlotPage) appendTo(w *mls.Writer) {
@@ -85,16 +85,38 @@ func (c ImportSlotPage) appendTo(w *mls.Writer) {
 	w.Uint64(c.Index)
 	w.Uint32(uint32(c.Format))
 	w.Opaque(c.Through)
-	w.Bool(c.Whole)
+	appendCourse(w, c.Whole, c.Complete)
 	appendList(w, c.Records, appendSlotRecord)
 }
 
 func readImportSlotPage(r *mls.Reader) ImportSlotPage {
-	return ImportSlotPage{
+	c := ImportSlotPage{
 		At: SlotID(r.Uint16("at")), Move: r.Uint64("move"), From: ShardID(r.Uint32("from")), Sequence: r.Uint64("sequence"),
-		Index: r.Uint64("index"), Format: Format(r.Uint32("format")), Through: r.Opaque("through"), Whole: r.Bool("whole"),
-		Records: readList(r, "records", readSlotRecord),
+		Index: r.Uint64("index"), Format: Format(r.Uint32("format")), Through: r.Opaque("through"),
 	}
+	c.Whole, c.Complete = readCourse(r)
+	c.Records = readList(r, "records", readSlotRecord)
+	return c
+}
+
+// appendCourse writes how far a slot has been carried, what is complete being whole.
+func appendCourse(w *mls.Writer, whole, complete bool) {
+	switch {
+	case whole && complete:
+		w.Uint8(2)
+	case whole:
+		w.Uint8(1)
+	default:
+		w.Uint8(0)
+	}
+}
+
+func readCourse(r *mls.Reader) (whole, complete bool) {
+	course := r.Uint8("course")
+	if course > 2 {
+		r.Fail("course", "it is not known to this program")
+	}
+	return course >= 1, course == 2
 }
 
 //	struct {

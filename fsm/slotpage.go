@@ -23,12 +23,14 @@ type SlotPage struct {
 	// Marks is for the source once the target has taken Page; Carried says that there are any.
 	Marks   DropSlotMarks
 	Carried bool
-	// More says that as of the view Page is not the last. Where it is, and the slot is frozen, ActivateSlot comes behind it.
+	// More says that as of the view Page is not the last. Where it is, and the slot is frozen, the page is Complete, and ActivateSlot comes behind it.
 	More bool
+
+	told bool // the target knows as much of how far the slot has been carried
 }
 
 // Empty reports whether the target already has all that the view shows, so that Page need not be carried.
-func (p SlotPage) Empty() bool { return len(p.Page.Records) == 0 && !p.More && p.Page.Sequence > 1 }
+func (p SlotPage) Empty() bool { return p.told && len(p.Page.Records) == 0 && !p.More }
 
 // NextSlotPage makes the page that follows on what has come at the target, from a view of the source whose applied index is index. First come all
 // keys in their order, then those that are marked; what came of another move counts for nothing. The keys and values of the page
@@ -76,6 +78,8 @@ func NextSlotPage(r Reader, index uint64, slot SlotID, came SlotImport, bytesMax
 		}
 	}
 	page.Page.Records = p.records
+	page.Page.Complete = export.Frozen && page.Page.Whole && !page.More
+	page.told = came.Whole && came.Complete == page.Page.Complete
 	return page, err
 }
 

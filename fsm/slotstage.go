@@ -74,6 +74,7 @@ type SlotImport struct {
 	Format   Format   // the source's at Index
 	Through  []byte   // how far all keys have been gone through once
 	Whole    bool     // all of them have been
+	Complete bool     // the last page was read when the slot was frozen, and nothing comes behind it
 	Page     [32]byte // SHA-256 of the last page's command, by which another with its number is told from it
 	Part     SlotPart // the value that has come in part: Offset is how much of it, and Bytes is nil. No Key: none
 
@@ -151,7 +152,7 @@ func readSlotMoveRecord(r *mls.Reader) slotMoveRecord {
 //	    uint64 index;
 //	    uint32 format;
 //	    opaque through<V>;
-//	    uint8 whole;
+//	    uint8 course; // 1: whole, 2: whole and complete
 //	    opaque page[32];
 //	    opaque part_key<V>; // empty: no value has come in part
 //	    uint32 part_offset;
@@ -166,7 +167,7 @@ func (i SlotImport) appendTo(w *mls.Writer) {
 	w.Uint64(i.Index)
 	w.Uint32(uint32(i.Format))
 	w.Opaque(i.Through)
-	w.Bool(i.Whole)
+	appendCourse(w, i.Whole, i.Complete)
 	w.Fixed(i.Page[:])
 	w.Opaque(i.Part.Key)
 	w.Uint32(i.Part.Offset)
@@ -177,12 +178,15 @@ func (i SlotImport) appendTo(w *mls.Writer) {
 }
 
 func readSlotImport(r *mls.Reader) SlotImport {
-	return SlotImport{
+	i := SlotImport{
 		From: ShardID(r.Uint32("from")), Sequence: r.Uint64("sequence"), Index: r.Uint64("index"), Format: Format(r.Uint32("format")),
-		Through: r.Opaque("through"), Whole: r.Bool("whole"), Page: readHash(r, "page"),
-		Part:    SlotPart{Key: r.Opaque("part_key"), Offset: r.Uint32("part_offset"), Total: r.Uint32("part_total"), Hash: readHash(r, "part_hash")},
-		Records: r.Uint64("records"), Bytes: r.Uint64("bytes"),
+		Through: r.Opaque("through"),
 	}
+	i.Whole, i.Complete = readCourse(r)
+	i.Page = readHash(r, "page")
+	i.Part = SlotPart{Key: r.Opaque("part_key"), Offset: r.Uint32("part_offset"), Total: r.Uint32("part_total"), Hash: readHash(r, "part_hash")}
+	i.Records, i.Bytes = r.Uint64("records"), r.Uint64("bytes")
+	return i
 }
 
 func slotMoveKey(slot SlotID) key { return shardKey(keySlotMove).uint16(uint16(slot)) }
