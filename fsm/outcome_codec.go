@@ -115,6 +115,12 @@ func readOutcome(r *mls.Reader, kind OutcomeKind) Outcome {
 		return readStaleRoom(r)
 	case OutcomeOtherGeneration:
 		return readOtherGeneration(r)
+	case OutcomeFollowedEpoch:
+		return readFollowedEpoch(r)
+	case OutcomeStaleRooms:
+		return readStaleRoomList(r)
+	case OutcomeStaleDescribed:
+		return readStaleRoomDescribed(r)
 	default:
 		r.Fail("kind", fmt.Sprintf("outcome %d is not known to this program", kind))
 		return nil

@@ -322,6 +322,12 @@ func sampleOutcomes() []named[fsm.Outcome] {
 		{"PageTaken", fsm.PageTaken{Sequence: 4}},
 		{"StaleRoom", fsm.StaleRoom{Generation: 2, Epoch: 3, SinceMillis: 4}},
 		{"OtherGeneration", fsm.OtherGeneration{Current: 2}},
+		{"FollowedEpoch", fsm.FollowedEpoch{Known: true, GroupID: "group", Epoch: 3}},
+		{"StaleRoomList", fsm.StaleRoomList{Whole: true, Rooms: []fsm.StaleRoomEntry{{Room: club, StaleRoom: fsm.StaleRoom{Generation: 2, Epoch: 3, SinceMillis: 4}}}}},
+		{"StaleRoomDescribed", fsm.StaleRoomDescribed{
+			Room:  fsm.RoomDescribed{Room: club, GroupID: "group", Suite: 1, Epoch: 2, TreeHash: []byte("hash")},
+			Stale: fsm.StaleRoom{Generation: 2, Epoch: 2, SinceMillis: 4},
+		}},
 	}
 }
 

@@ -44,8 +44,8 @@ type playedHub struct {
 	largest   int                          // submissions in one request
 	now, most int                          // requests at once
 	mangled   func(*mimi.BulkSubmitResponse)
-	noAsking  bool // it cannot be asked by receipt
-	refuses   bool // every bulk request, whole
+	noAsking  bool                            // it cannot be asked by receipt
+	refuses   bool                            // every bulk request, whole
 	accepted  map[mimi.RoomURI][]mimi.Receipt // in order
 	verdicts  map[mimi.Receipt]mimi.Verdict
 	held      map[mimi.Receipt]mimi.RoomURI

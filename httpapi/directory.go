@@ -29,6 +29,7 @@ func directoryDocument(base *url.URL) ([]byte, error) {
 		path     string
 	}{
 		{mimi.EndpointBulkKeyMaterial, bulkKeyMaterialPath}, {mimi.EndpointBulkSubmit, bulkSubmitPath}, {mimi.EndpointSubmissions, submissionsPath},
+		{mimi.EndpointRoomEpoch, roomEpochPath},
 	} {
 		if directory, err = directory.With(extension.endpoint, base.String()+extension.path); err != nil {
 			return nil, fmt.Errorf("make the directory document: %w", err)

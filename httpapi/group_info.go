@@ -77,6 +77,8 @@ func (d *Desk) groupInfo(ctx context.Context, from mimi.Provider, room mimi.Room
 		return d.disclose(room, o, asked, key, sender)
 	case fsm.NotAllowed:
 		return coded(mimi.GroupInfoNotAuthorized{Room: room}), nil
+	case fsm.StaleRoom:
+		return answer{}, staleProblem(o)
 	case fsm.RoomEnded:
 		if o.Status == fsm.RoomDestroyed {
 			return coded(mimi.GroupInfoNoSuchRoom{Room: room}), nil

@@ -56,6 +56,8 @@ type inboxEvent struct {
 	User   mimi.UserURI   `json:"user,omitzero"`
 	Client mimi.ClientURI `json:"client,omitzero"`
 	Left   *uint32        `json:"left,omitempty"` // single-use KeyPackages of the client in store
+
+	Generation fsm.Generation `json:"generation,omitempty"` // of a roomStale: the cluster's
 }
 
 // itemID names an item for its acknowledgement.
@@ -113,6 +115,10 @@ func (i *inboxItem) take(item fsm.OutboxItem) error {
 			i.RoomDestroyed = true
 		case fsm.KeyPackagesLow:
 			i.Events = append(i.Events, inboxEvent{Kind: "keyPackagesLow", AcceptedMillis: item.Millis, User: n.User, Client: n.Client, Left: &n.Left})
+		case fsm.RoomIsStale:
+			i.Events = append(i.Events, inboxEvent{Kind: "roomStale", AcceptedMillis: item.Millis, Epoch: &n.Epoch, Generation: n.Generation})
+		case fsm.RoomForwarded:
+			i.Events = append(i.Events, inboxEvent{Kind: "roomForwarded", AcceptedMillis: item.Millis, Epoch: &n.Epoch})
 		case fsm.Noticed:
 			if event, shown := noticeEvent(n.Notice, item.Millis); shown {
 				i.Events = append(i.Events, event)

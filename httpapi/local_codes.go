@@ -179,6 +179,8 @@ func codeProblem(request string, outcome fsm.Outcome) error {
 	switch o := outcome.(type) {
 	case fsm.NotAllowed:
 		return newProblem(http.StatusConflict, problemConflict, "", o.Reason)
+	case fsm.StaleRoom:
+		return staleProblem(o)
 	case fsm.RoomEnded:
 		return gone(o)
 	case fsm.NoSuchRoom:

@@ -18,6 +18,9 @@ type createRoomRequest struct {
 	Creator     mimi.UserURI `json:"creator"`
 	GroupInfo   []byte       `json:"groupInfo"`   // bare or as MLSMessage, without ratchet_tree, with external_pub
 	RatchetTree []byte       `json:"ratchetTree"` // optional<Node> ratchet_tree<V>
+	// Generation is needed once the cluster has begun another than its first: whoever names it knows that what was created before may be lost. For a
+	// stale room it says that this group takes the place of the one whose state is lost.
+	Generation fsm.Generation `json:"generation"`
 }
 
 // roomAccepted answers POST /v1/rooms; a retry gets the same.
@@ -57,11 +60,13 @@ func (s *LocalServer) createRoom(c echo.Context) error {
 	if request, err = s.desk.reserveMembers(c.Request().Context(), request); err != nil {
 		return err
 	}
-	outcome, err := s.desk.hub.Do(c.Request().Context(), request)
+	outcome, err := s.desk.hub.Do(c.Request().Context(), request.For(r.Generation))
 	if err != nil {
 		return err
 	}
 	switch o := outcome.(type) {
+	case fsm.OtherGeneration:
+		return generationProblem(o)
 	case fsm.Accepted:
 		return c.JSON(http.StatusCreated, roomAccepted{Room: r.Room, Epoch: o.Epoch, AcceptedMillis: o.Millis})
 	case fsm.NotAllowed:
@@ -85,7 +90,8 @@ type roomDescription struct {
 	Participants     []roomParticipant `json:"participants"`
 	Destinations     []mimi.Provider   `json:"destinations"`
 	PendingProposals uint32            `json:"pendingProposals"`
-	Next             *nextGroup        `json:"next,omitempty"` // after a ReInit: the group that the room waits for
+	Next             *nextGroup        `json:"next,omitempty"`  // after a ReInit: the group that the room waits for
+	Stale            *staleRoom        `json:"stale,omitempty"` // where the room waits to be brought forward: what is said of its group may be over
 }
 
 // nextGroup is what a ReInit announced. Whoever creates the room again, with this group, continues it.
@@ -122,6 +128,10 @@ func (s *LocalServer) describeRoom(c echo.Context) error {
 	switch o := outcome.(type) {
 	case fsm.RoomDescribed:
 		return c.JSON(http.StatusOK, describe(o))
+	case fsm.StaleRoomDescribed:
+		d, stale := describe(o.Room), staleRoomOf(room, o.Stale)
+		d.Stale = &stale
+		return c.JSON(http.StatusOK, d)
 	case fsm.RoomAwaits:
 		return c.JSON(http.StatusOK, describeAwaiting(o))
 	case fsm.RoomEnded:

@@ -87,6 +87,8 @@ func (s *LocalServer) routes(metrics *RequestMetrics) {
 	e.POST("/v1/rooms", s.createRoom, s.needs(meta.ScopeRoomsWrite), short)
 	e.GET("/v1/rooms/:room", s.describeRoom, s.needs(meta.ScopeRoomsRead), short)
 	e.DELETE("/v1/rooms/:room", s.destroyRoom, s.needs(meta.ScopeRoomsWrite), short)
+	e.POST("/v1/rooms/:room/fastForward", s.fastForward, s.needs(meta.ScopeRoomsWrite), short)
+	e.GET("/v1/staleRooms", s.listStaleRooms, s.needs(meta.ScopeRoomsRead), short)
 	e.POST("/v1/rooms/:room/joiningCodes", s.createJoiningCode, s.needs(meta.ScopeRoomsWrite), short)
 	e.GET("/v1/rooms/:room/joiningCodes", s.listJoiningCodes, s.needs(meta.ScopeRoomsRead), short)
 	e.DELETE("/v1/rooms/:room/joiningCodes/:code", s.revokeJoiningCode, s.needs(meta.ScopeRoomsWrite), short)

@@ -92,13 +92,13 @@ func TestOpenAPI(t *testing.T) {
 // The JSON that goes out has no field that the documents do not name, and all those that they require.
 func TestOpenAPISchemas(t *testing.T) {
 	for schema, value := range map[string]any{
-		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}},
+		"UploadResult": uploadResult{}, "CreateRoom": createRoomRequest{}, "Upload": uploadRequest{}, "RoomAccepted": roomAccepted{}, "Room": roomDescription{Next: &nextGroup{}, Stale: &staleRoom{}}, "FastForward": fastForwardRequest{}, "StaleRoom": staleRoom{}, "StaleRooms": staleRoomList{Next: ourRoom},
 		"Departure": departure{Client: &mimi.ClientURI{}}, "RoomDestroyed": roomDestroyed{},
 		"InboxBatch": inboxBatch{}, "ClientBatch": clientBatch{}, "AcknowledgeEvents": acknowledgeEventsRequest{}, "RoomPlace": roomPlaced{Room: ourRoom}, "AcknowledgedEvents": acknowledgedEvents{}, "HubKeys": hubKeyList{}, "HubSuite": hubSuite{},
 		"InboxItem": inboxItem{Room: ourRoom, Events: []inboxEvent{}, Body: []byte{1}, WelcomeFor: []welcomeFor{{}}, RoomDestroyed: true, Cursor: "c"},
 		"InboxEvent": inboxEvent{
 			GroupID: []byte{1}, Epoch: new(mls.Epoch), Message: []byte{1}, MoreProposals: [][]byte{{1}}, RatchetTree: []byte{1},
-			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32),
+			KeyPackageRefs: [][]byte{{1}}, ServerFrank: []byte{1}, User: alice, Client: clientURI("mimi://a.example/d/1"), Left: new(uint32), Generation: 2,
 			noticeFields: &noticeFields{
 				Receipt: "00", Verdict: "accepted", Reason: "r", CurrentEpoch: new(mls.Epoch), VerdictMillis: 1, ProposalRef: []byte{1}, Committed: new(bool),
 				Changes: []string{"roles"}, GainedVoice: []string{"u"}, LostVoice: []string{"u"}, DroppedItems: 1, DroppedFrom: 1, DroppedThrough: 1,

@@ -95,6 +95,7 @@ func (s *PeerServer) routes(metrics *RequestMetrics) {
 	s.echo.POST("/v1/groupInfo/*", s.groupInfo)
 	s.echo.POST("/v1/notify/*", s.notify)
 	s.echo.POST(bulkNotifyPath, s.bulkNotify)
+	s.echo.POST(roomEpochPath, s.roomEpoch)
 }
 
 // limited lets a request of a known peer in, if the peer has not too many already.

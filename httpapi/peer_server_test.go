@@ -476,12 +476,12 @@ func TestPeerDirectory(t *testing.T) {
 	if got, _ := directory.URL(mimi.EndpointBulkNotify, noVariable{}); got != "https://mimi.a.example/v1/bulkNotify" {
 		t.Errorf("bulk deliveries at %s", got)
 	}
-	for endpoint, want := range map[mimi.Endpoint]string{mimi.EndpointBulkSubmit: "/v1/bulkSubmit", mimi.EndpointSubmissions: "/v1/submissions"} {
+	for endpoint, want := range map[mimi.Endpoint]string{mimi.EndpointBulkSubmit: "/v1/bulkSubmit", mimi.EndpointSubmissions: "/v1/submissions", mimi.EndpointRoomEpoch: "/v1/roomEpoch"} {
 		if got, _ := directory.URL(endpoint, noVariable{}); got != "https://mimi.a.example"+want {
 			t.Errorf("%s at %s", endpoint, got)
 		}
 	}
-	if n := len(directory.Endpoints()); n != 9 {
+	if n := len(directory.Endpoints()); n != 10 {
 		t.Errorf("%d endpoints listed", n)
 	}
 }

@@ -32,6 +32,9 @@ type Problem struct {
 	See     string `json:"see,omitempty"`
 	Clear   string `json:"clear,omitempty"`
 
+	// Generation is the hub's, where the request was for another.
+	Generation fsm.Generation `json:"generation,omitempty"`
+
 	retryAfter time.Duration // > 0: sent as Retry-After, in whole seconds, rounded up
 }
 
@@ -68,6 +71,9 @@ const (
 	problemHTTP           = "http"
 	problemInternal       = "internal"
 	problemNoPeer         = "not-a-peer"
+	problemRoomStale      = "room-stale"
+	problemGeneration     = "other-generation"
+	problemNotAsked       = "providers-not-heard"
 )
 
 var problemTitles = map[string]string{
@@ -95,6 +101,9 @@ var problemTitles = map[string]string{
 	problemHTTP:           "The request was refused",
 	problemInternal:       "Internal error",
 	problemNoPeer:         "The other provider is not a peer of this one",
+	problemRoomStale:      "The room waits to be brought forward",
+	problemGeneration:     "The request is for another generation of the hub",
+	problemNotAsked:       "Other providers have not been heard",
 }
 
 // newProblem fills in what belongs to the name. field and detail may be empty.

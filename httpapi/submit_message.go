@@ -50,6 +50,8 @@ func (d *Desk) submit(ctx context.Context, from mimi.Provider, room mimi.RoomURI
 		return coded(mimi.SubmitAccepted{AcceptedMillis: o.Millis}), nil
 	case fsm.EpochTooOld:
 		return coded(mimi.SubmitEpochTooOld{Current: o.Current}), nil
+	case fsm.StaleRoom:
+		return answer{}, staleProblem(o)
 	case fsm.RoomEnded:
 		if o.Status == fsm.RoomDestroyed {
 			return answer{}, gone(o)

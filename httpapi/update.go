@@ -52,6 +52,8 @@ func updateAnswer(outcome fsm.Outcome) (answer, error) {
 		return a, nil
 	case fsm.NotAllowed:
 		return coded(mimi.UpdateRoomResponse{Description: o.Reason, Result: mimi.UpdateNotAllowed{}}), nil
+	case fsm.StaleRoom:
+		return answer{}, staleProblem(o)
 	case fsm.RoomEnded:
 		if o.Status == fsm.RoomDestroyed {
 			return answer{}, gone(o)

@@ -68,6 +68,14 @@ const (
 // That of rooms that depend on others.
 const kindConsiderParent requestKind = 63
 
+// Those of a cluster that has lost a part of its history.
+const (
+	kindFastForward    requestKind = 75
+	kindFollowedEpoch  requestKind = 76
+	kindStaleRooms     requestKind = 77
+	kindCreateRoomAnew requestKind = 78
+)
+
 // requestVersion begins every encoded request.
 const requestVersion = 1
 
@@ -106,6 +114,14 @@ func readRequest(r *mls.Reader, kind requestKind) (Request, error) {
 		return constructed(readCreateRoom(r))
 	case kindCreateFixedRoom:
 		return readCreateFixedRoom(r)
+	case kindCreateRoomAnew:
+		return readCreateRoomAnew(r)
+	case kindFastForward:
+		return readFastForward(r)
+	case kindFollowedEpoch:
+		return constructed(NewFollowedEpoch(readURI(r, "hub", mimi.ParseProvider), readURI(r, "room", mimi.ParseRoomURI)))
+	case kindStaleRooms:
+		return readStaleRooms(r)
 	case kindReserveMembers:
 		return readReserveMembers(r)
 	case kindForgoMembers:

@@ -66,6 +66,8 @@ func VerdictOf(receipt mimi.Receipt, outcome fsm.Outcome) (v mimi.Verdict, decid
 		v.Code, v.Reason = mimi.VerdictNoSuchRoom, "there is no such room"
 	case fsm.RoomEnded:
 		v.Code, v.Reason = mimi.VerdictRoomEnded, o.Reason()
+	case fsm.StaleRoom:
+		v.Code, v.Current, v.Reason = mimi.VerdictRoomStale, o.Epoch, o.Reason()
 	default:
 		return v, false
 	}

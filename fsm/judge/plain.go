@@ -165,6 +165,13 @@ func (d *DescribeRoom) Judge(replica fsm.Reader) (Verdict, error) {
 		Room: d.room, GroupID: room.GroupID, Suite: room.Suite, Epoch: room.Epoch, TreeHash: context.TreeHash,
 		Participants: room.Participants, Destinations: room.Destinations, Pending: uint32(len(pending)),
 	}
+	stale, is, err := fsm.ReadStaleRoom(replica, d.room)
+	if err != nil {
+		return nil, err
+	}
+	if is {
+		return Refuse{fsm.StaleRoomDescribed{Room: described, Stale: stale}}, nil
+	}
 	if room.Status == fsm.RoomReinitialised {
 		_, announced, err := endOf(replica, d.room)
 		return Refuse{fsm.RoomAwaits{Room: described, GroupID: announced.GroupID, Suite: announced.Suite}}, err

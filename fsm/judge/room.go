@@ -19,6 +19,8 @@ type CreateRoom struct {
 	info      mls.GroupInfo
 	group     *mls.PublicGroup
 	members   uint64 // the number under which the participants are reserved; 0 without
+
+	generation fsm.Generation // for which it is made; 0 for the first
 }
 
 // NewCreateRoom reads a GroupInfo, bare or as an MLSMessage, and the tree beside it (optional<Node> ratchet_tree<V>), and checks
@@ -63,16 +65,23 @@ func (c *CreateRoom) Reservation() (*ReserveGroup, error) {
 func (c *CreateRoom) Slot() fsm.SlotID { return fsm.SlotOfRoom(c.room) }
 
 func (c *CreateRoom) kind() requestKind {
-	if c.members != 0 {
+	switch {
+	case c.generation != 0:
+		return kindCreateRoomAnew
+	case c.members != 0:
 		return kindCreateFixedRoom
+	default:
+		return kindCreateRoom
 	}
-	return kindCreateRoom
 }
 
 func (c *CreateRoom) appendArguments(w *mls.Writer) {
 	c.appendRequest(w)
-	if c.members != 0 {
+	if c.members != 0 || c.generation != 0 {
 		w.Uint64(c.members)
+	}
+	if c.generation != 0 {
+		w.Uint64(uint64(c.generation))
 	}
 }
 
@@ -120,7 +129,7 @@ func (c *CreateRoom) judge(replica fsm.Reader) (Verdict, error) {
 	command := fsm.CreateRoom{
 		Room: c.room, Creator: c.creator, GroupID: context.GroupID, Suite: context.Suite, Clients: clients, RequestHash: c.hash(),
 		Facts: factsOf(c.group, c.info, wholeTree(c.group.Tree()), participants, settings),
-		Rules: rules,
+		Rules: rules, Generation: c.generation,
 	}
 	if command.Members, err = c.reserved(replica); err != nil {
 		return nil, err

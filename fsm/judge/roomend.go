@@ -72,8 +72,13 @@ func farewell(replica fsm.Reader, room fsm.Room) ([]fsm.PendingProposal, error) 
 	return all, nil
 }
 
-// endedRoom is the refusal of a room that is there no more, or that has no group.
+// endedRoom is the refusal of a room that is there no more, that has no group, or of which nobody knows where that is.
 func endedRoom(replica fsm.Reader, uri mimi.RoomURI) error {
+	if stale, is, err := fsm.ReadStaleRoom(replica, uri); err != nil {
+		return err
+	} else if is {
+		return &denied{stale}
+	}
 	end, ended, err := fsm.ReadRoomEnd(replica, uri)
 	switch {
 	case err != nil:
@@ -133,8 +138,11 @@ func sameRules(before, after mls.Extensions) error {
 // that the ReInit announced (RFC 9420 §11.2), and any for a room that goes on or is destroyed; nil where there is no such room.
 func (c *CreateRoom) successorOf(replica fsm.Reader) (*fsm.RoomEnd, error) {
 	room, found, err := fsm.ReadRoom(replica, c.room)
-	if err != nil || !found || room.Status != fsm.RoomReinitialised {
+	if err != nil || !found {
 		return nil, err
+	}
+	if room.Status != fsm.RoomReinitialised {
+		return c.abandoned(room)
 	}
 	end, announced, err := endOf(replica, c.room)
 	if err != nil {
