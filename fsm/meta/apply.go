@@ -29,7 +29,7 @@ func Apply(store fsm.Store, index uint64, entry []byte) (Outcome, error) {
 		return nil, fmt.Errorf("meta entry %d: %w", index, err)
 	}
 	t := &tx{store: store, m: m}
-	if _, first := c.(InitCluster); !first && !m.Initialised() {
+	if !begins(c) && !m.Initialised() {
 		return Refused{"the cluster has not been initialised"}, nil
 	}
 	outcome := c.apply(t)
@@ -37,6 +37,16 @@ func Apply(store fsm.Store, index uint64, entry []byte) (Outcome, error) {
 		return nil, fmt.Errorf("meta entry %d: %w", index, t.err)
 	}
 	return outcome, nil
+}
+
+// begins reports whether a command makes a cluster.
+func begins(c Command) bool {
+	switch c.(type) {
+	case InitCluster, RestoreCluster:
+		return true
+	default:
+		return false
+	}
 }
 
 // tx is the application of one command: it reads the map as it was, and writes records.

@@ -88,6 +88,9 @@ func readCommand(r *mls.Reader, kind commandKind) Command {
 		if c := readSlotCommand(r, kind); c != nil {
 			return c
 		}
+		if c := readRestoreCommand(r, kind); c != nil {
+			return c
+		}
 		return readTrustCommand(r, kind)
 	}
 }

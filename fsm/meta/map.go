@@ -40,6 +40,7 @@ type Map struct {
 	placement   placementRecord
 	successions []Succession // by Shard
 	generation  generationRecord
+	restore     Restore
 
 	// The versions under which records stand, in the records' order.
 	hubKeyVersions, caVersions, gossipKeyVersions []uint64
@@ -102,6 +103,9 @@ func ReadMap(r fsm.Reader) (*Map, error) {
 		return nil, err
 	}
 	if err := m.readGeneration(r); err != nil {
+		return nil, err
+	}
+	if err := m.readRestore(r); err != nil {
 		return nil, err
 	}
 	m.finish()

@@ -42,6 +42,8 @@ import (
 //	0x93  key(16)       the sequence of the auditRecord with this key
 //	0x94  -             auditBounds
 //	0x9d  -             generationRecord
+//	0xa0  -             Restore
+//	0xa1  page(4)       RestoreCluster, until the last page is there
 type keyKind byte
 
 const (
