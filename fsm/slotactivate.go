@@ -15,6 +15,12 @@ func (t *tx) incarnationBase() uint64 {
 	return base
 }
 
+// ReadIncarnationsUsed returns a number that no incarnation of a room is above which the shard has given, as of its applied index.
+func ReadIncarnationsUsed(r Reader, applied uint64) (uint64, error) {
+	base, _, err := readRecord(r, shardKey(keyIncarnationBase), "base of incarnations", readIncarnationBase)
+	return applied + base, err
+}
+
 // incarnation is that of a room which this entry makes or continues. It rises from entry to entry.
 func (t *tx) incarnation() uint64 { return t.index + t.incarnationBase() }
 

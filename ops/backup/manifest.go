@@ -41,8 +41,9 @@ func (c Counts) add(other Counts) {
 
 // Head is what a part says of the state that it was taken from.
 type Head struct {
-	Group      uint32    `json:"group"` // the shard; 0 is the meta group
-	Index      uint64    `json:"index"` // that was applied
+	Group      uint32    `json:"group"`     // the shard; 0 is the meta group
+	Index      uint64    `json:"index"`     // that was applied
+	IndexBase  uint64    `json:"indexBase"` // above which nothing is counted that was counted by indexes
 	HubMillis  uint64    `json:"hubMillis"`
 	Format     uint32    `json:"format"` // of the state
 	Source     string    `json:"source"` // the node whose replica it was
@@ -68,6 +69,17 @@ type chunkPlace struct {
 	Bytes   uint64  `json:"bytes"`  // of the chunk
 	Stored  int64   `json:"stored"` // in the store
 	Records uint64  `json:"records"`
+	First   uint16  `json:"first"` // the slot of its first record
+	Last    uint16  `json:"last"`  // and of its last
+}
+
+// note adds a record of a slot.
+func (c *chunkPlace) note(slot uint16) {
+	if c.Records == 0 {
+		c.First = slot
+	}
+	c.Records++
+	c.Last = slot
 }
 
 // Part is what one group had at one index.

@@ -135,7 +135,7 @@ func (w *partWriter) record(key, value []byte) error {
 	w.total.add(key, value)
 	w.count(w.part.Counts, key)
 	w.chunk = appendRecord(w.chunk, key, value)
-	w.recordCounted()
+	w.noteRecord(slotOf(key))
 	return nil
 }
 
@@ -167,12 +167,12 @@ func (w *partWriter) cut(ctx context.Context, failed func(error)) error {
 	return nil
 }
 
-// recordCounted notes the record that was added at the chunk that is being filled.
-func (w *partWriter) recordCounted() {
+// noteRecord notes the record that was added at the chunk that is being filled.
+func (w *partWriter) noteRecord(slot uint16) {
 	if len(w.places) == 0 || w.places[len(w.places)-1].Bytes > 0 {
 		w.places = append(w.places, new(chunkPlace))
 	}
-	w.places[len(w.places)-1].Records++
+	w.places[len(w.places)-1].note(slot)
 }
 
 // put brings a chunk into the store. One that is there, as long as it should be, is left as it is; one that was cut short is written anew.

@@ -29,7 +29,9 @@ func (r *reader) records(ctx context.Context, p Part, chunk func(chunkPlace), vi
 		if err != nil {
 			return err
 		}
+		seen := chunkPlace{ID: place.ID, Bytes: uint64(len(content)), Stored: place.Stored}
 		err = visitRecords(content, func(key, value []byte) error {
+			seen.note(slotOf(key))
 			if bytes.Compare(key, last) <= 0 {
 				return fmt.Errorf("%w: the records of group %d are out of order", ErrDamaged, p.Group)
 			}
@@ -40,6 +42,9 @@ func (r *reader) records(ctx context.Context, p Part, chunk func(chunkPlace), vi
 			total.add(key, value)
 			return visit(key, value)
 		})
+		if err == nil && seen != place {
+			err = fmt.Errorf("%w: chunk %s is not what group %d says of it", ErrDamaged, place.ID, p.Group)
+		}
 		if err != nil {
 			return err
 		}
