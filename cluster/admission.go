@@ -56,22 +56,29 @@ func (a Admission) save(dir string) error {
 }
 
 // Found makes a CA for a new cluster and the admission of its first node, which Init then takes up. The CA's private key is on disk
-// only under the seal key, and only until Init has it in the replicated state. Found again returns the same.
-func Found(dir, node string, sealKey [32]byte) (Admission, error) {
+// only under the seal key, and only until Init has it in the replicated state. Found again returns the same. A cluster that is made of a
+// backup keeps its ID and gets another CA: the certificates of the lost cluster's nodes are worth nothing in it. An empty ID is a new one.
+func Found(dir, node, cluster string, sealKey [32]byte) (Admission, error) {
 	if had, known, err := LoadAdmission(dir); err != nil || known {
-		if err == nil && had.Credentials.NodeID() != node && node != "" {
+		switch {
+		case err == nil && had.Credentials.NodeID() != node && node != "":
 			err = &RefusedError{fmt.Sprintf("this is node %s already", had.Credentials.NodeID())}
+		case err == nil && cluster != "" && had.Credentials.ClusterID() != cluster:
+			err = &RefusedError{fmt.Sprintf("this node has credentials of cluster %s already", had.Credentials.ClusterID())}
 		}
 		return had, err
 	}
 	if err := pki.CheckName(node); err != nil {
 		return Admission{}, &RefusedError{err.Error()}
 	}
-	var id [8]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return Admission{}, err
+	if cluster == "" {
+		var id [8]byte
+		if _, err := rand.Read(id[:]); err != nil {
+			return Admission{}, err
+		}
+		cluster = hex.EncodeToString(id[:])
 	}
-	ca, err := pki.NewCA(hex.EncodeToString(id[:]))
+	ca, err := pki.NewCA(cluster)
 	if err != nil {
 		return Admission{}, err
 	}

@@ -106,8 +106,10 @@ func (n *Node) RotateHubKeys(ctx context.Context, schemes ...mls.SignatureScheme
 func (n *Node) HubKeys() []meta.HubKey { return n.Map().HubKeys() }
 
 // sealContext binds a sealed key to the cluster and to its public half.
-func (n *Node) sealContext(public []byte) string {
-	return "parley hub key/" + n.config.Credentials.ClusterID() + "/" + hex.EncodeToString(public)
+func (n *Node) sealContext(public []byte) string { return hubKeyContext(n.ClusterID(), public) }
+
+func hubKeyContext(cluster string, public []byte) string {
+	return "parley hub key/" + cluster + "/" + hex.EncodeToString(public)
 }
 
 // HubSigner is the hub's key of a scheme with its entry for a room's external_senders (RFC 9420 §12.1.8.1), or

@@ -7,6 +7,8 @@ const (
 	JobShardSplit = "shard-split"
 	JobShardMerge = "shard-merge"
 	JobSlotMove   = "slot-move"
+	JobBackup     = "backup"
+	JobRestore    = "restore"
 )
 
 // jobKinds are the jobs that this program can carry out.
@@ -17,5 +19,7 @@ func (n *Node) jobKinds() map[string]jobKind {
 		JobDecommission: {runner: decommission{n}, area: areaPlacement},
 		JobReplaceNode:  {runner: decommission{n}, area: areaPlacement},
 		JobMoveReplica:  {runner: replicaMove{n}, area: areaPlacement},
+		JobBackup:       {runner: backupJob{n}},
+		JobRestore:      {runner: restoreJob{n}, area: areaPlacement},
 	}
 }

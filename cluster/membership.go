@@ -39,6 +39,8 @@ type InitOptions struct {
 	// Replication is the number of replicas of each shard, 0 means 3. The shards are placed when so many nodes have joined.
 	Replication int
 	HubKeys     []HubKeyImport // keys to use instead of generated ones, at most one per scheme
+	// Restore makes the cluster of what a backup has; nil: a new one. Settings and HubKeys count for nothing then.
+	Restore *RestoreOptions
 }
 
 // Init makes a cluster with this node as its first. On a node that belongs to a cluster already it goes on where an earlier
@@ -55,17 +57,13 @@ func (n *Node) Init(ctx context.Context, options InitOptions) error {
 	if options.Replication == 0 {
 		options.Replication = 3
 	}
+	if err := n.checkRestore(options.Restore); err != nil {
+		return err
+	}
 	if err := n.begun(ctx); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	commands := []meta.Command{
-		meta.InitCluster{
-			ClusterID: n.config.Credentials.ClusterID(), Settings: options.Settings,
-			ReplicationFactor: uint32(options.Replication), Shards: uint32(options.Shards),
-		},
-		meta.AddNode{Node: n.self()},
-	}
-	for _, command := range commands {
+	for _, command := range append(n.beginnings(options), meta.AddNode{Node: n.self()}) {
 		if err := n.change(ctx, command); err != nil {
 			return fmt.Errorf("init: %w", err)
 		}
@@ -323,7 +321,7 @@ func (n *Node) tendOnce(current *meta.Map) error {
 	}
 	serving := current.ServingNodes()
 	if len(current.Shards()) > 0 || len(serving) < current.ReplicationFactor() || !zonesTold(current, serving) {
-		return nil
+		return n.ensureRestoreJob(ctx, current)
 	}
 	zone := func(node string) string {
 		name, _ := current.ZoneOf(node)

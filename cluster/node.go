@@ -47,6 +47,7 @@ type Node struct {
 	replays   *replays
 	jobs      *jobFrame
 	load      slotLoad
+	archive   atomic.Pointer[Archive]                       // nil before KeepArchive
 	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
 	statePace *rate.Limiter                                 // of what is read and sent for others' states
 	rounds    rounds
@@ -199,6 +200,7 @@ func (n *Node) serve() {
 		methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
 		methodSlotLook: n.serveSlotLook, methodSlotPage: n.serveSlotPage, methodSlotWeights: n.serveSlotWeights,
 		methodSlotLoads: n.serveSlotLoads,
+		methodArchive:   n.serveArchive, methodRestoreLook: n.serveRestoreLook,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)
@@ -210,6 +212,7 @@ func (n *Node) serve() {
 		})
 	}
 	n.port.HandleStream(methodState, n.streamState)
+	n.port.HandleStream(methodCopy, n.streamCopy)
 	n.port.HandleNewcomers(n.serveNewcomer)
 }
 
@@ -267,6 +270,7 @@ func (n *Node) Close(ctx context.Context) error {
 // shut takes down what is up, from the top: nobody uses an engine any more when it is closed.
 func (n *Node) shut() error {
 	n.end()
+	n.closeArchive()
 	n.background.Wait()
 	n.users.Wait()
 	var err error

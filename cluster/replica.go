@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -343,18 +342,16 @@ func (r *replica) duties(place meta.Shard, sweep bool) (commands []fsm.Command, 
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	if _, born, err := fsm.ReadShard(view); err != nil {
-		return nil, false, err
-	} else if !born && place.State == meta.ShardCreating {
-		commands = append(commands, fsm.OwnSlots{Shard: r.shard, Generation: place.Generation, First: place.First, Last: place.Last})
-	}
 	if _, entered, err := fsm.ReadSettings(view); err != nil {
 		return nil, false, err
 	} else if entered < version {
 		commands = append(commands, fsm.EnterSettings{Version: version, Settings: settings})
 	}
-	if place.First > place.Last { // a birth without slots is of a format that the settings bring
-		slices.Reverse(commands)
+	// Behind the settings, which bring the format in which a shard may be born without slots.
+	if _, born, err := fsm.ReadShard(view); err != nil {
+		return nil, false, err
+	} else if !born && place.State == meta.ShardCreating {
+		commands = append(commands, r.birthOf(place))
 	}
 	if began, err := fsm.ReadGeneration(view); err != nil {
 		return nil, false, err

@@ -22,7 +22,7 @@ func founded(t *testing.T) *testCluster {
 	c := newTestCluster(t, func(config *Config) {
 		config.CredentialsDir = filepath.Join(config.DataDir, "admission")
 	})
-	admission, err := Found(filepath.Join(c.folder("n1"), "admission"), "n1", [32]byte{2})
+	admission, err := Found(filepath.Join(c.folder("n1"), "admission"), "n1", "", [32]byte{2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,9 @@ const (
 	methodAppoint     = "appoint"      // what a node is to deliver of the shards that the node which asks leads
 	methodSlotLoads   = "slot-loads"   // what a node has proposed of late, by slot
 	methodReplay      = "replay"       // a peer is to be tried again at once
+	methodArchive     = "archive"      // how far a backup is that the node makes, or brings back
+	methodRestoreLook = "restore-look" // how far a replica has come with slots out of a backup
+	methodCopy        = "copy"         // a stream of what one shard's slots hold
 	methodDeliveries  = "deliveries"   // how a node's deliveries stand
 	methodLook        = "look"         // a replica is to keep a view of its state at an index
 	methodSum         = "sum"          // what it holds there, section by section
