@@ -14,6 +14,8 @@ import (
 // called by many goroutines. An error is a *RefusedError, a *NotFoundError, a *mls.MalformedError, or one of the fsm
 // sentinels; anything else is a fault of the node.
 type Admin interface {
+	BackupAdmin
+
 	// Ready says whether this node can serve: it has a cluster map, and all replicas that it should hold run.
 	Ready(ctx context.Context) Readiness
 	Status(ctx context.Context) (ClusterStatus, error)

@@ -141,6 +141,11 @@ func (c *Client) Init(ctx context.Context, r httpapi.InitRequest) (identity http
 	return identity, c.do(ctx, http.MethodPost, "/v1/cluster/init", r, &identity)
 }
 
+// RestoreCluster is to be asked again until the state is httpapi.RestoreBegun.
+func (c *Client) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (status httpapi.RestoreStatus, err error) {
+	return status, c.do(ctx, http.MethodPost, "/v1/cluster/restore", r, &status)
+}
+
 func (c *Client) Settings(ctx context.Context) (settings httpapi.ClusterSettings, err error) {
 	return settings, c.do(ctx, http.MethodGet, "/v1/cluster/settings", nil, &settings)
 }

@@ -7,6 +7,7 @@ import (
 
 	"parley/cluster"
 	"parley/cluster/pki"
+	"parley/cmd/parley/archive"
 	"parley/cmd/parley/keyfile"
 )
 
@@ -82,6 +83,7 @@ func (s *Server) open(admission cluster.Admission) error {
 	if err != nil {
 		return err
 	}
+	s.node.KeepArchive(archive.New(s.node, "parley", nil))
 	if err := s.openDoors(); err != nil {
 		return err
 	}

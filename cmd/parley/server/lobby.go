@@ -32,7 +32,7 @@ func (l *lobby) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.Cluste
 		if err != nil {
 			return cluster.Admission{}, err
 		}
-		return cluster.Found(l.server.admissionFolder(), cmp.Or(r.Node, firstNode), sealKey)
+		return cluster.Found(l.server.admissionFolder(), cmp.Or(r.Node, firstNode), "", sealKey)
 	})
 	if err != nil {
 		return httpapi.ClusterIdentity{}, refusal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"parley/cluster"
+	"parley/cmd/parley/archive"
 	"parley/cmd/parley/config"
 	"parley/httpapi"
 )
@@ -33,6 +34,7 @@ type Server struct {
 	registry *prometheus.Registry
 	requests *httpapi.RequestMetrics
 	admin    *httpapi.AdminServer
+	checker  *archive.Checker // of backups that a cluster is to be made of
 
 	admitting sync.Mutex    // held while the node is being admitted and opened
 	opened    chan struct{} // closed when node, doors and client are set, which do not change then
@@ -52,7 +54,7 @@ type task struct {
 func New(c config.Config, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{
 		config: c, log: log, fatal: make(chan error, 1), sockets: make(map[string]net.Listener), registry: prometheus.NewRegistry(),
-		opened: make(chan struct{}),
+		opened: make(chan struct{}), checker: archive.NewChecker(),
 	}
 	defer func() {
 		if err != nil {
@@ -230,6 +232,7 @@ func (s *Server) Close() error {
 	s.admitting.Lock()
 	defer s.admitting.Unlock()
 	var wrong []error
+	s.checker.Close()
 	if s.client != nil {
 		s.client.Close()
 	}

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"parley/cluster"
+	"parley/httpapi"
+	"parley/mls"
+)
+
+// RestoreCluster checks a backup, and makes a cluster of it once it is known to be whole.
+func (l *lobby) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (httpapi.RestoreStatus, error) {
+	if r.Shards < 0 || r.Replicas < 0 {
+		return httpapi.RestoreStatus{}, &mls.MalformedError{Field: "shards, replicas", Reason: "a number is negative"}
+	}
+	node := cmp.Or(r.Node, firstNode)
+	if l.server.isOpen() {
+		node = l.server.node.ID()
+		if m := l.server.node.Map(); m.Initialised() && !m.Restoring() {
+			return httpapi.RestoreStatus{}, &httpapi.RefusedError{
+				Reason: "This node belongs to cluster " + m.ClusterID() + "; a backup is restored into a new one.", Blocker: "the node's data directory",
+				See: "parley cluster status", Clear: "a node with an empty data directory",
+			}
+		}
+	}
+	options, p, err := l.server.checker.Check(ctx, r.Location, r.Backup, node)
+	if errors.Is(err, cluster.ErrArchive) {
+		return httpapi.RestoreStatus{}, &httpapi.RefusedError{
+			Reason: err.Error(), Blocker: "the backup, or where it lies", See: "parley backup verify " + r.Location, Clear: "another backup: parley backup list " + r.Location,
+		}
+	}
+	if err != nil {
+		return httpapi.RestoreStatus{}, err
+	}
+	if options == nil {
+		return httpapi.RestoreStatus{
+			State: httpapi.RestoreChecking, Backup: r.Backup, Text: p.Text,
+			UnitsDone: p.Units, UnitsTotal: p.UnitsTotal, BytesDone: p.Bytes, BytesTotal: p.BytesTotal,
+		}, nil
+	}
+	if err := l.found(ctx, r, node, options); err != nil {
+		return httpapi.RestoreStatus{}, refusal(err)
+	}
+	return httpapi.RestoreStatus{
+		State: httpapi.RestoreBegun, Backup: options.Backup, ClusterID: options.Cluster, Generation: uint64(options.Generation) + 1, Node: l.server.node.ID(),
+	}, nil
+}
+
+// found makes the cluster. The seal key is tried before anything is: a CA that was sealed under another would be lost.
+func (l *lobby) found(ctx context.Context, r httpapi.RestoreRequest, node string, options *cluster.RestoreOptions) error {
+	sealKey, err := l.server.sealKey()
+	if err != nil {
+		return err
+	}
+	old, err := l.server.oldSealKeys()
+	if err != nil {
+		return err
+	}
+	if err := options.CheckSealKeys(append([][32]byte{sealKey}, old...)); err != nil {
+		return err
+	}
+	o, err := l.server.admitted(func() (cluster.Admission, error) {
+		return cluster.Found(l.server.admissionFolder(), node, options.Cluster, sealKey)
+	})
+	if err != nil {
+		return err
+	}
+	return o.node.Init(ctx, cluster.InitOptions{Shards: r.Shards, Replication: r.Replicas, Restore: options})
+}
