@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 
 	"parley/cluster/transport"
 )
@@ -12,12 +13,19 @@ import (
 func askAll[T any](ctx context.Context, n *Node, method string, request []byte, here transport.Handler, read func([]byte) (T, error)) (
 	answers map[string]T, failed map[string]error,
 ) {
+	return askAllWithin(ctx, statusTimeout, n, method, request, here, read)
+}
+
+// askAllWithin is askAll with another limit for each node.
+func askAllWithin[T any](
+	ctx context.Context, limit time.Duration, n *Node, method string, request []byte, here transport.Handler, read func([]byte) (T, error),
+) (answers map[string]T, failed map[string]error) {
 	answers, failed = make(map[string]T), make(map[string]error)
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for _, id := range activeNodes(n.Map()) {
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+			ctx, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
 			var raw []byte
 			var err error

@@ -38,6 +38,8 @@ type Config struct {
 	// what a link of 1 Gbit/s carries.
 	StateRate uint64
 
+	Version string // of the program, for people
+
 	Delivery Delivery // who delivers the outboxes of the shards that this node leads; empty: FollowersDeliver
 	// What this node holds of bulk submissions while their shards have no leader: bytes and items; 0: 64 MiB and 100,000.
 	HeldBytes int64

@@ -5,6 +5,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,9 +48,10 @@ type Node struct {
 	replays   *replays
 	jobs      *jobFrame
 	load      slotLoad
-	archive   atomic.Pointer[Archive]                       // nil before KeepArchive
-	lanes     atomic.Pointer[func() map[mimi.Provider]Lane] // nil before ReportLanes
-	statePace *rate.Limiter                                 // of what is read and sent for others' states
+	archive   atomic.Pointer[Archive]                                        // nil before KeepArchive
+	lanes     atomic.Pointer[func() map[mimi.Provider]Lane]                  // nil before ReportLanes
+	statePace *rate.Limiter                                                  // of what is read and sent for others' states
+	beside    atomic.Pointer[func(context.Context) (json.RawMessage, error)] // nil before ReportExam
 	rounds    rounds
 
 	whereabouts whereabouts // of slots that have moved further than the map says
@@ -197,10 +199,10 @@ func (n *Node) serve() {
 		methodRenew: n.serveRenew, methodTransfer: n.serveTransfer, methodClock: n.serveClock,
 		methodEvict: n.serveEvict, methodProposeMany: n.serveProposeMany, methodAppoint: n.serveAppoint,
 		methodReplay: n.serveReplay, methodDeliveries: n.serveDeliveries,
-		methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
 		methodSlotLook: n.serveSlotLook, methodSlotPage: n.serveSlotPage, methodSlotWeights: n.serveSlotWeights,
 		methodSlotLoads: n.serveSlotLoads,
 		methodArchive:   n.serveArchive, methodRestoreLook: n.serveRestoreLook,
+		methodExam: n.serveExam,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

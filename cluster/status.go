@@ -57,6 +57,8 @@ type NodeView struct {
 	// ClockOffsetMillis is how far its clock is ahead of the median of all nodes that it votes with; nil where it knows the clocks of
 	// no majority of them.
 	ClockOffsetMillis *int64
+	Version           string     // of its program, as that calls itself
+	Knows             fsm.Format // the newest format that its program knows; 0 of a program that does not say
 }
 
 // ReplicaStatus is one node's copy of one group.
@@ -193,6 +195,7 @@ func (n *Node) view() NodeView {
 		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
 		UpMillis: uint64(time.Since(n.opened).Milliseconds()), Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(),
 		ClockOffsetMillis: n.clocks.offsetMillis(), Held: n.held.status(),
+		Version: n.config.Version, Knows: fsm.FormatNewest,
 	}
 	n.mu.Lock()
 	running := slices.Collect(maps.Values(n.replicas))

@@ -35,6 +35,7 @@ const (
 	methodDeliveries  = "deliveries"   // how a node's deliveries stand
 	methodLook        = "look"         // a replica is to keep a view of its state at an index
 	methodSum         = "sum"          // what it holds there, section by section
+	methodExam        = "exam"         // a node is to look at itself
 	methodHoldBack    = "hold-back"    // a replica is to be kept from running, and rebuilt
 	methodSlotLook    = "slot-look"    // how a shard stands with slots, at its leader
 	methodSlotPage    = "slot-page"    // what is to be carried next of a slot, from its source's leader

@@ -15,6 +15,7 @@ import (
 // sentinels; anything else is a fault of the node.
 type Admin interface {
 	BackupAdmin
+	Care
 
 	// Ready says whether this node can serve: it has a cluster map, and all replicas that it should hold run.
 	Ready(ctx context.Context) Readiness

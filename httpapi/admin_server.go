@@ -116,6 +116,7 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.POST("/v1/plans", s.makePlan, short)
 	e.GET("/v1/plans/:id", s.showPlan, short)
 	e.POST("/v1/plans/:id/apply", s.applyPlan, short)
+	s.careRoutes(e, short)
 }
 
 // guard keeps web pages out of a plaintext listener, which has no other authentication than being on this machine: a request

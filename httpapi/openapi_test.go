@@ -124,7 +124,9 @@ func TestOpenAPISchemas(t *testing.T) {
 		"DeliveryLane": DeliveryLane{FailingSince: time.Unix(1, 0), Error: "e", NextTry: time.Unix(1, 0), ParkedMore: 1}, "ParkedRoom": ParkedRoom{},
 		"HubKeyList": hubKeyEntries{}, "HubKeyRotation": HubKeyRotation{Purpose: "franking", SignatureScheme: "Ed25519"}, "HubKey": HubKeyEntry{SignatureScheme: "Ed25519", CipherSuite: 1, Added: time.UnixMilli(1)},
 		"ClaimLimits": ClaimLimits{new(uint32), new(uint64), new(uint32), new(uint32), new(uint32), new(uint32), new(bool)},
-		"Problem":     Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
+		"ShardCheck":  ShardCheck{}, "ReplicaCheck": ReplicaCheck{Digest: "d", Error: "e", Differs: true, First: "f"}, "Diagnosis": Diagnosis{}, "Finding": Finding{},
+		"UpgradeStatus": UpgradeStatus{}, "NodeVersion": NodeVersion{Version: "v", Error: "e"},
+		"Problem": Problem{Detail: "d", Field: "f", Blocker: "b", See: "s", Clear: "c"},
 	} {
 		checkSchema(t, openapi.Admin, schema, value)
 	}

@@ -300,6 +300,18 @@ func (d *Dir) SetAside(engine string) (name string, err error) {
 	return name, SyncDir(d.fs, d.path)
 }
 
+// DamagedEngines are the names of what SetAside has put aside, in the directory.
+func (d *Dir) DamagedEngines() (names []string, err error) {
+	all, err := d.fs.List(d.path)
+	for _, name := range all {
+		if strings.Contains(name, ".damaged-") && !strings.HasSuffix(name, ledgerSuffix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, err
+}
+
 const temporarySuffix = ".tmp"
 
 // ReadFile reads a file by its path below the directory; fs.ErrNotExist where there is none.
