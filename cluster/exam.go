@@ -58,7 +58,7 @@ var _ transport.Handler = (*Node)(nil).serveExam
 
 func (n *Node) serveExam(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 	e := Exam{
-		DiskReserve: n.config.diskReserve(), CertEnds: n.credentials.Load().NotAfter(), MetaSilence: n.MetaSilence(),
+		DiskReserve: n.config.diskReserve(), CertEnds: n.CertificateEnds(), MetaSilence: n.MetaSilence(),
 		HeldDamaged: n.held.status().Damaged, ClusterListen: n.advertise, Unreachable: n.unreachable(ctx),
 	}
 	e.lookAtDisk(n)
@@ -96,6 +96,12 @@ func (e *Exam) lookAtDisk(n *Node) {
 		e.DiskFault = err.Error()
 	}
 }
+
+// DiskFree is what an unprivileged process can still write to the disk of the data directory.
+func (n *Node) DiskFree() (uint64, error) { return n.stores.dir.FreeBytes() }
+
+// CertificateEnds is when the node's certificate for the cluster port does.
+func (n *Node) CertificateEnds() time.Time { return n.credentials.Load().NotAfter() }
 
 // unreachable calls every other node by the cheapest method there is.
 func (n *Node) unreachable(ctx context.Context) map[string]string {

@@ -1,9 +1,12 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
+	"io"
 
 	"parley/mls"
+	"parley/storage"
 )
 
 const (
@@ -42,4 +45,17 @@ func decodeManifest(raw []byte) (manifest, error) {
 	}
 	m := manifest{group: r.Uint32("group"), index: r.Uint64("index"), source: string(r.Opaque("source"))}
 	return m, r.Close()
+}
+
+// manifestOf reads a snapshot's manifest.
+func manifestOf(kept *storage.Snapshots, id string) (m manifest, err error) {
+	_, content, err := kept.Open(id)
+	if err != nil {
+		return m, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(content, manifestBytesMax))
+	if err := errors.Join(err, content.Close()); err != nil {
+		return m, err
+	}
+	return decodeManifest(raw)
 }

@@ -52,15 +52,20 @@ func (q quarantines) rebuilding(group uint32) (*eviction, error) {
 	if err != nil {
 		return nil, err
 	}
+	e, err := decodeRebuilding(raw)
+	if err != nil { // without it nobody knows what the replica has to wait for
+		return nil, q.quarantined(group, err.Error())
+	}
+	return e, nil
+}
+
+func decodeRebuilding(raw []byte) (*eviction, error) {
 	r := mls.NewReader("Rebuilding", raw)
 	if version := r.Uint8("version"); version != rebuildingVersion {
 		r.Fail("version", "is not known")
 	}
 	e := &eviction{term: r.Uint64("term"), index: r.Uint64("index")}
-	if err := r.Close(); err != nil { // without it nobody knows what the replica has to wait for
-		return nil, q.quarantined(group, err.Error())
-	}
-	return e, nil
+	return e, r.Close()
 }
 
 const rebuildingVersion = 1

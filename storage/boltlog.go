@@ -16,6 +16,7 @@ type BoltLogOptions struct {
 	OnCorrupt  func(group uint32, err error) // see LogOptions
 	WriteLimit time.Duration                 // 10 s
 	Group      uint32                        // covered by each record's checksum
+	ReadOnly   bool                          // the file has to be there, and is not changed
 }
 
 // BoltLog is one group's Raft log and stable store in one bolt file: for the meta group, and for shards where the operator
@@ -43,7 +44,7 @@ func OpenBoltLog(path string, opts BoltLogOptions) (*BoltLog, error) {
 	if opts.OnFatal == nil {
 		return nil, errors.New("storage: a bolt log needs an OnFatal")
 	}
-	bolt, err := openBolt(path)
+	bolt, err := openBolt(path, opts.ReadOnly)
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,34 @@ func (d *Dir) open() (err error) {
 	return err
 }
 
+// LookAtDir opens a directory that is there, to be read alone, and locks it until Close; ErrLocked if a process holds it. Nothing in it may
+// be changed through the Dir.
+func LookAtDir(path string) (*Dir, error) {
+	d := &Dir{fs: vfs.Default, path: path}
+	var err error
+	if d.path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	lock, err := os.Open(filepath.Join(d.path, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("%s is no node's directory: %w", path, err)
+	}
+	if d.lock, err = locked(lock); err != nil {
+		return nil, fmt.Errorf("look at directory %s: %w", path, err)
+	}
+	return d, nil
+}
+
 // lockFile takes a lock that holds within one process too, which vfs's does not.
 func lockFile(path string) (io.Closer, error) {
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	return locked(lock)
+}
+
+func locked(lock *os.File) (io.Closer, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = ErrLocked

@@ -24,6 +24,9 @@ type LogOptions struct {
 	// OnDamage is called, in the background and once for each table that does not read back, with the groups whose entries that concerns.
 	OnDamage func(groups []uint32, err error)
 
+	// ReadOnly opens what is there, and changes nothing of it.
+	ReadOnly bool
+
 	WriteLimit    time.Duration // 10 s: a synced write that takes longer is a failure
 	FS            vfs.FS        // the operating system's
 	Logger        *slog.Logger  // none
@@ -55,7 +58,7 @@ func OpenLog(dir string, opts LogOptions) (*LogEngine, error) {
 		cacheBytes:    orDefault(opts.CacheBytes, defaultLogCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultLogMemTableBytes),
 		// Entries are mostly ciphertext and live for minutes.
-		uncompressed: true,
+		uncompressed: true, readOnly: opts.ReadOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the log engine: %w", err)

@@ -29,6 +29,7 @@ type engineOptions struct {
 	onDamage      func(groups []uint32, err error) // nil: nobody asks
 	uncompressed  bool
 	filtered      bool // most keys that are looked for are not there
+	readOnly      bool // nothing in the directory is changed; it has to be there
 }
 
 // engine is a Pebble database that stops for good at its first failure.
@@ -70,8 +71,10 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 	if e.fs == nil {
 		e.fs = vfs.Default
 	}
-	if err := makePrivateDir(e.fs, dir); err != nil {
-		return nil, err
+	if !opts.readOnly {
+		if err := makePrivateDir(e.fs, dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkWAL(e.fs, dir); err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func openEngine(dir string, opts engineOptions) (*engine, error) {
 		return nil, unopened(dir, err)
 	}
 	e.db = db
-	if err := errors.Join(e.checkFormat(), e.stop.check()); err != nil {
+	if err := errors.Join(e.checkFormat(opts.readOnly), e.stop.check()); err != nil {
 		e.end()
 		e.db = nil // tableDamaged may wait to look into it
 		return nil, errors.Join(err, db.Close())
@@ -130,6 +133,7 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 		Logger: logger,
 		// The default format dropped synced entries when one byte of the write-ahead log was flipped; the newest notices.
 		FormatMajorVersion:          pebble.FormatNewest,
+		ReadOnly:                    opts.readOnly,
 		CacheSize:                   opts.cacheBytes,
 		MemTableSize:                uint64(opts.memTableBytes),
 		MemTableStopWritesThreshold: 4,
@@ -164,10 +168,13 @@ func pebbleOptions(opts engineOptions, stop *failStop) *pebble.Options {
 var filterPolicy = bloom.FilterPolicy(10)
 
 // checkFormat marks a new database with our format and refuses one of another format.
-func (e *engine) checkFormat() error {
+func (e *engine) checkFormat(readOnly bool) error {
 	value, err := get(e.db, formatKey)
 	if err != nil {
 		return fmt.Errorf("read the format version: %w", err)
+	}
+	if value == nil && readOnly {
+		return fmt.Errorf("%w: the engine does not say its format", ErrCorrupt)
 	}
 	if value == nil {
 		return e.stop.do("write the format version", 0, func() error {

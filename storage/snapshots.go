@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,6 +62,15 @@ func OpenSnapshots(fs vfs.FS, dir string, retain int) (*Snapshots, error) {
 	return &Snapshots{fs: fs, dir: dir, retain: retain}, nil
 }
 
+// LookAtSnapshots is OpenSnapshots for a directory that is not to be changed: List and Open are all that may be called. Where there is none
+// there are no snapshots.
+func LookAtSnapshots(fs vfs.FS, dir string) *Snapshots {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	return &Snapshots{fs: fs, dir: dir, retain: 1}
+}
+
 // Create begins a snapshot, which appears when its sink is closed (raft.SnapshotStore).
 func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
@@ -110,7 +120,7 @@ func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 // ids are those of all snapshots, the newest first.
 func (s *Snapshots) ids() ([]string, error) {
 	names, err := s.fs.List(s.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	var ids []string

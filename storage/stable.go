@@ -33,8 +33,13 @@ type Stable struct {
 }
 
 // OpenStable opens or makes the file, with permissions 0600.
-func OpenStable(path string) (*Stable, error) {
-	bolt, err := openBolt(path)
+func OpenStable(path string) (*Stable, error) { return openStable(path, false) }
+
+// OpenStableReadOnly opens a file that is there, and changes nothing of it.
+func OpenStableReadOnly(path string) (*Stable, error) { return openStable(path, true) }
+
+func openStable(path string, readOnly bool) (*Stable, error) {
+	bolt, err := openBolt(path, readOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +135,9 @@ func (s *Stable) Close() error {
 	return nil
 }
 
-func openBolt(path string) (*raftboltdb.BoltStore, error) {
+func openBolt(path string, readOnly bool) (*raftboltdb.BoltStore, error) {
 	options := *bbolt.DefaultOptions
+	options.ReadOnly = readOnly
 	options.Timeout = boltOpenLimit
 	var bolt *raftboltdb.BoltStore
 	err := recovered(func() (err error) {
@@ -140,6 +146,9 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, boltError(err))
+	}
+	if readOnly {
+		return bolt, nil
 	}
 	// bolt syncs its file, not the name of it.
 	if err := SyncDir(vfs.Default, filepath.Dir(path)); err != nil {

@@ -30,6 +30,9 @@ type StateOptions struct {
 	// where that cannot be compacted they would wait for ever, on a node that goes on leading.
 	WriteLimit time.Duration
 
+	// ReadOnly opens what is there, and changes nothing of it.
+	ReadOnly bool
+
 	FS            vfs.FS       // the operating system's
 	Logger        *slog.Logger // none
 	CacheBytes    int64        // 16 MiB
@@ -63,7 +66,7 @@ func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 		cacheBytes:    orDefault(opts.CacheBytes, defaultCacheBytes),
 		memTableBytes: orDefault(opts.MemTableBytes, defaultStateMemTableBytes),
 		// Whatever may come twice is looked for before it is taken, and is there only when it does.
-		filtered: true,
+		filtered: true, readOnly: opts.ReadOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", err)
@@ -72,7 +75,10 @@ func OpenState(dir string, opts StateOptions) (*StateEngine, error) {
 	if e.onCorrupt == nil {
 		e.onCorrupt = func(uint32, error) {}
 	}
-	if err := errors.Join(e.fs.RemoveAll(e.ingestDir), e.findRestoring()); err != nil {
+	if !opts.ReadOnly {
+		err = e.fs.RemoveAll(e.ingestDir)
+	}
+	if err := errors.Join(err, e.findRestoring()); err != nil {
 		return nil, fmt.Errorf("open the state engine: %w", errors.Join(err, e.close()))
 	}
 	return e, nil
