@@ -202,7 +202,7 @@ func (n *Node) serve() {
 		methodSlotLook: n.serveSlotLook, methodSlotPage: n.serveSlotPage, methodSlotWeights: n.serveSlotWeights,
 		methodSlotLoads: n.serveSlotLoads,
 		methodArchive:   n.serveArchive, methodRestoreLook: n.serveRestoreLook,
-		methodExam: n.serveExam,
+		methodExam: n.serveExam, methodLook: n.serveLook, methodSum: n.serveSum, methodHoldBack: n.serveHoldBack,
 	} {
 		n.port.Handle(method, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 			ctx, done, err := n.begin(ctx)

@@ -167,6 +167,13 @@ func statusOf(err error) int {
 // startProgram runs `parley serve` for a node that has no credentials.
 func startProgram(t *testing.T, shared, id string) *adminclient.Client {
 	t.Helper()
+	client, _ := startProgramWith(t, shared, id, func(text string) string { return text })
+	return client
+}
+
+// startProgramWith is startProgram with another configuration and more of an environment.
+func startProgramWith(t *testing.T, shared, id string, configured func(text string) string, environment ...string) (*adminclient.Client, *os.Process) {
+	t.Helper()
 	address := make(map[string]string)
 	var sockets []net.Listener
 	for _, name := range []string{"cluster", "gossip", "peer", "local", "admin"} {
@@ -196,7 +203,7 @@ key_file = "%[1]s/web.key"
 listen = "%[7]s"
 `, shared, id, address["cluster"], address["gossip"], address["peer"], address["local"], address["admin"])
 	path := filepath.Join(shared, id+".toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(configured(text)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	executable, err := os.Executable()
@@ -206,6 +213,7 @@ listen = "%[7]s"
 	var log bytes.Buffer
 	program := exec.Command(executable, "serve", "--config", path)
 	program.Stderr = &log
+	program.Env = append(os.Environ(), environment...)
 	t.Cleanup(func() {
 		if program.Process == nil {
 			return
@@ -225,8 +233,14 @@ listen = "%[7]s"
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "the admin listener answers", func() error { _, err := client.Status(t.Context()); return err })
-	return client
+	soon(t, "the admin listener answers", func() error {
+		var answered *adminclient.Error // one that is guarded answers as well
+		if _, err := client.Status(t.Context()); err != nil && !errors.As(err, &answered) {
+			return err
+		}
+		return nil
+	})
+	return client, program.Process
 }
 
 func soon(t *testing.T, what string, holds func() error) {

@@ -103,6 +103,9 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		return
 	}
 	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
+	for _, trouble := range troubles(s) {
+		fmt.Fprintf(w, "!! %s\n", trouble)
+	}
 	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS\tCLOCK\tHELD")
 	for _, n := range s.Nodes {
 		clock := "unknown"

@@ -72,7 +72,7 @@ func run(ctx context.Context, arguments []string) int {
 
 // misused recognises cobra's own complaints about a command line, which have no type.
 func misused(err error) bool {
-	for _, start := range []string{"unknown command", "required flag(s)", "accepts ", "requires at least", "invalid argument"} {
+	for _, start := range []string{"unknown command", "required flag(s)", "accepts ", "requires at least", "invalid argument", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), start) {
 			return true
 		}
@@ -95,6 +95,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(), newDev(), newCluster(), newNode(), newShard(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
 		newJob(), newAudit(), newRebalance(), newResize(),
+		newCheck(), newFsck(), newConfig(), newDoctor(), newDebug(), newUpgrade(), newTop(), newContext(), newReady(),
 	)
 	return root
 }

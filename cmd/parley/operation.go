@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -18,21 +19,22 @@ import (
 
 // operation is what commands that ask a running node have in common.
 type operation struct {
-	admin string
-	json  bool
-	by    string // for the audit log
-	verb  func() string
+	admin   string
+	context string
+	json    bool
+	by      string // for the audit log
+	verb    func() string
+	command *cobra.Command
 }
 
 // adminDefault is where a node's admin listener is by the README's configuration.
 const adminDefault = "http://127.0.0.1:7404"
 
 func (o *operation) flags(command *cobra.Command) *cobra.Command {
-	address := os.Getenv("PARLEY_ADMIN")
-	if address == "" {
-		address = adminDefault
-	}
-	command.Flags().StringVar(&o.admin, "admin", address, "the node's admin listener (or PARLEY_ADMIN)")
+	o.command = command
+	command.Flags().StringVar(&o.admin, "admin", adminDefault, "the node's admin listener (or PARLEY_ADMIN)")
+	command.Flags().StringVar(&o.context, "context", "", "a context that names it, of 'parley context list' (or PARLEY_CONTEXT)")
+	command.MarkFlagsMutuallyExclusive("admin", "context")
 	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	if command.Flags().Lookup("by") == nil { // some commands have a use of their own for it
 		command.Flags().StringVar(&o.by, "by", osUser(), "who asks, for the audit log")
@@ -46,13 +48,46 @@ func (o *operation) flags(command *cobra.Command) *cobra.Command {
 	return command
 }
 
+// client asks the node that the command line names. Where nobody can tell which one that is, each question is answered with the reason.
 func (o *operation) client() *adminclient.Client {
-	client := adminclient.New(o.admin)
+	client, err := o.connect()
+	if err != nil {
+		return adminclient.Broken(&codedError{exitUsage, err})
+	}
 	if o.verb == nil { // no command of its own
 		return client
 	}
 	verb := o.verb() // reads who asks, too
 	return client.As(o.by, verb)
+}
+
+// connect heeds --admin, --context, PARLEY_ADMIN, PARLEY_CONTEXT and the context in use, in this order.
+func (o *operation) connect() (*adminclient.Client, error) {
+	if o.command == nil || o.command.Flags().Changed("admin") {
+		return adminclient.New(o.admin), nil
+	}
+	name := o.context
+	if name == "" {
+		if address := os.Getenv("PARLEY_ADMIN"); address != "" {
+			return adminclient.New(address), nil
+		}
+		name = os.Getenv("PARLEY_CONTEXT")
+	}
+	book, err := loadContexts()
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = book.Current
+	}
+	if name == "" {
+		return adminclient.New(o.admin), nil
+	}
+	found, known := book.find(name)
+	if !known {
+		return nil, fmt.Errorf("there is no context %q; 'parley context list' shows those that there are", name)
+	}
+	return found.client()
 }
 
 // osUser is whom the operating system takes the caller for.
@@ -83,7 +118,7 @@ func coded(err error) error {
 		return nil
 	case errors.As(err, &failure) && failure.Status == http.StatusConflict:
 		return &codedError{exitUnsafe, err}
-	case errors.As(err, &failure) && failure.Status == http.StatusBadRequest:
+	case errors.As(err, &failure) && failure.Status == http.StatusBadRequest && failure.Title != "": // else somebody else has answered
 		return &codedError{exitUsage, err}
 	case errors.As(err, &failure) && failure.Status == http.StatusServiceUnavailable:
 		return &codedError{exitNoQuorum, err}

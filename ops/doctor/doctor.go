@@ -109,7 +109,10 @@ type Replica struct {
 
 // Diagnose lists what is wrong, problems first, otherwise in the order of the subjects.
 func Diagnose(c Cluster) []Finding {
-	d := &diagnosis{now: c.Now}
+	d := &diagnosis{now: c.Now, away: make(map[string]bool)}
+	for _, n := range c.Nodes {
+		d.away[n.ID] = n.Fault != ""
+	}
 	d.cluster(c)
 	for _, n := range c.Nodes {
 		d.node(n)
@@ -118,6 +121,7 @@ func Diagnose(c Cluster) []Finding {
 	for _, s := range c.Shards {
 		d.shard(s)
 	}
+	d.spared()
 	slices.SortStableFunc(d.found, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(string(b.Level), string(a.Level)), strings.Compare(a.Subject, b.Subject))
 	})
@@ -127,6 +131,8 @@ func Diagnose(c Cluster) []Finding {
 type diagnosis struct {
 	now   time.Time
 	found []Finding
+	away  map[string]bool // nodes that do not answer: what follows from it is not said again
+	bare  []string        // shards that would not survive one more failure
 }
 
 func (d *diagnosis) add(level Level, subject, todo, format string, arguments ...any) {
@@ -181,6 +187,9 @@ func (d *diagnosis) node(n Node) {
 			"It has not heard of the meta group's leader for %s, and takes no new connections of peers.", n.MetaSilence.Round(time.Second))
 	}
 	for _, other := range slices.Sorted(maps.Keys(n.Unreachable)) {
+		if d.away[other] {
+			continue
+		}
 		d.add(Problem, subject, "Look at firewalls and at cluster.advertise: each node has to reach each other's cluster port, by TCP.",
 			"It cannot call node %s: %s", other, n.Unreachable[other])
 	}
@@ -300,6 +309,7 @@ func (d *diagnosis) shard(s Shard) {
 		case r.HeldBack != "":
 			d.add(Problem, subject, "It is rebuilt by itself from the others, if a majority of them answers; the log of its node says what it waits for.",
 				"Its replica on %s is held back: %s", r.Node, strings.TrimSpace(r.HeldBack))
+		case !r.Running && d.away[r.Node]:
 		case !r.Running:
 			d.add(Problem, subject, "Bring its node back, or replace the node.", "Its replica on %s does not run.", r.Node)
 		case r.Rebuilding, !r.Voter:
@@ -312,7 +322,13 @@ func (d *diagnosis) shard(s Shard) {
 		}
 	}
 	if s.Leader != "" && s.Wanted >= 3 && 2*(voters-1) <= len(s.Replicas) {
-		d.add(Problem, subject, "Bring the missing replicas back before anything else is taken down.",
-			"One more failure would leave it without a majority: %d of %d replicas vote.", voters, len(s.Replicas))
+		d.bare = append(d.bare, fmt.Sprintf("%d (%d of %d vote)", s.ID, voters, len(s.Replicas)))
+	}
+}
+
+func (d *diagnosis) spared() {
+	if len(d.bare) > 0 {
+		d.add(Problem, "cluster", "Bring the missing replicas back before anything else is taken down.",
+			"One more failure would leave these shards without a majority: %s.", strings.Join(d.bare, ", "))
 	}
 }

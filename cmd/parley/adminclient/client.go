@@ -4,11 +4,14 @@ package adminclient
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -24,12 +27,13 @@ const requestMax = 2 * time.Minute
 type Client struct {
 	base     string
 	http     http.Client
+	broken   error  // why nothing can be asked at all
 	by, verb string // for the audit log
 }
 
 // New makes a client of the admin listener at base, "http://127.0.0.1:7404".
 func New(base string) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: requestMax}}
+	return &Client{base: strings.TrimSuffix(base, "/")}
 }
 
 // As is the client of somebody who asks for something, by the names that the audit log has for both.
@@ -37,6 +41,31 @@ func (c *Client) As(by, verb string) *Client {
 	c.by, c.verb = by, verb
 	return c
 }
+
+// NewGuarded makes a client of an admin listener that asks for client certificates. It is recognised by the CA; all three files are PEM.
+func NewGuarded(base, certFile, keyFile, caFile string) (*Client, error) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate in it", caFile)
+	}
+	c := New(base)
+	c.http.Transport = &http.Transport{
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: roots},
+		ForceAttemptHTTP2: true,
+	}
+	return c, nil
+}
+
+// Broken makes a client that answers everything with an error: it is not known whom to ask.
+func Broken(err error) *Client { return &Client{broken: err} }
 
 // Address is the admin listener's.
 func (c *Client) Address() string { return c.base }
@@ -73,17 +102,34 @@ func (e *Error) Error() string {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	return c.doWithin(ctx, requestMax, method, path, in, out)
+}
+
+// doWithin is do with another limit, for what reads much.
+func (c *Client) doWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
+	answer, err := c.fetch(ctx, limit, method, path, in)
+	if err != nil || out == nil {
+		return err
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// fetch answers the body of what is asked, as it is.
+func (c *Client) fetch(ctx context.Context, limit time.Duration, method, path string, in any) ([]byte, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
 	var body io.Reader
 	if in != nil {
 		encoded, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -94,26 +140,24 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if c.verb != "" {
 		request.Header.Set(httpapi.VerbHeader, c.verb)
 	}
-	response, err := c.http.Do(request)
+	asking := http.Client{Transport: c.http.Transport, Timeout: limit}
+	response, err := asking.Do(request)
 	if err != nil {
-		return fmt.Errorf("the node's admin listener at %s: %w", c.base, err)
+		return nil, fmt.Errorf("the node's admin listener at %s: %w", c.base, err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if response.StatusCode/100 != 2 {
 		failure := &Error{Status: response.StatusCode}
 		if json.Unmarshal(answer, failure) != nil || failure.Title == "" {
 			failure.Body = strings.TrimSpace(string(answer))
 		}
-		return failure
+		return nil, failure
 	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(answer, out)
+	return answer, nil
 }
 
 // Ready asks whether the node can serve. A node that is not ready is an answer, not an error.

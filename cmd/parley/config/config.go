@@ -4,6 +4,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -72,10 +73,16 @@ type Listener struct {
 	KeyFile   string `koanf:"key_file"`
 }
 
-// Admin is the operator's front: plaintext on loopback only.
+// Admin is the operator's front: plaintext on loopback, or TLS with client certificates where all three files are named.
 type Admin struct {
-	Listen string `koanf:"listen"`
+	Listen   string `koanf:"listen"`
+	CertFile string `koanf:"cert_file"`
+	KeyFile  string `koanf:"key_file"`
+	ClientCA string `koanf:"client_ca_file"` // who has a certificate of it may do everything
 }
+
+// Guarded reports whether the listener asks for client certificates.
+func (a Admin) Guarded() bool { return a.CertFile != "" && a.KeyFile != "" && a.ClientCA != "" }
 
 // Log says what is logged, to standard error.
 type Log struct {
@@ -94,17 +101,12 @@ func Load(path string) (Config, error) {
 	if err := k.Load(fromEnvironment, nil); err != nil {
 		return Config{}, fmt.Errorf("configuration from the environment: %w", err)
 	}
-	if err := refuseUnknown(k); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
-	}
 	c := Config{Log: Log{Level: "info", Format: "text"}, Cluster: Cluster{
 		LogStore: "pebble", Delivery: "followers", HeldBytes: 64 << 20, HeldItems: 100_000,
 	}}
-	if err := k.Unmarshal("", &c); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
-	}
+	err := k.Unmarshal("", &c) // of what can be read the rest is checked all the same
 	c.fill(filepath.Dir(path))
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(refuseUnknown(k), err, c.Validate()); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
@@ -125,6 +127,7 @@ func (c *Config) fill(folder string) {
 	for _, name := range []*string{
 		&c.DataDir, &c.Cluster.Credentials, &c.Cluster.GossipKey, &c.Cluster.SealKey,
 		&c.Peer.CertFile, &c.Peer.KeyFile, &c.Local.CertFile, &c.Local.KeyFile,
+		&c.Admin.CertFile, &c.Admin.KeyFile, &c.Admin.ClientCA,
 	} {
 		if *name != "" && !filepath.IsAbs(*name) {
 			*name = filepath.Join(folder, *name)
@@ -161,8 +164,18 @@ func (c Config) Validate() error {
 			bad(key, fmt.Sprintf("must be host:port, is %q", address))
 		}
 	}
-	if host, _, err := net.SplitHostPort(c.Admin.Listen); err == nil && !loopback(host) {
-		bad("admin.listen", "must be on loopback: the admin listener has no authentication of its own")
+	if host, _, err := net.SplitHostPort(c.Admin.Listen); err == nil && !loopback(host) && !c.Admin.Guarded() {
+		bad("admin.listen", "must be on loopback, or admin.cert_file, admin.key_file and admin.client_ca_file be there: whoever reaches it may do everything")
+	}
+	if !c.Admin.Guarded() && c.Admin.CertFile+c.Admin.KeyFile+c.Admin.ClientCA != "" {
+		bad("admin.cert_file", "admin.key_file and admin.client_ca_file go together: all, or none")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		bad("log.level", fmt.Sprintf("must be debug, info, warn or error, is %q", c.Log.Level))
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format", fmt.Sprintf("must be \"text\" or \"json\", is %q", c.Log.Format))
 	}
 	if u, err := url.Parse(c.Peer.PublicURL); err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" {
 		bad("peer.public_url", fmt.Sprintf("must be https://host[:port], is %q", c.Peer.PublicURL))
@@ -205,6 +218,7 @@ func (c Config) files() map[string]string {
 		"local.cert_file": c.Local.CertFile, "local.key_file": c.Local.KeyFile,
 	}
 	for key, name := range map[string]string{
+		"admin.cert_file": c.Admin.CertFile, "admin.key_file": c.Admin.KeyFile, "admin.client_ca_file": c.Admin.ClientCA,
 		"cluster.credentials": c.Cluster.Credentials, "cluster.gossip_key_file": c.Cluster.GossipKey, "cluster.seal_key_file": c.Cluster.SealKey,
 	} {
 		if name != "" {

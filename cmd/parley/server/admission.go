@@ -77,7 +77,7 @@ func (s *Server) open(admission cluster.Admission) error {
 		Delivery: cluster.Delivery(s.config.Cluster.Delivery), LogStore: cluster.LogStore(s.config.Cluster.LogStore), SealKey: sealKey, OldSealKeys: old,
 		Zone:      s.config.Cluster.Zone,
 		HeldBytes: s.config.Cluster.HeldBytes, HeldItems: s.config.Cluster.HeldItems,
-		Log: s.log, Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
+		Version: s.program.Version, Log: s.log, Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
 		OnFatal: func(cause error) { s.fatal <- cause },
 	})
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Server) admitted(get func() (cluster.Admission, error)) (*operations, e
 			return nil, err
 		}
 	}
-	return &operations{s.node}, nil
+	return &operations{node: s.node}, nil
 }
 
 func (s *Server) isOpen() bool {

@@ -23,7 +23,7 @@ func (l *lobby) operations() (*operations, error) {
 	if !l.server.isOpen() {
 		return nil, refusal(cluster.ErrNotInitialised)
 	}
-	return &operations{l.server.node}, nil
+	return &operations{node: l.server.node}, nil
 }
 
 func (l *lobby) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.ClusterIdentity, error) {

@@ -3,12 +3,10 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"parley/cluster"
 	"parley/cmd/parley/archive"
 	"parley/cmd/parley/config"
+	"parley/cmd/parley/sdnotify"
 	"parley/httpapi"
 )
 
@@ -32,9 +31,13 @@ type Server struct {
 	sockets map[string]net.Listener
 
 	registry *prometheus.Registry
+	program  Program
 	requests *httpapi.RequestMetrics
 	admin    *httpapi.AdminServer
 	checker  *archive.Checker // of backups that a cluster is to be made of
+
+	present      configNow                // with what a reload has changed since
+	certificates map[string]*certificates // of the listeners, by name; not changed after New
 
 	admitting sync.Mutex    // held while the node is being admitted and opened
 	opened    chan struct{} // closed when node, doors and client are set, which do not change then
@@ -51,11 +54,12 @@ type task struct {
 
 // New opens the sockets, and the node's stores where the node has credentials; one that has none waits for init or join. Run serves; a
 // Server that is not run must be closed.
-func New(c config.Config, log *slog.Logger) (_ *Server, err error) {
+func New(c config.Config, program Program) (_ *Server, err error) {
 	s := &Server{
-		config: c, log: log, fatal: make(chan error, 1), sockets: make(map[string]net.Listener), registry: prometheus.NewRegistry(),
-		opened: make(chan struct{}), checker: archive.NewChecker(),
+		config: c, log: program.Log, program: program, fatal: make(chan error, 1), sockets: make(map[string]net.Listener), registry: prometheus.NewRegistry(),
+		opened: make(chan struct{}), certificates: make(map[string]*certificates), checker: archive.NewChecker(),
 	}
+	s.present.set(c)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -68,7 +72,14 @@ func New(c config.Config, log *slog.Logger) (_ *Server, err error) {
 	if s.requests, err = httpapi.NewRequestMetrics(s.registry); err != nil {
 		return nil, err
 	}
-	s.admin = httpapi.NewAdminServer(httpapi.AdminConfig{}, &lobby{s}, s.registry, s.requests, log)
+	if err := s.loadCertificates(); err != nil {
+		return nil, err
+	}
+	guard, err := s.adminGuard()
+	if err != nil {
+		return nil, err
+	}
+	s.admin = httpapi.NewAdminServer(httpapi.AdminConfig{TLS: guard}, &lobby{s}, s.registry, s.requests, s.log)
 	admission, known, err := s.admission()
 	if err != nil || !known {
 		return s, err
@@ -95,14 +106,7 @@ func (s *Server) openDoors() error {
 	if err != nil {
 		return err
 	}
-	peerCertificates, err := certificates(s.config.Peer)
-	if err != nil {
-		return fmt.Errorf("peer listener: %w", err)
-	}
-	localCertificates, err := certificates(s.config.Local)
-	if err != nil {
-		return fmt.Errorf("local listener: %w", err)
-	}
+	peerCertificates, localCertificates := s.certificates[peerListener].get, s.certificates[localListener].get
 	s.client = httpapi.NewClient(httpapi.ClientLimits{}, s.node, s.node, peerCertificates)
 	pulse := httpapi.NewPulse(s.node.OutboxChanged())
 	desk := httpapi.NewDesk(s.node, s.node, s.node, s.client)
@@ -117,12 +121,14 @@ func (s *Server) openDoors() error {
 	}
 	courier := httpapi.NewCourier(httpapi.CourierConfig{}, s.node, s.node, s.client, pulse, outbound, s.log)
 	deliverer := httpapi.NewDeliverer(httpapi.DeliveryConfig{Config: s.node}, s.node, s.node, s.client, pulse, deliveries, s.log)
-	if err := s.registry.Register(newNodeMetrics(s.node, s.log)); err != nil {
+	care := newCareMetrics(s.node, s.program.Version, s.certificates)
+	if err := errors.Join(s.registry.Register(newNodeMetrics(s.node, s.log)), s.registry.Register(care)); err != nil {
 		return fmt.Errorf("register the node's metrics: %w", err)
 	}
 	if err := s.registry.Register(newPlacementMetrics(s.node)); err != nil {
 		return fmt.Errorf("register the metrics of placement: %w", err)
 	}
+	s.node.ReportExam(s.examBeside)
 	s.node.ReportLanes(lanesOf(deliverer))
 	s.doors = []task{
 		{"peer listener", func(ctx context.Context) error { return peer.Serve(ctx, s.sockets["peer"]) }},
@@ -132,29 +138,6 @@ func (s *Server) openDoors() error {
 		{"deliverer", func(ctx context.Context) error { deliverer.Run(ctx); return nil }},
 	}
 	return nil
-}
-
-// certificates reads a listener's certificate anew whenever its file has changed.
-func certificates(l config.Listener) (httpapi.Certificates, error) {
-	var mu sync.Mutex
-	var loaded *tls.Certificate
-	var changed time.Time
-	get := func() (*tls.Certificate, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		info, err := os.Stat(l.CertFile)
-		if err != nil || loaded != nil && info.ModTime().Equal(changed) {
-			return loaded, err
-		}
-		pair, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
-		if err != nil {
-			return loaded, err
-		}
-		loaded, changed = &pair, info.ModTime()
-		return loaded, nil
-	}
-	_, err := get()
-	return get, err
 }
 
 // Run serves until the context ends, which is no error, or until something fails; the Server is closed then. Where the node itself must not
@@ -176,11 +159,16 @@ func (s *Server) Run(ctx context.Context) error {
 			ended <- err
 		}()
 	}
+	var watching sync.WaitGroup
+	watching.Go(func() { s.tellSystemd(ctx) })
+	defer watching.Wait()
+	defer cancel() // before it is waited for
 	var cause error
 	running := len(tasks)
 	select {
 	case <-ctx.Done():
 		s.log.Info("stopping")
+		s.say(sdnotify.Stopping)
 	case cause = <-s.fatal:
 		return fmt.Errorf("the node must not go on: %w", cause)
 	case cause = <-ended:
