@@ -56,15 +56,19 @@ func TestFsck(t *testing.T) {
 		"a WAL that is flipped":    {func(d *damagedNode) { d.flip("log/*.log") }, "the log engine does not open"},
 		"a state without manifest": {func(d *damagedNode) { d.remove("state/db/MANIFEST-*") }, "the state engine does not open"},
 		"no identity":              {func(d *damagedNode) { d.write("identity.json", "{") }, "identity.json"},
-		"an entry that is gone":    {func(d *damagedNode) { d.inLog(1, func(l *storage.GroupLog) error { return l.DeleteRange(lastOf(l)-2, lastOf(l)) }) }, "the state is ahead of log"},
+		"an entry that is gone": {func(d *damagedNode) {
+			d.inLog(1, func(l *storage.GroupLog) error { return l.DeleteRange(lastOf(l)-2, lastOf(l)) })
+		}, "the state is ahead of log"},
 		"a state that is not sound": {func(d *damagedNode) {
 			d.inState(1, func(b *storage.Batch) error { return b.Set([]byte{0, 1, 0xfe, 1}, []byte{1}) })
 		}, "its state is not sound: a key is of the unknown kind 0xfe"},
 		"a record that ends too soon": {func(d *damagedNode) {
 			d.inState(2, func(b *storage.Batch) error { return b.Set([]byte{0, 1, 0x31}, []byte{1}) })
 		}, "its state is not sound"},
-		"a journal that is damaged":  {func(d *damagedNode) { d.flip("held/*.segment") }, "the journal of held submissions cannot be read"},
-		"a manifest that is damaged": {func(d *damagedNode) { d.write("groups/00000001/manifests/0000000000000001-0000000000000001.snapshot", "x") }, "a snapshot's manifest"},
+		"a journal that is damaged": {func(d *damagedNode) { d.flip("held/*.segment") }, "the journal of held submissions cannot be read"},
+		"a manifest that is damaged": {func(d *damagedNode) {
+			d.write("groups/00000001/manifests/0000000000000001-0000000000000001.snapshot", "x")
+		}, "a snapshot's manifest"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			copied := filepath.Join(t.TempDir(), "node")

@@ -23,6 +23,9 @@ import (
 // closeMax is how long the cluster's node may take to close.
 const closeMax = 10 * time.Second
 
+// partMax is how long a node that stops may take to hand over what it leads.
+const partMax = 5 * time.Second
+
 // Server is one running node of a provider.
 type Server struct {
 	config  config.Config
@@ -169,6 +172,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		s.log.Info("stopping")
 		s.say(sdnotify.Stopping)
+		s.part()
 	case cause = <-s.fatal:
 		return fmt.Errorf("the node must not go on: %w", cause)
 	case cause = <-ended:
@@ -179,6 +183,16 @@ func (s *Server) Run(ctx context.Context) error {
 		cause = errors.Join(cause, <-ended)
 	}
 	return errors.Join(cause, s.Close())
+}
+
+// part hands over what the node leads, while it still answers: an election costs those who wait ten times as much.
+func (s *Server) part() {
+	if !s.isOpen() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), partMax)
+	defer cancel()
+	s.node.HandOverAll(ctx)
 }
 
 // serveDoors serves all that needs the node, once there is one. It ends with the context, or when one of the doors does.
