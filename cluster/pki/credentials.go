@@ -78,6 +78,24 @@ func (c Credentials) TrustPEM() []byte {
 	return trust
 }
 
+// Trusting are the same credentials with further CAs to accept others by, in PEM: while one is replaced by another.
+func (c Credentials) Trusting(more []byte) (Credentials, error) {
+	cas, err := parseCerts(more)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c.trust = slices.Clone(c.trust)
+	for _, ca := range cas {
+		if !ca.IsCA {
+			return Credentials{}, errors.New("a certificate to trust is not a CA's")
+		}
+		if !c.Trusts(ca.Raw) {
+			c.trust = append(c.trust, ca)
+		}
+	}
+	return c, nil
+}
+
 // verify checks a certificate's chain and returns whose it is. Both key usages stand in every node's certificate, so that one
 // check serves both ends.
 func (c Credentials) verify(cert *x509.Certificate) (identity, error) {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -71,10 +72,11 @@ func newCertsRevoke() *cobra.Command {
 }
 
 func newCertsCA() *cobra.Command {
+	var o operation
 	var dir, clusterID string
 	command := &cobra.Command{
 		Use:   "ca --dir DIR",
-		Short: "Make the private CA of a new cluster",
+		Short: "Make the private CA of a new cluster, or with --cluster-id the next one of a cluster that there is",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if clusterID == "" {
@@ -90,24 +92,30 @@ func newCertsCA() *cobra.Command {
 			if err := ca.Save(dir); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(command.OutOrStdout(), "cluster %s, CA fingerprint %x\n", clusterID, ca.Fingerprint())
-			return err
+			made := map[string]string{"dir": dir, "clusterId": clusterID, "fingerprint": fmt.Sprintf("%x", ca.Fingerprint())}
+			return o.print(command.OutOrStdout(), made, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "cluster %s, CA fingerprint %x\n", clusterID, ca.Fingerprint())
+			})
 		},
 	}
+	o.jsonFlag(command)
 	command.Flags().StringVar(&dir, "dir", "", "folder for ca.pem and ca.key; made with mode 0700")
 	command.Flags().StringVar(&clusterID, "cluster-id", "", "the cluster's ID; made at random where not given")
 	return required(command, "dir")
 }
 
 func newCertsNode() *cobra.Command {
+	var o operation
 	var caDir, id, out string
-	var hosts []string
+	var hosts, trusted []string
 	command := &cobra.Command{
 		Use:   "node --ca DIR --id NODE --out DIR",
 		Short: "Issue the credentials of one node",
-		Long:  "The ID names the node for ever. A node that lost its disk comes back under a new one.",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Long: "The ID names the node for ever. A node that lost its disk comes back under a new one. To replace the CA itself, issue three times,\n" +
+			"each time for all nodes, which are restarted one after the other: by the old CA, with --trust the new one; by the new\n" +
+			"one, with --trust the old one; by the new one alone.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
 			ca, err := pki.LoadCA(caDir)
 			if err != nil {
 				return err
@@ -116,9 +124,23 @@ func newCertsNode() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return credentials.Save(out)
+			for _, name := range trusted {
+				pem, err := os.ReadFile(name)
+				if err == nil {
+					credentials, err = credentials.Trusting(pem)
+				}
+				if err != nil {
+					return fmt.Errorf("--trust %s: %w", name, err)
+				}
+			}
+			if err := credentials.Save(out); err != nil {
+				return err
+			}
+			return o.made(command, out)
 		},
 	}
+	o.jsonFlag(command)
+	command.Flags().StringSliceVar(&trusted, "trust", nil, "certificate of another CA whose nodes are accepted as well (repeatable)")
 	command.Flags().StringVar(&caDir, "ca", "", "the CA's folder")
 	command.Flags().StringVar(&id, "id", "", "the node's ID")
 	command.Flags().StringVar(&out, "out", "", "folder for node.pem (certificate and key) and cluster-ca.pem")
@@ -127,41 +149,54 @@ func newCertsNode() *cobra.Command {
 }
 
 func newCertsKey() *cobra.Command {
-	return &cobra.Command{
+	var o operation
+	command := &cobra.Command{
 		Use:   "key FILE",
 		Short: "Make a key file for gossip or for sealing (32 random bytes)",
 		Long:  "All nodes of a cluster share one gossip key and one seal key. An existing file is never replaced.",
 		Args:  cobra.ExactArgs(1),
-		RunE:  func(_ *cobra.Command, names []string) error { return keyfile.New(names[0]) },
+		RunE: func(command *cobra.Command, names []string) error {
+			if err := keyfile.New(names[0]); err != nil {
+				return err
+			}
+			return o.made(command, names[0])
+		},
 	}
+	return o.jsonFlag(command)
 }
 
 func newCertsWebCA() *cobra.Command {
+	var o operation
 	var dir string
 	command := &cobra.Command{
 		Use:   "web-ca --dir DIR",
-		Short: "Make a CA for trial certificates of the peer and local listeners",
+		Short: "Make a CA for trial certificates of the listeners, or for clients of the admin listener",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(command *cobra.Command, _ []string) error {
 			ca, err := pki.NewWebCA("Parley trial CA")
 			if err != nil {
 				return err
 			}
-			return ca.Save(dir)
+			if err := ca.Save(dir); err != nil {
+				return err
+			}
+			return o.made(command, dir)
 		},
 	}
+	o.jsonFlag(command)
 	command.Flags().StringVar(&dir, "dir", "", "folder for ca.pem and ca.key; made with mode 0700")
 	return required(command, "dir")
 }
 
 func newCertsServer() *cobra.Command {
+	var o operation
 	var caDir, out, name string
 	var hosts []string
 	command := &cobra.Command{
 		Use:   "server --ca DIR --out DIR --host DOMAIN [--host HOST …]",
 		Short: "Issue a trial certificate; the first host is the provider's domain",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(command *cobra.Command, _ []string) error {
 			ca, err := pki.LoadWebCA(caDir)
 			if err != nil {
 				return err
@@ -170,9 +205,13 @@ func newCertsServer() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return certificate.Save(filepath.Join(out, name+".pem"), filepath.Join(out, name+".key"))
+			if err := certificate.Save(filepath.Join(out, name+".pem"), filepath.Join(out, name+".key")); err != nil {
+				return err
+			}
+			return o.made(command, filepath.Join(out, name+".pem"), filepath.Join(out, name+".key"))
 		},
 	}
+	o.jsonFlag(command)
 	command.Flags().StringVar(&caDir, "ca", "", "the trial CA's folder")
 	command.Flags().StringVar(&out, "out", "", "folder for the certificate and its key")
 	command.Flags().StringVar(&name, "name", "web", "the files' name")

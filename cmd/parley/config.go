@@ -55,6 +55,5 @@ func newConfigValidate() *cobra.Command {
 			return err
 		},
 	}
-	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	return command
+	return o.jsonFlag(command)
 }

@@ -95,8 +95,8 @@ func (b contextBook) find(name string) (adminContext, bool) {
 	return b.Contexts[i], true
 }
 
-// change lets change the book and saves it.
-func changeContexts(change func(*contextBook) error) error {
+// changeContexts lets change the book and saves it. Programs are told what it is then.
+func (o *operation) changeContexts(command *cobra.Command, change func(*contextBook) error) error {
 	book, err := loadContexts()
 	if err != nil {
 		return err
@@ -104,7 +104,10 @@ func changeContexts(change func(*contextBook) error) error {
 	if err := change(&book); err != nil {
 		return &codedError{exitUsage, err}
 	}
-	return book.save()
+	if err := book.save(); err != nil || !o.json {
+		return err
+	}
+	return o.print(command.OutOrStdout(), book, nil)
 }
 
 func newContext() *cobra.Command {
@@ -120,12 +123,13 @@ func newContext() *cobra.Command {
 }
 
 func newContextAdd() *cobra.Command {
+	var o operation
 	var c adminContext
 	command := &cobra.Command{
 		Use:   "add NAME --admin URL",
 		Short: "Add a context, or change the one of that name",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, names []string) error {
+		RunE: func(command *cobra.Command, names []string) error {
 			c.Name = names[0]
 			u, err := url.Parse(c.Admin)
 			guarded := c.CertFile != ""
@@ -146,7 +150,7 @@ func newContextAdd() *cobra.Command {
 			if _, err := c.client(); err != nil {
 				return err
 			}
-			return changeContexts(func(b *contextBook) error {
+			return o.changeContexts(command, func(b *contextBook) error {
 				b.Contexts = slices.DeleteFunc(b.Contexts, func(other adminContext) bool { return other.Name == c.Name })
 				b.Contexts = append(b.Contexts, c)
 				return nil
@@ -158,16 +162,17 @@ func newContextAdd() *cobra.Command {
 	command.Flags().StringVar(&c.KeyFile, "key", "", "its private key")
 	command.Flags().StringVar(&c.CAFile, "ca", "", "certificates by which the listener is recognised")
 	command.MarkFlagsRequiredTogether("cert", "key", "ca")
-	return required(command, "admin")
+	return required(o.jsonFlag(command), "admin")
 }
 
 func newContextUse() *cobra.Command {
-	return &cobra.Command{
+	var o operation
+	command := &cobra.Command{
 		Use:   "use NAME",
 		Short: "Have commands ask a context's listener where nothing else is said",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, names []string) error {
-			return changeContexts(func(b *contextBook) error {
+		RunE: func(command *cobra.Command, names []string) error {
+			return o.changeContexts(command, func(b *contextBook) error {
 				if _, known := b.find(names[0]); !known {
 					return fmt.Errorf("there is no context %q", names[0])
 				}
@@ -176,6 +181,7 @@ func newContextUse() *cobra.Command {
 			})
 		},
 	}
+	return o.jsonFlag(command)
 }
 
 func newContextList() *cobra.Command {
@@ -202,17 +208,17 @@ func newContextList() *cobra.Command {
 			})
 		},
 	}
-	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	return command
+	return o.jsonFlag(command)
 }
 
 func newContextRemove() *cobra.Command {
-	return &cobra.Command{
+	var o operation
+	command := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Forget a context; safe to repeat",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, names []string) error {
-			return changeContexts(func(b *contextBook) error {
+		RunE: func(command *cobra.Command, names []string) error {
+			return o.changeContexts(command, func(b *contextBook) error {
 				b.Contexts = slices.DeleteFunc(b.Contexts, func(c adminContext) bool { return c.Name == names[0] })
 				if b.Current == names[0] {
 					b.Current = ""
@@ -221,4 +227,5 @@ func newContextRemove() *cobra.Command {
 			})
 		},
 	}
+	return o.jsonFlag(command)
 }

@@ -38,8 +38,7 @@ func newFsck() *cobra.Command {
 			return nil
 		},
 	}
-	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	return command
+	return o.jsonFlag(command)
 }
 
 func fsckTable(w *tabwriter.Writer, r cluster.FsckReport) {

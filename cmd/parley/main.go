@@ -9,8 +9,11 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"parley/fsm"
 )
 
 // version is set by the linker.
@@ -101,13 +104,15 @@ func newRoot() *cobra.Command {
 }
 
 func newVersion() *cobra.Command {
-	return &cobra.Command{
+	var o operation
+	command := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(command.OutOrStdout(), "parley", version)
-			return err
+			is := map[string]any{"version": version, "format": fsm.FormatNewest}
+			return o.print(command.OutOrStdout(), is, func(w *tabwriter.Writer) { fmt.Fprintln(w, "parley", version) })
 		},
 	}
+	return o.jsonFlag(command)
 }

@@ -98,6 +98,20 @@ func osUser() string {
 	return os.Getenv("USER")
 }
 
+// jsonFlag is for a command that asks no node.
+func (o *operation) jsonFlag(command *cobra.Command) *cobra.Command {
+	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	return command
+}
+
+// made says which files a command has made, to programs: people have named them.
+func (o *operation) made(command *cobra.Command, files ...string) error {
+	if !o.json {
+		return nil
+	}
+	return o.print(command.OutOrStdout(), map[string][]string{"files": files}, nil)
+}
+
 // print writes a value as JSON, or as a table.
 func (o *operation) print(out io.Writer, value any, table func(*tabwriter.Writer)) error {
 	if o.json {
