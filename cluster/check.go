@@ -122,6 +122,9 @@ func (n *Node) replicasOf(group uint32) ([]string, error) {
 	if !known {
 		return nil, &RefusedError{fmt.Sprintf("there is no shard %d", group)}
 	}
+	if len(place.Replicas) == 0 {
+		return nil, &RefusedError{fmt.Sprintf("shard %d has no replicas any more", group)}
+	}
 	return place.Replicas, nil
 }
 

@@ -158,6 +158,9 @@ func between(before, after look) topView {
 		was[shard.ID], _, _ = progress(shard)
 	}
 	for _, shard := range s.Shards {
+		if len(shard.Replicas) == 0 {
+			continue // it is retired
+		}
 		index, lag, who := progress(shard)
 		one := topShard{Shard: shard.ID, Leader: shard.Leader, Index: index, LagEntries: lag, Lags: who}
 		if from, known := was[shard.ID]; known && index > from {

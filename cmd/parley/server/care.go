@@ -189,7 +189,9 @@ func (o *operations) Examine(ctx context.Context) (httpapi.Diagnosis, error) {
 		c.Nodes = append(c.Nodes, one)
 	}
 	for _, shard := range seen.Shards {
-		c.Shards = append(c.Shards, examinedShard(shard))
+		if len(shard.Replicas) > 0 { // else it is retired
+			c.Shards = append(c.Shards, examinedShard(shard))
+		}
 	}
 	diagnosis := httpapi.Diagnosis{Findings: []httpapi.Finding{}, Nodes: len(exams)}
 	for _, f := range doctor.Diagnose(c) {
