@@ -75,13 +75,13 @@ type ReplicaMoveRequest struct {
 
 // PlacementEntry says how replicas are placed, and what is under way.
 type PlacementEntry struct {
-	Paused              bool           `json:"paused"`              // nothing is moved or replaced by itself
-	ReplaceAfterSeconds uint64         `json:"replaceAfterSeconds"` // a node's silence after which its replicas are replaced; 0: never
-	BytesPerSecond      uint64         `json:"bytesPerSecond"`      // that each node sends for moves, at most; 0: as it is configured
-	Replicas            uint32         `json:"replicas"`            // of each shard
-	By                  string         `json:"by,omitempty"`        // who changed it last
-	Why                 string         `json:"why,omitempty"`
-	Since               time.Time      `json:"since,omitzero"`
+	Paused              bool          `json:"paused"`              // nothing is moved or replaced by itself
+	ReplaceAfterSeconds uint64        `json:"replaceAfterSeconds"` // a node's silence after which its replicas are replaced; 0: never
+	BytesPerSecond      uint64        `json:"bytesPerSecond"`      // that each node sends for moves, at most; 0: as it is configured
+	Replicas            uint32        `json:"replicas"`            // of each shard
+	By                  string        `json:"by,omitempty"`        // who changed it last
+	Why                 string        `json:"why,omitempty"`
+	Since               time.Time     `json:"since,omitzero"`
 	Moves               []ReplicaMove `json:"moves"` // that are under way
 }
 
