@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -10,14 +12,15 @@ import (
 	"parley/fsm/meta"
 )
 
-// What an operator asks of slots and shards becomes a job: a plan of few steps.
+// What an operator asks of slots and shards becomes a job: a plan of few steps. Who asks for the same again while it goes on gets the same job,
+// for what he wanted stands in it beside the steps, which depend on how the cluster is.
 
 // MoveSlotsRequest is what an operator wants of slots.
 type MoveSlotsRequest struct {
-	Slots []fsm.SlotID
-	To    fsm.ShardID
-	By    string
-	Key   string // see JobRequest
+	Slots []fsm.SlotID `json:"slots"`
+	To    fsm.ShardID  `json:"to"`
+	By    string       `json:"-"`
+	Key   string       `json:"-"` // see JobRequest
 }
 
 // MoveSlots begins a job that moves slots to a shard. The errors are those of StartJob.
@@ -29,19 +32,24 @@ func (n *Node) MoveSlots(ctx context.Context, r MoveSlotsRequest) (meta.Job, err
 	if _, err := n.activeShard(r.To); err != nil {
 		return meta.Job{}, err
 	}
-	return n.startSteps(ctx, JobSlotMove, r.By, r.Key, n.moveSteps(slots, r.To, nil)...)
+	r.Slots = slots
+	return n.startSteps(ctx, JobRequest{Kind: JobSlotMove, By: r.By, Key: r.Key}, r, n.moveSteps(slots, r.To, nil)...)
 }
 
 // SplitRequest is what an operator wants of a shard.
 type SplitRequest struct {
-	Shard    fsm.ShardID
-	Replicas []string // of the new shard, the one to lead it first; none: where the shard has its own
-	By       string
-	Key      string // see JobRequest
+	Shard    fsm.ShardID `json:"shard"`
+	Open     fsm.ShardID `json:"open,omitempty"`     // the number of the new shard; 0: the next that no shard has had
+	Replicas []string    `json:"replicas,omitempty"` // of the new shard, the one to lead it first; none: where the shard has its own
+	By       string      `json:"-"`
+	Key      string      `json:"-"` // see JobRequest
 }
 
 // SplitShard begins a job that opens a shard and moves half of another's slots to it, by what they have. The errors are those of StartJob.
 func (n *Node) SplitShard(ctx context.Context, r SplitRequest) (meta.Job, error) {
+	if job, same, err := n.sameJob(JobShardSplit, r, r.Open != 0); same || err != nil {
+		return job, err
+	}
 	shard, err := n.activeShard(r.Shard)
 	if err != nil {
 		return meta.Job{}, err
@@ -53,25 +61,33 @@ func (n *Node) SplitShard(ctx context.Context, r SplitRequest) (meta.Job, error)
 	if len(weights) < 2 {
 		return meta.Job{}, &RefusedError{fmt.Sprintf("shard %d has %d slots, and cannot be split", r.Shard, len(weights))}
 	}
-	if len(r.Replicas) == 0 {
-		r.Replicas = slices.Concat(shard.Replicas[1:], shard.Replicas[:1]) // who leads the old one by preference is the last to lead the new one
+	replicas := r.Replicas
+	if len(replicas) == 0 {
+		replicas = slices.Concat(shard.Replicas[1:], shard.Replicas[:1]) // who leads the old one by preference is the last to lead the new one
 	}
-	id := nextShard(n.Map())
-	steps := []PlanStep{{Kind: StepOpenShard, Shard: id, Replicas: r.Replicas}}
-	return n.startSteps(ctx, JobShardSplit, r.By, r.Key, append(steps, n.moveSteps(heavierHalf(weights), id, weights)...)...)
+	id := cmp.Or(r.Open, nextShard(n.Map()))
+	if _, taken := n.Map().Shard(id); taken {
+		return meta.Job{}, &RefusedError{fmt.Sprintf("there is a shard %d, or was", id)}
+	}
+	steps := []PlanStep{{Kind: StepOpenShard, Shard: id, Replicas: replicas}}
+	return n.startSteps(ctx, JobRequest{Kind: JobShardSplit, By: r.By, Key: r.Key}, r, append(steps, n.moveSteps(heavierHalf(weights), id, weights)...)...)
 }
 
 // MergeRequest is what an operator wants of a shard.
 type MergeRequest struct {
-	Shard fsm.ShardID
-	Into  []fsm.ShardID // that get its slots, in equal numbers
-	By    string
-	Key   string // see JobRequest
+	Shard fsm.ShardID   `json:"shard"`
+	Into  []fsm.ShardID `json:"into"` // that get its slots, in equal numbers
+	By    string        `json:"-"`
+	Key   string        `json:"-"` // see JobRequest
 }
 
 // MergeShard begins a job that moves all slots of a shard to others, and retires it. The errors are those of StartJob.
 func (n *Node) MergeShard(ctx context.Context, r MergeRequest) (meta.Job, error) {
 	into := slices.Compact(slices.Sorted(slices.Values(r.Into)))
+	r.Into = into
+	if job, same, err := n.sameJob(JobShardMerge, r, true); same || err != nil {
+		return job, err
+	}
 	for _, id := range append([]fsm.ShardID{r.Shard}, into...) {
 		if _, err := n.activeShard(id); err != nil {
 			return meta.Job{}, err
@@ -89,15 +105,16 @@ func (n *Node) MergeShard(ctx context.Context, r MergeRequest) (meta.Job, error)
 	for i, to := range into {
 		steps = append(steps, n.moveSteps(owned[i*len(owned)/len(into):(i+1)*len(owned)/len(into)], to, weights)...)
 	}
-	return n.startSteps(ctx, JobShardMerge, r.By, r.Key, append(steps, PlanStep{Kind: StepRetireShard, Shard: r.Shard})...)
+	steps = append(steps, PlanStep{Kind: StepRetireShard, Shard: r.Shard})
+	return n.startSteps(ctx, JobRequest{Kind: JobShardMerge, By: r.By, Key: r.Key}, r, steps...)
 }
 
-// moveSteps moves slots to a shard from wherever they are by the map, a step for each of those shards.
+// moveSteps moves slots to a shard from wherever else they are by the map, a step for each of those shards.
 func (n *Node) moveSteps(slots []fsm.SlotID, to fsm.ShardID, weights []SlotWeight) (steps []PlanStep) {
 	current := n.Map()
 	for _, slot := range slots {
 		from, found := current.ShardOfSlot(slot)
-		if !found {
+		if _, moving := current.MoveOf(slot); !found || from.ID == to && !moving {
 			continue
 		}
 		at := slices.IndexFunc(steps, func(s PlanStep) bool { return s.Shard == from.ID })
@@ -112,12 +129,41 @@ func (n *Node) moveSteps(slots []fsm.SlotID, to fsm.ShardID, weights []SlotWeigh
 	return steps
 }
 
-func (n *Node) startSteps(ctx context.Context, kind, by, key string, steps ...PlanStep) (meta.Job, error) {
-	spec, err := EncodePlan(PlanSpec{MapVersion: n.Map().Version(), Steps: steps})
+// startSteps begins a job of some steps, unless one that was asked for in the same words goes on.
+func (n *Node) startSteps(ctx context.Context, request JobRequest, about any, steps ...PlanStep) (meta.Job, error) {
+	if job, same, err := n.sameJob(request.Kind, about, false); same || err != nil {
+		return job, err
+	}
+	words, err := json.Marshal(about)
 	if err != nil {
 		return meta.Job{}, err
 	}
-	return n.StartJob(ctx, JobRequest{Kind: kind, Spec: spec, Key: key, By: by})
+	request.Spec, err = EncodePlan(PlanSpec{MapVersion: n.Map().Version(), Steps: steps, About: words})
+	if err != nil {
+		return meta.Job{}, err
+	}
+	return n.StartJob(ctx, request)
+}
+
+// sameJob is the last job that was asked for in the same words and goes on, or, where what was done by it cannot be wanted twice, is done.
+func (n *Node) sameJob(kind string, about any, once bool) (job meta.Job, same bool, err error) {
+	words, err := json.Marshal(about)
+	if err != nil {
+		return job, false, err
+	}
+	jobs, err := n.Jobs()
+	if err != nil {
+		return job, false, err
+	}
+	for _, job := range slices.Backward(jobs) {
+		if job.Kind != kind || !job.State.Live() && !(once && job.State == meta.JobDone) {
+			continue
+		}
+		if spec, err := DecodePlan(job.Spec); err == nil && bytes.Equal(spec.About, words) {
+			return job, true, nil
+		}
+	}
+	return job, false, nil
 }
 
 // activeShard is a shard that serves.

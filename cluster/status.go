@@ -102,6 +102,8 @@ type FetchStatus struct {
 // ShardStatus is a shard with its replicas, in the map's order.
 type ShardStatus struct {
 	Shard    meta.Shard
+	Slots    int    // that it has, by the map
+	Moving   int    // of them, on their way to other shards
 	Leader   string // by the replica with the highest term that knows one
 	Term     uint64
 	Replicas []ReplicaStatus
@@ -132,11 +134,17 @@ func (n *Node) statusOfAll(ctx context.Context) Status {
 		wait.Go(func() { n.lookAt(ctx, &status.Nodes[i]) })
 	}
 	wait.Wait()
+	counts, moving := current.SlotCounts(), make(map[fsm.ShardID]int)
+	for _, move := range current.Moves() {
+		moving[move.From]++
+	}
 	for _, shard := range current.Shards() {
 		if shard.State == meta.ShardRetired {
 			continue
 		}
-		status.Shards = append(status.Shards, shardStatus(shard, status.Nodes))
+		seen := shardStatus(shard, status.Nodes)
+		seen.Slots, seen.Moving = counts[shard.ID], moving[shard.ID]
+		status.Shards = append(status.Shards, seen)
 	}
 	return status
 }

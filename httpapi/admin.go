@@ -70,6 +70,7 @@ type Admin interface {
 	AuditAdmin
 	PlanAdmin
 	NodeAdmin
+	SlotAdmin
 }
 
 // RefusedError is an action that would be unsafe or does not fit the state: 409. All four texts are for the operator.
@@ -270,8 +271,10 @@ type HeldStatus struct {
 type ShardStatus struct {
 	ID         fsm.ShardID     `json:"id"`
 	Generation uint64          `json:"generation"`
-	FirstSlot  fsm.SlotID      `json:"firstSlot"`
-	LastSlot   fsm.SlotID      `json:"lastSlot"`
+	FirstSlot  fsm.SlotID      `json:"firstSlot"` // the range that it was born with; slots move
+	LastSlot   fsm.SlotID      `json:"lastSlot"`  // before firstSlot where it was born with none
+	Slots      int             `json:"slots"`     // that it has now
+	Moving     int             `json:"moving"`    // of them, on their way to other shards
 	State      string          `json:"state"`
 	Leader     string          `json:"leader,omitempty"`
 	Term       uint64          `json:"term"`

@@ -117,6 +117,9 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 	e.GET("/v1/plans/:id", s.showPlan, short)
 	e.POST("/v1/plans/:id/apply", s.applyPlan, short)
 	s.careRoutes(e, short)
+	e.POST("/v1/shards/:shard/split", s.splitShard, short)
+	e.POST("/v1/shards/:shard/merge", s.mergeShard, short)
+	e.POST("/v1/slots/move", s.moveSlots, short)
 }
 
 // guard keeps web pages out of a plaintext listener, which has no other authentication than being on this machine: a request

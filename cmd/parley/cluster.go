@@ -128,7 +128,7 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 			}
 			replicas = append(replicas, text)
 		}
-		fmt.Fprintf(w, "%d\t%d-%d\t%s\t%s\t%d\t%s\n", shard.ID, shard.FirstSlot, shard.LastSlot, shard.State, orNone(shard.Leader), shard.Term,
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", shard.ID, slotsText(shard), shard.State, orNone(shard.Leader), shard.Term,
 			strings.Join(replicas, " "))
 	}
 	damageTable(w, s)
@@ -152,6 +152,14 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 			fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\t%d\n", b.Destination, b.Items, mebibytes(b.Bytes), b.Rooms, since, b.DroppedItems)
 		}
 	}
+}
+
+// slotsText is how many slots a shard has, and how many of them are on their way to another.
+func slotsText(shard httpapi.ShardStatus) string {
+	if shard.Moving == 0 {
+		return strconv.Itoa(shard.Slots)
+	}
+	return fmt.Sprintf("%d, %d leaving", shard.Slots, shard.Moving)
 }
 
 // damageTable tells what has to be rebuilt and where, and on which disks there was damage.

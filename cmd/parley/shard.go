@@ -15,6 +15,7 @@ import (
 func newShard() *cobra.Command {
 	command := &cobra.Command{Use: "shard", Short: "Look at shards, and move them"}
 	command.AddCommand(newShardList(), newShardMove(), newShardTransferLeader())
+	command.AddCommand(shardSlotVerbs()...)
 	return command
 }
 

@@ -83,6 +83,7 @@ func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) 
 func shardStatus(seen cluster.ShardStatus) httpapi.ShardStatus {
 	shard := httpapi.ShardStatus{
 		ID: seen.Shard.ID, Generation: seen.Shard.Generation, FirstSlot: seen.Shard.First, LastSlot: seen.Shard.Last,
+		Slots: seen.Slots, Moving: seen.Moving,
 		State: seen.Shard.State.String(), Leader: seen.Leader, Term: seen.Term, Replicas: []httpapi.ReplicaStatus{},
 	}
 	for _, r := range seen.Replicas {

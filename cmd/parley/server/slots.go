@@ -1,0 +1,57 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"parley/cluster"
+	"parley/fsm"
+	"parley/fsm/meta"
+	"parley/httpapi"
+)
+
+func (o *operations) SplitShard(ctx context.Context, shard fsm.ShardID, r httpapi.ShardSplit) (httpapi.JobEntry, error) {
+	job, err := o.node.SplitShard(ctx, cluster.SplitRequest{Shard: shard, Open: r.NewShard, Replicas: r.Replicas, By: asker(ctx)})
+	return shownJob(job), slotRefusal(err)
+}
+
+func (o *operations) MergeShard(ctx context.Context, shard fsm.ShardID, r httpapi.ShardMerge) (httpapi.JobEntry, error) {
+	job, err := o.node.MergeShard(ctx, cluster.MergeRequest{Shard: shard, Into: r.Into, By: asker(ctx)})
+	return shownJob(job), slotRefusal(err)
+}
+
+func (o *operations) MoveSlots(ctx context.Context, r httpapi.SlotMove) (httpapi.JobEntry, error) {
+	job, err := o.node.MoveSlots(ctx, cluster.MoveSlotsRequest{Slots: r.Slots, To: r.To, By: asker(ctx)})
+	return shownJob(job), slotRefusal(err)
+}
+
+// asker is who asks, as he called himself.
+func asker(ctx context.Context) string {
+	if operator := meta.OperatorOf(ctx); operator != nil {
+		return operator.By
+	}
+	return ""
+}
+
+// slotRefusal says what stands in the way of moving slots, and how to see it.
+func slotRefusal(err error) error {
+	if refused := (*cluster.RefusedError)(nil); errors.As(err, &refused) {
+		return &httpapi.RefusedError{
+			Reason: refused.Reason, Blocker: "the shards as they are, or a job that changes them already",
+			See: "parley cluster status, and parley job list", Clear: "another shard, or parley job wait JOB until that one has ended",
+		}
+	}
+	return refusal(err)
+}
+
+func (l *lobby) SplitShard(ctx context.Context, shard fsm.ShardID, r httpapi.ShardSplit) (httpapi.JobEntry, error) {
+	return ask(l, func(o *operations) (httpapi.JobEntry, error) { return o.SplitShard(ctx, shard, r) })
+}
+
+func (l *lobby) MergeShard(ctx context.Context, shard fsm.ShardID, r httpapi.ShardMerge) (httpapi.JobEntry, error) {
+	return ask(l, func(o *operations) (httpapi.JobEntry, error) { return o.MergeShard(ctx, shard, r) })
+}
+
+func (l *lobby) MoveSlots(ctx context.Context, r httpapi.SlotMove) (httpapi.JobEntry, error) {
+	return ask(l, func(o *operations) (httpapi.JobEntry, error) { return o.MoveSlots(ctx, r) })
+}
