@@ -13,7 +13,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk faults seeded-bugs without-checks fuzz clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk faults slots seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -59,6 +59,11 @@ VIRTUAL ?= 1h
 MEAN    ?= 12s
 faults: ## virtual hours of a cluster under seeded faults; no promise may break
 	$(GO) test -buildvcs=false -timeout 6h -v ./cluster/clustertest -run 'TestFaults$$' -seed $(SEED) -seeds $(SEEDS) -virtual $(VIRTUAL) -mean $(MEAN)
+
+# Slots go to and fro between shards, a node is killed at each step: make slots SEED=7 MOVES=100 MEAN=8s
+MOVES   ?= 100
+slots: ## slots moved to and fro under load, faults and kills at each step; no promise may break
+	$(GO) test -buildvcs=false -timeout 2h -v ./cluster/clustertest -run 'TestSlotsToAndFro$$' -seed $(SEED) -moves $(MOVES) -mean $(MEAN)
 
 seeded-bugs: ## known mistakes are put into the program, one after the other, and have to be found
 	$(GO) test -buildvcs=false -timeout 2h -tags seededbugs -v ./cluster/clustertest -run 'TestSeeded' -virtual 10m -mean 6s
