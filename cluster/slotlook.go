@@ -209,6 +209,7 @@ func readSlotStanding(r *mls.Reader) slotStanding {
 //	    uint32 part_offset;
 //	    uint32 part_total;
 //	    opaque part_hash[32];
+//	    uint8 complete;
 //	} CameSlot;
 func appendCame(w *mls.Writer, c fsm.SlotImport) {
 	w.Uint64(c.Move)
@@ -220,6 +221,7 @@ func appendCame(w *mls.Writer, c fsm.SlotImport) {
 	w.Uint32(c.Part.Offset)
 	w.Uint32(c.Part.Total)
 	w.Fixed(c.Part.Hash[:])
+	w.Bool(c.Complete)
 }
 
 func readCame(r *mls.Reader) fsm.SlotImport {
@@ -228,6 +230,7 @@ func readCame(r *mls.Reader) fsm.SlotImport {
 		Part: fsm.SlotPart{Key: r.Opaque("part_key"), Offset: r.Uint32("part_offset"), Total: r.Uint32("part_total")},
 	}
 	copy(c.Part.Hash[:], r.Fixed("part_hash", len(c.Part.Hash)))
+	c.Complete = r.Bool("complete")
 	return c
 }
 

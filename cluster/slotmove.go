@@ -235,6 +235,7 @@ func (d *slotDrive) behind(ctx context.Context, came fsm.SlotImport, page fsm.Im
 	}
 	return fsm.SlotImport{
 		Move: page.Move, From: page.From, Sequence: page.Sequence, Index: page.Index, Format: page.Format, Through: page.Through, Whole: page.Whole,
+		Complete: page.Complete,
 	}, nil
 }
 

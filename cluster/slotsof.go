@@ -10,9 +10,9 @@ import (
 	"parley/fsm"
 )
 
-// What a replica keeps in memory of its slots, so that nobody has to search all of them, goes with a slot that goes and is read from the
-// state of one that comes. A slot whose move is under way stays in it at the source until it has gone; what the index names of it is not
-// shown while it is frozen, and nothing of it at the target before it has come.
+// What a replica keeps in memory of its slots, so that nobody has to search all of them, goes with a slot that is frozen or goes, and is read
+// from the state of one that comes or is thawed. Whoever takes a slot from there looks once more whether his view serves it: the view may be
+// another than that of which he was told.
 
 // slotChanges are slots that have come and gone in a batch of entries, with what was the last of both. They belong to the batch's owner.
 type slotChanges struct{ came, gone map[fsm.SlotID]bool }
