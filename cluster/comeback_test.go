@@ -12,15 +12,30 @@ import (
 )
 
 // TestReturningNodeFindsItsReplicaGone: a node is away while its replica moves to another one. When it comes back it finds that out, and
-// clears what it has.
+// clears what it has, also where it is stopped before, and knows the map when it starts again.
 func TestReturningNodeFindsItsReplicaGone(t *testing.T) {
-	c := fourNodes(t, nil)
+	var stops atomic.Bool
+	c := fourNodes(t, func(config *Config) {
+		config.Reached = func(point string) {
+			if point == "replica.depart" && stops.Load() {
+				stops.Store(false)
+				runtime.Goexit() // nothing is cleared any more
+			}
+		}
+	})
 	d := &damagedNode{t: t, cluster: c, id: "n4"}
 	rooms := d.fillFrom(c.nodes["n1"], "before")
 	c.stop("n3")
 	c.move(1, "n3", "n4")
 	rooms = append(rooms, d.fillFrom(c.nodes["n1"], "while it is away")...)
+	stops.Store(true)
+	c.start("n3")
+	eventually(t, "n3 knows, and does nothing about it", func() bool { return !stops.Load() })
+	c.stop("n3")
 	n3 := c.start("n3")
+	if place, _ := n3.Map().Shard(1); replicates(place, "n3") {
+		t.Error("the node has forgotten the map")
+	}
 	c.awaitVacated("n3", 1)
 	d.awaitShard(1, rooms)
 	c.move(1, "n2", "n3")
