@@ -98,9 +98,10 @@ func (n *Node) unwanted(current *meta.Map) (replicas []*replica) {
 	return replicas
 }
 
-// departs reports whether a shard has no replica on a node any more. One that is still to begin has the members that it is born with.
+// departs reports whether a shard that serves has no replica on a node any more. One that is still to begin has the members that it is born
+// with, and one that is retired ends in another way (retire.go).
 func departs(place meta.Shard, node string) bool {
-	return place.State != meta.ShardCreating && !replicates(place, node)
+	return place.State == meta.ShardActive && !replicates(place, node)
 }
 
 // depart has a running replica taken out of its group, and closes it for good. tendRebuilds clears it.
@@ -114,7 +115,7 @@ func (n *Node) depart(r *replica) error {
 		return nil
 	}
 	n.reached("replica.depart")
-	if _, err := n.takenOut(ctx, uint32(r.shard)); err != nil {
+	if _, err := n.askEviction(ctx, uint32(r.shard)); err != nil {
 		return err
 	}
 	n.reached("replica.close")
@@ -137,14 +138,6 @@ func (n *Node) depart(r *replica) error {
 		return err
 	}
 	return nil
-}
-
-// takenOut has this node's replica taken out of its group. A shard that is retired has no replica anywhere, and nobody to be asked.
-func (n *Node) takenOut(ctx context.Context, group uint32) (eviction, error) {
-	if place, known := n.Map().Shard(fsm.ShardID(group)); group != metaGroup && known && place.State == meta.ShardRetired {
-		return eviction{}, nil
-	}
-	return n.askEviction(ctx, group)
 }
 
 // refreshMap makes sure, once for as long as this node is open, that its map is not an older one than it has known before: maps do not go

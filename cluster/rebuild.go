@@ -185,7 +185,7 @@ func (n *Node) damagedGroups() (groups []uint32) {
 func (n *Node) rebuild(group uint32) error {
 	ctx, cancel := context.WithTimeout(n.life, rebuildTimeout)
 	defer cancel()
-	out, err := n.takenOut(ctx, group)
+	out, err := n.askEviction(ctx, group)
 	if err != nil {
 		return err
 	}
