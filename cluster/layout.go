@@ -1,15 +1,21 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"parley/fsm"
 	"parley/fsm/meta"
 )
+
+// weighedAtOnce is of how many shards at once it is asked what their slots weigh.
+const weighedAtOnce = 16
 
 // Layout is which node has which replica and which shard which slots, with what that weighs: what plans are made from.
 type Layout struct {
@@ -47,7 +53,8 @@ type LayoutSlot struct {
 	Load  uint64 // requests of late
 }
 
-// Layout asks all nodes how they are.
+// Layout asks all nodes how they are and what they have had to do, and the shards' leaders what their slots weigh. A shard that could say so and
+// does not makes it an error: a plan for slots that weigh nothing would be wrong. Of one without a majority nothing can be moved in any case.
 func (n *Node) Layout(ctx context.Context) (Layout, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -87,7 +94,44 @@ func (n *Node) Layout(ctx context.Context) (Layout, error) {
 		}
 		l.Shards = append(l.Shards, one)
 	}
-	return l, nil
+	return l, n.weighAll(ctx, l)
+}
+
+// weighAll asks for what the slots of each shard weigh, of a few shards at a time.
+func (n *Node) weighAll(ctx context.Context, l Layout) error {
+	answers := make(map[string]bool)
+	for _, node := range l.Nodes {
+		answers[node.ID] = node.Answers
+	}
+	turns := make(chan struct{}, weighedAtOnce)
+	errs := make([]error, len(l.Shards))
+	var wait sync.WaitGroup
+	for i := range l.Shards {
+		s := &l.Shards[i]
+		answering := slices.DeleteFunc(slices.Clone(s.Replicas), func(node string) bool { return !answers[node] })
+		if 2*len(answering) <= len(s.Replicas) {
+			continue
+		}
+		turns <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-turns }()
+			if err := n.weighShard(ctx, s); err != nil {
+				errs[i] = fmt.Errorf("what the slots of shard %d weigh: %w", s.ID, err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+func (n *Node) weighShard(ctx context.Context, s *LayoutShard) error {
+	weights, err := n.SlotWeights(ctx, s.ID)
+	for _, w := range weights {
+		if i, has := slices.BinarySearchFunc(s.Slots, w.Slot, func(one LayoutSlot, slot fsm.SlotID) int { return cmp.Compare(one.Slot, slot) }); has {
+			s.Slots[i].Bytes = w.Bytes
+		}
+	}
+	return err
 }
 
 // fingerprintOf is of what plans change, and of what they go by.
