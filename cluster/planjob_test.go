@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"parley/fsm"
+	"parley/fsm/fsmtest"
 	"parley/fsm/meta"
 )
 
@@ -166,4 +167,57 @@ func TestPlanThatCannotBe(t *testing.T) {
 			t.Errorf("%s: %q", name, failed.Error)
 		}
 	}
+}
+
+// Of a plan that has shards opened and retired, slots and a replica moved, the carrier dies before each kind of step. It ends as it was meant
+// to, with each slot in one place.
+func TestPlanOfAllKindsOutlivesMetaLeaders(t *testing.T) {
+	points := []string{"plan.open-shard", "plan.move-slots", "plan.move-replica", "plan.retire-shard"}
+	h := newHalts(points...)
+	c := threeNodes(t, h.tune)
+	ctx := c.context()
+	if err := c.add("n4").Join(ctx, c.nodes["n1"].ClusterAddr()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.nodes {
+		eventually(t, "n4 is known", func() bool { return n.Map().Serves("n4") })
+	}
+	r := c.openRoom("n1", "moves")
+	slot := fsm.SlotOfRoom(r.URI)
+	home, _ := c.nodes["n1"].Map().ShardOfSlot(slot)
+	job := c.startJob(c.nodes["n1"], JobRequest{Kind: JobResize, Spec: encodedPlan(t, PlanSpec{Steps: []PlanStep{
+		{Kind: StepOpenShard, Shard: 3, Replicas: []string{"n1", "n2", "n3"}},
+		{Kind: StepMoveSlots, Shard: home.ID, To: 3, Slots: []fsm.SlotID{slot}},
+		{Kind: StepMoveReplica, Shard: 3, From: "n3", Node: "n4"},
+		{Kind: StepMoveSlots, Shard: 3, To: home.ID, Slots: []fsm.SlotID{slot}},
+		{Kind: StepOpenShard, Shard: 4, Replicas: []string{"n1", "n2", "n4"}},
+		{Kind: StepMoveSlots, Shard: home.ID, To: 4, Slots: []fsm.SlotID{slot}},
+		{Kind: StepRetireShard, Shard: 3},
+	}})})
+	for range points {
+		dead, _ := c.killAt(h)
+		c.start(dead)
+	}
+	if done := c.awaitJob(job.ID, meta.JobDone); done.UnitsDone != 7 {
+		t.Errorf("it ended as %+v", done)
+	}
+	current := c.any().Map()
+	if place, _ := current.PlaceOfSlot(slot); place.Shard != 4 {
+		t.Errorf("the slot is at %+v", place)
+	}
+	if retired, _ := current.Shard(3); retired.State != meta.ShardRetired {
+		t.Errorf("shard 3 is %+v", retired)
+	}
+	if len(current.Moves()) > 0 || len(current.Successions()) > 0 {
+		t.Errorf("under way: %v, %v", current.Moves(), current.Successions())
+	}
+	r.Settings = c.settingsIn(4)
+	if outcome, _ := propose(t, c, "n2", r.Commit(fsmtest.Next{Label: "behind all moves"})); !accepted(outcome) {
+		t.Errorf("a Commit behind all moves: %#v", outcome)
+	}
+}
+
+func accepted(outcome fsm.Outcome) bool {
+	_, is := outcome.(fsm.Accepted)
+	return is
 }

@@ -14,19 +14,14 @@ func TestSlotLoads(t *testing.T) {
 	ctx := c.context()
 	c.openRoom("n1", "busy")
 	slot := fsm.SlotOfRoom(room(t, "busy"))
-	opened := c.nodes["n2"].slotLoads(ctx)
-	if opened[slot] == 0 {
-		t.Error("what was proposed does not count")
-	}
+	counts := func(at string, least uint64) bool { return c.nodes[at].slotLoads(ctx)[slot] >= least }
+	eventually(t, "what was proposed counts", func() bool { return counts("n2", 1) })
 	for _, id := range []string{"n1", "n2", "n3"} {
 		c.nodes[id].load.note(slot, 0)
 		c.nodes[id].load.note(slot, 2*loadBytes)
 		c.nodes[id].load.note(fsm.ShardLevel, 0)
 	}
-	after := c.nodes["n3"].slotLoads(ctx)
-	if got := after[slot] - opened[slot]; got != 3*(1+3) {
-		t.Errorf("it counts %d", got)
-	}
+	eventually(t, "what is large counts for more", func() bool { return counts("n3", 1+3*(1+3)) })
 	layout, err := c.nodes["n1"].Layout(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -34,10 +29,10 @@ func TestSlotLoads(t *testing.T) {
 	found := false
 	for _, s := range layout.Shards {
 		at := slices.IndexFunc(s.Slots, func(one LayoutSlot) bool { return one.Slot == slot })
-		found = found || at >= 0 && s.Slots[at].Load == after[slot]
+		found = found || at >= 0 && s.Slots[at].Load >= 4
 	}
-	if !found {
-		t.Error("the layout does not have it")
+	if !found { // as others may not have answered in time
+		t.Error("the layout does not have what this node knows itself")
 	}
 	var l slotLoad
 	l.note(1, 0)
