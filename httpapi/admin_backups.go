@@ -5,12 +5,38 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"parley/fsm/meta"
 )
 
 // BackupAdmin is what the admin listener asks about backups.
 type BackupAdmin interface {
+	// CreateBackup begins a job that backs the cluster up.
+	CreateBackup(ctx context.Context, r BackupRequest) (JobEntry, error)
 	// RestoreCluster makes a cluster of a backup, with this node as its first: it is to be asked again while it checks the backup.
 	RestoreCluster(ctx context.Context, r RestoreRequest) (RestoreStatus, error)
+}
+
+// BackupRequest wants a backup of the cluster.
+type BackupRequest struct {
+	Location       string `json:"location"`                 // file:///DIRECTORY, on this node, or s3://BUCKET/PREFIX
+	BytesPerSecond uint64 `json:"bytesPerSecond,omitempty"` // of what is read of the cluster; 0 means as fast as it goes
+}
+
+func (s *AdminServer) createBackup(c echo.Context) error {
+	var r BackupRequest
+	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
+		return err
+	}
+	if r.Location == "" {
+		return missing("location")
+	}
+	meta.OperatorOf(c.Request().Context()).Says("to " + r.Location)
+	job, err := s.admin.CreateBackup(c.Request().Context(), r)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, job)
 }
 
 // RestoreRequest wants a cluster out of a backup of a lost one. The node must belong to none.

@@ -72,6 +72,7 @@ func (s *AdminServer) routes(gatherer prometheus.Gatherer, metrics *RequestMetri
 
 	e.GET("/v1/cluster/status", s.clusterStatus, short)
 	e.POST("/v1/cluster/init", s.clusterInit, deadline(clusterChangeMax))
+	e.POST("/v1/backups", s.createBackup, short)
 	e.POST("/v1/cluster/restore", s.restoreCluster, deadline(clusterChangeMax))
 	e.GET("/v1/cluster/settings", s.clusterSettings, short)
 	e.PATCH("/v1/cluster/settings", s.changeClusterSettings, short)

@@ -40,6 +40,9 @@ func (a *fakeAdmin) Status(context.Context) (ClusterStatus, error) {
 func (a *fakeAdmin) Init(_ context.Context, r InitRequest) (ClusterIdentity, error) {
 	return ClusterIdentity{ClusterID: "c1", Node: "n1"}, a.note(r)
 }
+func (a *fakeAdmin) CreateBackup(_ context.Context, r BackupRequest) (JobEntry, error) {
+	return JobEntry{ID: 7, Kind: "backup", State: "running", Text: r.Location}, a.err
+}
 func (a *fakeAdmin) RestoreCluster(context.Context, RestoreRequest) (RestoreStatus, error) {
 	return RestoreStatus{State: RestoreBegun, Backup: "b1", ClusterID: "c1", Generation: 2}, a.err
 }
@@ -144,6 +147,8 @@ func TestAdminEndpoints(t *testing.T) {
 		{"POST", "/v1/cluster/init", `{"domains":["a.example"]}`, 200, `"node":"n1"`},
 		{"POST", "/v1/cluster/init", `{}`, 400, `"field":"domains"`},
 		{"POST", "/v1/cluster/restore", `{"location":"file:///b"}`, 200, `"state":"begun"`},
+		{"POST", "/v1/backups", `{"location":"file:///b"}`, 200, `"kind":"backup"`},
+		{"POST", "/v1/backups", `{}`, 400, `"field":"location"`},
 		{"POST", "/v1/cluster/restore", `{}`, 400, `"field":"location"`},
 		{"POST", "/v1/cluster/init", `{"domains":["no domain"]}`, 400, `"field":"provider"`},
 		{"POST", "/v1/node/join", `{"seeds":["127.0.0.1:1"]}`, 200, `"node":"n2"`},

@@ -185,6 +185,11 @@ func (c *Client) Init(ctx context.Context, r httpapi.InitRequest) (identity http
 	return identity, c.do(ctx, http.MethodPost, "/v1/cluster/init", r, &identity)
 }
 
+// CreateBackup begins a job that backs the cluster up.
+func (c *Client) CreateBackup(ctx context.Context, r httpapi.BackupRequest) (job httpapi.JobEntry, err error) {
+	return job, c.do(ctx, http.MethodPost, "/v1/backups", r, &job)
+}
+
 // RestoreCluster is to be asked again until the state is httpapi.RestoreBegun.
 func (c *Client) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (status httpapi.RestoreStatus, err error) {
 	return status, c.do(ctx, http.MethodPost, "/v1/cluster/restore", r, &status)

@@ -3,12 +3,47 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
+	"time"
 
 	"parley/cluster"
+	"parley/fsm/meta"
 	"parley/httpapi"
 	"parley/mls"
+	"parley/ops/backup"
 )
+
+// CreateBackup begins the job that backs the cluster up. A directory is one of this node.
+func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) (httpapi.JobEntry, error) {
+	local, err := backup.Local(r.Location)
+	if err != nil {
+		return httpapi.JobEntry{}, &mls.MalformedError{Field: "location", Reason: err.Error()}
+	}
+	spec := cluster.BackupSpec{ID: backupID(time.Now()), Location: r.Location, BytesPerSecond: r.BytesPerSecond}
+	if local {
+		spec.Node = o.node.ID()
+	}
+	request := cluster.JobRequest{Kind: cluster.JobBackup, Spec: spec.Encode(), Key: spec.ID}
+	if operator := meta.OperatorOf(ctx); operator != nil {
+		request.By = operator.By
+	}
+	job, err := o.node.StartJob(ctx, request)
+	if err != nil {
+		return httpapi.JobEntry{}, refusal(err)
+	}
+	return shownJob(job), nil
+}
+
+// backupID names a backup by when it was asked for, so that names are in the order of time, and by chance, so that no two are alike.
+func backupID(at time.Time) string {
+	return at.UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:6])
+}
+
+func (l *lobby) CreateBackup(ctx context.Context, r httpapi.BackupRequest) (httpapi.JobEntry, error) {
+	return ask(l, func(o *operations) (httpapi.JobEntry, error) { return o.CreateBackup(ctx, r) })
+}
 
 // RestoreCluster checks a backup, and makes a cluster of it once it is known to be whole.
 func (l *lobby) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (httpapi.RestoreStatus, error) {
