@@ -14,6 +14,7 @@ SEEDS       ?= 50
 EPOCHS      ?= 30
 
 .PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk faults slots seeded-bugs without-checks fuzz clean
+.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk soak-resize faults seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -53,6 +54,9 @@ soak: build ## the long form: ten whole conversations with a killed leader, each
 
 soak-bulk: build ## ten exchanges of bulk load with a killed deliverer and a peer that is away, each on new clusters
 	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== exchange $$i of 10"; $(BIN) dev --scenario bulk || exit 1; done
+
+soak-resize: build ## ten times a cluster that grows, splits its shards, loses a node for good and shrinks again, under load
+	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== size $$i of 10"; $(BIN) dev --scenario resize || exit 1; done
 
 # One seed again, as a failure prints it: make faults SEED=7 VIRTUAL=1h MEAN=8s
 VIRTUAL ?= 1h

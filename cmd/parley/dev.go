@@ -10,7 +10,7 @@ import (
 )
 
 func newDev() *cobra.Command {
-	options := dev.Options{Exclusive: dev.ExclusiveDefault(), Bulk: dev.BulkDefault()}
+	options := dev.Options{Exclusive: dev.ExclusiveDefault(), Bulk: dev.BulkDefault(), Resize: dev.ResizeDefault()}
 	asJSON := false
 	command := &cobra.Command{
 		Use:   "dev",
@@ -31,7 +31,11 @@ func newDev() *cobra.Command {
 			"takes. Half of what is for the other's rooms goes through a provider's own queue. When nothing is under way any more everything that\n" +
 			"was submitted is held to everything that arrived: nothing lost, nothing out of order, every rejection told. It ends with\n" +
 			"the rates, what each node used of the processors, and 0 if all of it holds. --json leaves the figures on standard output, and\n" +
-			"says the rest on standard error.",
+			"says the rest on standard error.\n\n" +
+			"The scenario resize has both at the same time, in a reduced form, while an operator changes a.example with parley's own\n" +
+			"commands: two nodes join its three, its 6 shards become 12, they are spread over five nodes, a node is killed for good and\n" +
+			"another takes its place, two leave. Beside them a client in each of 16 rooms commits without a pause. It ends with what each\n" +
+			"step took and the longest time for which any of these rooms could have nothing decided, and with 0 if both accounts balance.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := options.Validate(); err != nil {
@@ -67,6 +71,6 @@ func newDev() *cobra.Command {
 	command.Flags().StringVar(&load.Delivery, "delivery", load.Delivery, "scenario bulk: compare what a leader and its followers use of the processors where load comes in at, and is\n"+
 		"delivered by: "+strings.Join(dev.Deliveries(), ", "))
 	command.Flags().BoolVar(&load.Calm, "calm", load.Calm, "scenario bulk: nobody is killed or stopped")
-	command.Flags().BoolVar(&asJSON, "json", false, "scenario bulk: leave the figures as JSON on standard output")
+	command.Flags().BoolVar(&asJSON, "json", false, "scenarios bulk and resize: leave the figures as JSON on standard output")
 	return command
 }

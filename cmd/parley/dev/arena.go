@@ -50,18 +50,16 @@ const arenaRole = 1
 
 // newArena makes a group of so many members that lists the hub among its external senders, for a room with so many participants more.
 func newArena(number, members, joiners int, hub mls.ExternalSender) (*arena, error) {
-	name := fmt.Sprintf("arena%d", number)
+	name := arenaName(number)
 	a := &arena{
+		room: arenaRoom(number),
 		past: make(map[mls.Epoch]*mlstest.Group), wanted: make(map[[32]byte]wanted), welcomes: make(map[[32]byte][]invitation),
 		lent: make(map[mls.Epoch][32]byte), changed: make(chan struct{}),
 		members: usersNamed(name+"-member", members), joiners: usersNamed(name+"-joiner", joiners),
 		guests: stockedUsers(name+"-guest", members, guestKeyPackages),
 	}
-	var err error
-	if a.room, err = mimi.ParseRoomURI("mimi://a.example/r/" + name); err != nil {
-		return nil, err
-	}
 	lifetime := lifetimeAround(time.Now())
+	var err error
 	a.group, err = mlstest.New(mlstest.Config{
 		Suite: arenaSuite, Seed: uint64(number), Members: members, Parents: true, GroupID: mls.GroupID(name),
 		Extensions: a.extensions(hub),
@@ -76,6 +74,16 @@ func newArena(number, members, joiners int, hub mls.ExternalSender) (*arena, err
 		a.enter(a.group)
 	}
 	return a, err
+}
+
+func arenaName(number int) string { return fmt.Sprintf("arena%d", number) }
+
+func arenaRoom(number int) mimi.RoomURI {
+	uri, err := mimi.ParseRoomURI("mimi://a.example/r/" + arenaName(number))
+	if err != nil {
+		panic(err) // the names are this program's
+	}
+	return uri
 }
 
 // usersNamed are so many users of the hub.

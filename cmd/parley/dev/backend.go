@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,7 +27,7 @@ const responseBytesMax = 64 << 20
 // may be repeated, so it is sent to the next node whenever one is away or cannot decide. Safe for concurrent use.
 type backend struct {
 	provider   *provider
-	nodes      []*node // that it talks to
+	nodes      atomic.Pointer[[]*node] // that it talks to; never none
 	client     *http.Client
 	turn       atomic.Uint64
 	attemptMax time.Duration // of one attempt at one node, so that a dead one does not use up the whole time. The inbox waits for less
@@ -37,19 +38,29 @@ func newBackend(p *provider, caPEM []byte) (*backend, error) {
 	if !roots.AppendCertsFromPEM(caPEM) {
 		return nil, errors.New("the development CA is not a certificate")
 	}
-	return &backend{provider: p, nodes: p.nodes, attemptMax: attemptMax, client: &http.Client{Transport: &http.Transport{
+	b := &backend{provider: p, attemptMax: attemptMax, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots},
 		MaxIdleConnsPerHost: 8,
 		ForceAttemptHTTP2:   true,
-	}}}, nil
+	}}}
+	b.talksTo(p.nodes...)
+	return b, nil
 }
+
+// talksTo says which nodes are there from now on. A request that was for one that is not goes to another.
+func (b *backend) talksTo(nodes ...*node) {
+	nodes = slices.Clone(nodes)
+	b.nodes.Store(&nodes)
+}
+
+func (b *backend) knows(n *node) bool { return slices.Contains(*b.nodes.Load(), n) }
 
 // call is one request; Accept and Body may be empty.
 type call struct {
 	method, path string
 	body         []byte
 	media        string
-	node         *node // the node to ask; nil takes them in turn
+	node         *node // the node to ask, as long as it is there; nil takes them in turn
 
 	idempotencyKey string // of a claim; may be empty
 }
@@ -66,7 +77,7 @@ func (b *backend) send(ctx context.Context, c call) (reply, error) {
 	var last error
 	for {
 		n := c.node
-		if n == nil {
+		if n == nil || !b.knows(n) {
 			n = b.next()
 		}
 		r, err := b.once(ctx, n, c)
@@ -87,7 +98,17 @@ func (b *backend) send(ctx context.Context, c call) (reply, error) {
 
 // next is the node whose turn it is.
 func (b *backend) next() *node {
-	return b.nodes[b.turn.Add(1)%uint64(len(b.nodes))]
+	nodes := *b.nodes.Load()
+	return nodes[b.turn.Add(1)%uint64(len(nodes))]
+}
+
+// otherThan is a node that did not give an answer, to be asked for the same again.
+func (b *backend) otherThan(n *node) *node {
+	nodes := slices.DeleteFunc(slices.Clone(*b.nodes.Load()), func(other *node) bool { return other == n })
+	if len(nodes) == 0 {
+		return n
+	}
+	return nodes[rand.IntN(len(nodes))]
 }
 
 // attemptMax is how long an attempt may take, unless it is known that many come at once.

@@ -53,7 +53,7 @@ func (c *claimer) turn(ctx context.Context, users []int) error {
 	if err != nil {
 		return err
 	}
-	again, err := c.claimOnce(ctx, c.otherThan(first[0].node), key, request)
+	again, err := c.claimOnce(ctx, c.hub.otherThan(first[0].node), key, request)
 	if err != nil {
 		return err
 	}

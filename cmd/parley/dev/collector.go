@@ -21,6 +21,7 @@ type collector struct {
 	side   *side
 	book   *book
 	lose   int // letters that it is still to lose
+	others func(item collected) bool
 	cursor string
 }
 
@@ -81,6 +82,10 @@ func (c *collector) read(ctx context.Context) (ids []string, counts [2]int, err 
 	}
 	c.cursor = batch.Cursor
 	for _, item := range batch.Items {
+		ids = append(ids, item.ID)
+		if c.others != nil && c.others(item) {
+			continue
+		}
 		body, err := item.open()
 		if err != nil {
 			return nil, counts, fmt.Errorf("inbox item %s of %s: %w", item.ID, c.side.provider.domain, err)
@@ -89,7 +94,6 @@ func (c *collector) read(ctx context.Context) (ids []string, counts [2]int, err 
 		for hub, n := range c.book.receive(c.side, body) {
 			counts[hub] += n
 		}
-		ids = append(ids, item.ID)
 	}
 	return ids, counts, nil
 }
@@ -108,9 +112,11 @@ func (c *collector) forget(body *inboxBody) {
 
 // collected is an item as the inbox has it.
 type collected struct {
-	ID     string `json:"id"`
-	Body   []byte `json:"body"`
-	Events []struct {
+	ID         string       `json:"id"`
+	Room       mimi.RoomURI `json:"room"`
+	Body       []byte       `json:"body"`
+	WelcomeFor []welcomed   `json:"welcomeFor"`
+	Events     []struct {
 		Kind         string    `json:"kind"`
 		Receipt      string    `json:"receipt"`
 		Verdict      string    `json:"verdict"`
@@ -152,6 +158,14 @@ func verdictNamed(name string) mimi.VerdictCode {
 		if code.String() == name {
 			return code
 		}
+	}
+	return 0
+}
+
+// epochOf is the epoch of a handshake.
+func epochOf(m mls.MLSMessage) mls.Epoch {
+	if public, yes := m.Body.(*mls.PublicMessage); yes {
+		return public.Content.Epoch
 	}
 	return 0
 }

@@ -61,11 +61,13 @@ type contest struct {
 	nodes    *operator // used by the killer alone while the contest runs
 	show     *show
 	answers  *answers
+	beside   []work // that others do meanwhile
 	inbox    *delivered
 	arenas   []*arena
 	stock    *stock
 	killed   atomic.Int64
-	finished chan struct{} // closed when nobody has anything left to want
+	lasts    <-chan struct{} // the contest is over when it is closed; nil: when everybody has had enough
+	finished chan struct{}   // closed when nobody has anything left to want
 
 	hubKey []byte // with which the hub signs what it lends
 }
@@ -83,7 +85,7 @@ func (c *contest) run(ctx context.Context) error {
 	limited, fail := context.WithCancelCause(limited)
 	defer fail(nil)
 	var all sync.WaitGroup
-	for _, do := range append(c.contenders(), c.kill, c.referee) {
+	for _, do := range slices.Concat(c.contenders(), c.beside, []work{c.kill, c.referee}) {
 		all.Go(func() {
 			if err := do(limited); err != nil {
 				fail(err)
@@ -155,6 +157,14 @@ func (c *contest) referee(ctx context.Context) error {
 }
 
 func (c *contest) done() bool {
+	if c.lasts != nil {
+		select {
+		case <-c.lasts:
+			return true
+		default:
+			return false
+		}
+	}
 	for _, a := range c.arenas[:c.size.Rooms] {
 		if int(a.epoch()) < c.size.Epochs {
 			return false
@@ -233,17 +243,6 @@ func (c *contest) ask(ctx context.Context, q call) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	return c.hub.send(ctx, q)
-}
-
-// otherThan is a node that did not give an answer, to be asked for the same again.
-func (c *contest) otherThan(n *node) *node {
-	nodes := c.hub.provider.nodes
-	for i := range nodes {
-		if nodes[i] == n {
-			return nodes[(i+1+rand.IntN(len(nodes)-1))%len(nodes)]
-		}
-	}
-	return nil
 }
 
 // newContest makes rooms, KeyPackages and what the clients sign with, and brings the first two to the hub.

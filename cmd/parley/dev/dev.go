@@ -29,11 +29,12 @@ type Options struct {
 	Executable string // of parley itself
 	Scenario   string // one of Scenarios
 	Kills      int    // of leaders, in the scenario failover beyond the conversation's own, at least 1; and in the scenario exclusive
-	Once       bool   // end after the scenario; exclusive and bulk always do
+	Once       bool   // end after the scenario; exclusive, bulk and resize always do
 	Exclusive  Exclusive
 	Bulk       Bulk
+	Resize     Resize
 	Out        io.Writer
-	Summary    io.Writer // where the scenario bulk leaves its figures as JSON; nil for nowhere
+	Summary    io.Writer // where the scenarios bulk and resize leave their figures as JSON; nil for nowhere
 }
 
 // scenarioFailover goes on after the conversation: its leader is killed Options.Kills times more.
@@ -41,7 +42,7 @@ const scenarioFailover = "failover"
 
 // Scenarios are the names that Options.Scenario may have; the first is the default.
 func Scenarios() []string {
-	return []string{"conversation", scenarioFailover, scenarioExclusive, scenarioBulk}
+	return []string{"conversation", scenarioFailover, scenarioExclusive, scenarioBulk, scenarioResize}
 }
 
 // Validate says what of the options is wrong.
@@ -55,6 +56,8 @@ func (o Options) Validate() error {
 		return o.Exclusive.Validate()
 	case o.Scenario == scenarioBulk:
 		return o.Bulk.Validate()
+	case o.Scenario == scenarioResize:
+		return o.Resize.Validate()
 	case o.Kills < 1:
 		return fmt.Errorf("--kills: at least 1, not %d", o.Kills)
 	}
@@ -79,6 +82,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	case scenarioBulk:
 		sizes[1].nodes = 3
 		sizes[0].delivery, sizes[1].delivery = o.Bulk.Delivery, o.Bulk.Delivery
+	case scenarioResize:
+		o.Bulk.Shards = o.Resize.Shards
 	}
 	l, err := newLayout(o.Folder, o.Executable, sizes...)
 	if err != nil {
@@ -94,6 +99,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	if o.Scenario == scenarioBulk {
 		return r.exchange(ctx, o.Bulk, o.Summary)
+	}
+	if o.Scenario == scenarioResize {
+		return r.resize(ctx, o.Resize, o.Summary)
 	}
 	if err := r.converse(ctx); err != nil {
 		return err
@@ -163,7 +171,7 @@ func (r *run) form(ctx context.Context, p *provider) error {
 		Domains: []mimi.Provider{domain}, Replicas: len(p.nodes),
 		KeyPackageLifetimeMaxDays: developmentLifetimeDays,
 	}
-	if r.scenario == scenarioBulk {
+	if r.scenario == scenarioBulk || r.scenario == scenarioResize {
 		request.ConsentDefault, request.Shards = "allow", r.shards
 	} else if p == r.hub() {
 		request.DevelopmentHubKeySeed = hex.EncodeToString(r.recording.HubKey.Seed)

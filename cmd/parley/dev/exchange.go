@@ -29,6 +29,10 @@ type exchange struct {
 	loaded time.Duration // until the last letter was decided or kept
 	taken  time.Duration // until nothing was under way any more
 	meter  meter
+
+	during work                      // what happens meanwhile, and how long the load lasts at least; nil: the mishaps
+	others func(item collected) bool // takes an item of the first side's inbox that is of rooms which are none of this; nil: there are none
+	then   []phase                   // that come when nothing is under way any more
 }
 
 // budgetOf is what may be sent; a rate of 0 is no bound.
@@ -99,7 +103,11 @@ const (
 // last ends the load when its time is up and all that was to happen to the nodes has happened.
 func (x *exchange) last(ctx context.Context) error {
 	defer close(x.over)
-	err := x.mishaps(ctx)
+	during := x.mishaps
+	if x.during != nil {
+		during = x.during
+	}
+	err := during(ctx)
 	wait(ctx, time.Until(x.begun.Add(x.size.load())))
 	return err
 }
@@ -144,11 +152,12 @@ func (x *exchange) assign(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.backend.nodes = slices.DeleteFunc(slices.Clone(s.provider.nodes), func(n *node) bool {
+		at := slices.DeleteFunc(slices.Clone(s.provider.nodes), func(n *node) bool {
 			return (n == leader) != (x.size.Delivery == deliveryLeader)
 		})
+		s.backend.talksTo(at...)
 		admin := adminclient.New(x.sides[1-i].provider.nodes[0].adminURL())
-		if err := introduce(ctx, admin, s.provider, s.backend.nodes, x.caPEM); err != nil {
+		if err := introduce(ctx, admin, s.provider, at, x.caPEM); err != nil {
 			return err
 		}
 		x.show.note("%s: %s leads", s.provider.domain, leader.ID)
@@ -309,6 +318,8 @@ func (x *exchange) held(ctx context.Context) error {
 		c := &collector{side: s, book: x.book}
 		if i == 1 {
 			c.lose = x.size.Lose
+		} else {
+			c.others = x.others
 		}
 		beside.Go(func() {
 			if err := c.run(ctx); err != nil {
@@ -316,12 +327,12 @@ func (x *exchange) held(ctx context.Context) error {
 			}
 		})
 	}
-	return x.inOrder(ctx,
-		phase{"the load is over", x.run},
-		phase{"nothing is under way any more", x.settle},
-		phase{"every rejection was asked for by its receipt", x.inquire},
-		phase{"the replicas of every shard have equal digests at equal indices", x.compare},
-	)
+	return x.inOrder(ctx, slices.Concat([]phase{
+		{"the load is over", x.run},
+		{"nothing is under way any more", x.settle},
+		{"every rejection was asked for by its receipt", x.inquire},
+		{"the replicas of every shard have equal digests at equal indices", x.compare},
+	}, x.then)...)
 }
 
 // phase is a part of the scenario.

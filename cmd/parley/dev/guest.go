@@ -65,7 +65,7 @@ func (r *racer) provide(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	again, err := r.claimOnce(ctx, r.otherThan(first[0].node), key, request)
+	again, err := r.claimOnce(ctx, r.hub.otherThan(first[0].node), key, request)
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,14 @@ type inboxItem struct {
 	Room       mimi.RoomURI `json:"room"`
 	Body       []byte       `json:"body"`
 	Events     []inboxEvent `json:"events"`
-	WelcomeFor []struct {
-		KeyPackageRef []byte         `json:"keyPackageRef"`
-		User          mimi.UserURI   `json:"user"`
-		Client        mimi.ClientURI `json:"client"`
-	} `json:"welcomeFor"`
+	WelcomeFor []welcomed   `json:"welcomeFor"`
+}
+
+// welcomed is to whom a Welcome goes.
+type welcomed struct {
+	KeyPackageRef []byte         `json:"keyPackageRef"`
+	User          mimi.UserURI   `json:"user"`
+	Client        mimi.ClientURI `json:"client"`
 }
 
 type inboxEvent struct {

@@ -68,7 +68,7 @@ func (j *joiner) turn(ctx context.Context) error {
 	if err != nil || !granted {
 		return err
 	}
-	again, granted, err := j.lease(ctx, j.otherThan(first.node))
+	again, granted, err := j.lease(ctx, j.hub.otherThan(first.node))
 	if err == nil && granted && again.epoch == first.epoch {
 		j.answers.compare(fmt.Sprintf("the lease of epoch %d of %s for %s", first.epoch, j.arena.room, j.user),
 			fmt.Sprintf("%x", first.lent), fmt.Sprintf("%x", again.lent), first.node, again.node)

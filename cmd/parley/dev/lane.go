@@ -24,7 +24,7 @@ type lane struct {
 	to     destinations // who has to receive the letters, as far as the account is concerned
 
 	keeper *node // that holds what is in held
-	held   [][32]byte
+	held   []submission
 
 	turn   uint32 // of the next submission
 	room   int    // where the next batch begins
@@ -51,7 +51,22 @@ func (l *lane) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return l.redeem(ctx)
+}
+
+// redeem waits until nothing is held any more, and submits again what the node that held it has lost.
+func (l *lane) redeem(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	return until(ctx, "have what is held decided", func(ctx context.Context) error {
+		if orphans := l.orphans(); len(orphans) > 0 {
+			return l.bring(ctx, l.anew(orphans))
+		}
+		if len(l.held) > 0 {
+			return fmt.Errorf("%s holds %d letters", l.keeper.process.name, len(l.held))
+		}
+		return nil
+	})
 }
 
 // batch makes the next letters.
@@ -117,6 +132,9 @@ func (l *lane) bring(ctx context.Context, batch []submission) error {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		if orphans := l.orphans(); len(orphans) > 0 {
+			batch = l.anew(append(orphans, batch...))
+		}
 		told, err := l.way().submit(ctx, batch)
 		switch {
 		case errors.Is(err, errHopeless):
@@ -132,20 +150,36 @@ func (l *lane) bring(ctx context.Context, batch []submission) error {
 		case <-ctx.Done():
 			return fmt.Errorf("submit %d letters of %s: %w (last: %v)", len(batch), l.origin.provider.domain, ctx.Err(), err)
 		}
-		for _, s := range batch {
-			l.book.again(s.hash, l.turn)
-			l.turn++
-		}
+		l.anew(batch)
 	}
+}
+
+// anew gives letters their next turn.
+func (l *lane) anew(batch []submission) []submission {
+	for _, s := range batch {
+		l.book.again(s.hash, l.turn)
+		l.turn++
+	}
+	return batch
 }
 
 // way is where the next letters go in: at the node that holds letters before them, until the verdicts on those are told. Another node knows
 // nothing of them, and what it takes may go past them.
 func (l *lane) way() gate {
-	if l.held = slices.DeleteFunc(l.held, func(hash [32]byte) bool { return l.book.fateOf(hash) != fateOpen }); len(l.held) > 0 {
+	if len(l.held) > 0 {
 		return l.gate.keptAt(l.keeper)
 	}
 	return l.gate
+}
+
+// orphans are letters that were held by a node which is gone for good, perhaps with its disk: they are to be submitted again, before what
+// comes behind them.
+func (l *lane) orphans() (again []submission) {
+	l.held = slices.DeleteFunc(l.held, func(s submission) bool { return l.book.fateOf(s.hash) != fateOpen })
+	if len(l.held) > 0 && !l.origin.backend.knows(l.keeper) && !l.forums[0].hub.backend.knows(l.keeper) {
+		again, l.held = l.held, nil
+	}
+	return again
 }
 
 // note enters the receipts in the book, and returns what has to be submitted again, in its order.
@@ -157,7 +191,7 @@ func (l *lane) note(batch []submission, told []receipt) (again []submission) {
 		case receiptRejected:
 			l.book.rejects(s.hash, told[i].verdict, told[i].current)
 		case receiptHeld:
-			l.keeper, l.held = told[i].at, append(l.held, s.hash)
+			l.keeper, l.held = told[i].at, append(l.held, s)
 			l.book.keeps(s.hash, receiptHeld)
 		case receiptQueued:
 			l.book.keeps(s.hash, receiptQueued)

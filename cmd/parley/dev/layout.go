@@ -47,6 +47,13 @@ type provider struct {
 	folder string
 	nodes  []*node
 	token  string // bearer token of its backend; set once the cluster runs
+
+	executable string
+	delivery   string
+	ca         pki.CA
+	web        pki.WebCA
+	ports      *ports
+	made       int // nodes, ever
 }
 
 // layout is what stands under the development folder.
@@ -124,15 +131,17 @@ func prepare(folder string) error {
 }
 
 func newProvider(folder, executable string, size providerSize, web pki.WebCA, ports *ports) (*provider, error) {
-	p := &provider{domain: size.domain, folder: filepath.Join(folder, size.domain)}
+	p := &provider{
+		domain: size.domain, folder: filepath.Join(folder, size.domain), executable: executable, delivery: size.delivery, web: web, ports: ports,
+	}
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return nil, err
 	}
-	ca, err := pki.NewCA("dev-" + strings.ReplaceAll(size.domain, ".", "-"))
-	if err != nil {
+	var err error
+	if p.ca, err = pki.NewCA("dev-" + strings.ReplaceAll(size.domain, ".", "-")); err != nil {
 		return nil, err
 	}
-	if err := ca.Save(filepath.Join(p.folder, "cluster-ca")); err != nil {
+	if err := p.ca.Save(filepath.Join(p.folder, "cluster-ca")); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"gossip.key", "seal.key"} {
@@ -140,18 +149,28 @@ func newProvider(folder, executable string, size providerSize, web pki.WebCA, po
 			return nil, err
 		}
 	}
-	var seeds []string
-	for i := range size.nodes {
-		n := &node{ID: fmt.Sprintf("n%d", i+1), Domain: size.domain, Seeds: seeds, Delivery: size.delivery}
-		n.Folder = filepath.Join(p.folder, n.ID)
-		if err := n.write(ca, web, ports); err != nil {
+	for range size.nodes {
+		if _, err := p.add(); err != nil {
 			return nil, err
 		}
-		n.process = newProcess(size.domain+" "+n.ID, executable, n.Folder)
-		seeds = append(seeds, n.Gossip)
-		p.nodes = append(p.nodes, n)
 	}
 	return p, nil
+}
+
+// add makes what one node more needs, under an ID that no node has had. It does not run yet, and belongs to no cluster.
+func (p *provider) add() (*node, error) {
+	p.made++
+	n := &node{ID: fmt.Sprintf("n%d", p.made), Domain: p.domain, Delivery: p.delivery}
+	for _, other := range p.nodes {
+		n.Seeds = append(n.Seeds, other.Gossip)
+	}
+	n.Folder = filepath.Join(p.folder, n.ID)
+	if err := n.write(p.ca, p.web, p.ports); err != nil {
+		return nil, err
+	}
+	n.process = newProcess(p.domain+" "+n.ID, p.executable, n.Folder)
+	p.nodes = append(p.nodes, n)
+	return n, nil
 }
 
 func (n *node) write(ca pki.CA, web pki.WebCA, ports *ports) error {

@@ -2,12 +2,14 @@ package dev
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
 // meter measures what the nodes use of the processors from the first letter until nothing is under way.
 type meter struct {
-	before [2][]time.Duration // by side and node
+	before [2]map[string]time.Duration // by side and node
 	nodes  [2][]consumption
 }
 
@@ -44,10 +46,10 @@ func (m *meter) end(ctx context.Context, sides [2]*side) error {
 			leads[shard.Leader]++
 		}
 		var all time.Duration
-		for n, spent := range after {
-			name := s.provider.nodes[n].ID
-			m.nodes[i] = append(m.nodes[i], consumption{Node: name, Leads: leads[name], Spent: spent - m.before[i][n]})
-			all += spent - m.before[i][n]
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			spent := after[name] - m.before[i][name]
+			m.nodes[i] = append(m.nodes[i], consumption{Node: name, Leads: leads[name], Spent: spent})
+			all += spent
 		}
 		for n := range m.nodes[i] {
 			c := &m.nodes[i][n]

@@ -87,13 +87,12 @@ func (o *operator) waiting(ctx context.Context) (items uint64, err error) {
 }
 
 // spent is the processor time of each node since its first start.
-func (o *operator) spent() (all []time.Duration, err error) {
+func (o *operator) spent() (all map[string]time.Duration, err error) {
+	all = make(map[string]time.Duration)
 	for _, n := range o.provider.nodes {
-		spent, err := n.process.spent()
-		if err != nil {
+		if all[n.ID], err = n.process.spent(); err != nil {
 			return nil, err
 		}
-		all = append(all, spent)
 	}
 	return all, nil
 }
@@ -191,7 +190,7 @@ func (o *operator) compare(ctx context.Context) (all []httpapi.ShardDigests, err
 		return nil, err
 	}
 	asked := adminclient.New(o.alive()[0].adminURL())
-	for _, shard := range status.Shards {
+	for _, shard := range serving(status) {
 		err := until(ctx, fmt.Sprintf("compare the replicas of shard %d", shard.ID), func(ctx context.Context) error {
 			digests, err := asked.Digests(ctx, shard.ID)
 			if err == nil && !digests.Equal {

@@ -98,7 +98,7 @@ func (c *contest) commitTwice(ctx context.Context, a *arena, wanted attempt) (co
 	if err != nil {
 		return first, err
 	}
-	again, err := c.commit(ctx, a, c.otherThan(first.node), wanted)
+	again, err := c.commit(ctx, a, c.hub.otherThan(first.node), wanted)
 	if err != nil {
 		return first, err
 	}
@@ -113,6 +113,11 @@ func (c *contest) commit(ctx context.Context, a *arena, at *node, wanted attempt
 	if err != nil {
 		return commitAnswer{}, err
 	}
+	return c.decided(a, wanted, reply)
+}
+
+// decided notes what an attempt came to.
+func (c *contest) decided(a *arena, wanted attempt, reply reply) (commitAnswer, error) {
 	told, err := readCommitAnswer(a.room, wanted, reply)
 	if err != nil {
 		return commitAnswer{}, fmt.Errorf("to %s: %w", wanted.move, err)
@@ -125,6 +130,12 @@ func (c *contest) commit(ctx context.Context, a *arena, at *node, wanted attempt
 }
 
 func (c *contest) update(ctx context.Context, a *arena, at *node, bundle []byte) (reply, error) {
-	path := "/v1/rooms/" + mimi.PathSegment(a.room) + "/update"
-	return c.ask(ctx, call{method: http.MethodPost, path: path, body: bundle, media: mediaOctets, node: at})
+	q := a.update(bundle)
+	q.node = at
+	return c.ask(ctx, q)
+}
+
+// update is the request for a handshake of the room.
+func (a *arena) update(bundle []byte) call {
+	return call{method: http.MethodPost, path: "/v1/rooms/" + mimi.PathSegment(a.room) + "/update", body: bundle, media: mediaOctets}
 }

@@ -61,7 +61,7 @@ func judgeContest(a *answers, log *chronicle, arenas []*arena, inbox *delivered)
 	winners := v.winners(log.decisions)
 	v.judgeEpochs(a.commits, winners, arenas)
 	v.judgeDeliveries(inbox, winners, arenas)
-	v.judgeClaims(a.claims, log.decisions)
+	v.judgeClaims(a.claims, v.claimsOf(log.decisions))
 	v.judgeLeases(a.lent, log.decisions)
 	v.judgeLent(a.lent, arenas)
 	v.checked[promiseRetry] = fmt.Sprintf("%d retries through other nodes", a.again)
@@ -153,9 +153,9 @@ func (v *verdict) winners(log []decision) map[roomEpoch]taken {
 	return winners
 }
 
-// judgeClaims: the log gives each KeyPackage to one claim, no two claims were told of the same, and all that was told is in the log.
-func (v *verdict) judgeClaims(told []claimAnswer, log []decision) {
-	inLog := make(map[[32]byte][32]byte) // by the hash of the KeyPackage: the claim
+// claimsOf says to which claim the log gives each KeyPackage, by its hash: to one.
+func (v *verdict) claimsOf(log []decision) map[[32]byte][32]byte {
+	inLog := make(map[[32]byte][32]byte)
 	for _, d := range log {
 		claim, is := d.command.(fsm.ClaimKeyPackages)
 		claimed, yes := d.outcome.(fsm.Claimed)
@@ -173,6 +173,11 @@ func (v *verdict) judgeClaims(told []claimAnswer, log []decision) {
 			inLog[hash] = claim.ReplayKey
 		}
 	}
+	return inLog
+}
+
+// judgeClaims: no two claims were told of the same KeyPackage, and all that was told is in the log; nil where there is none to look at.
+func (v *verdict) judgeClaims(told []claimAnswer, inLog map[[32]byte][32]byte) {
 	holder := make(map[[32]byte]claimAnswer)
 	claims := make(map[string]claimAnswer)
 	for _, c := range told {
@@ -187,12 +192,15 @@ func (v *verdict) judgeClaims(told []claimAnswer, log []decision) {
 					hash[:4], before.node.ID, before.key, c.node.ID, c.key)
 			}
 			holder[hash] = c
-			if _, there := inLog[hash]; !there {
+			if _, there := inLog[hash]; !there && inLog != nil {
 				v.broke(promiseKeyPackage, "%s gave KeyPackage %x to the claim %q, and no claim in the log has it", c.node.ID, hash[:4], c.key)
 			}
 		}
 	}
-	v.checked[promiseKeyPackage] = fmt.Sprintf("%d KeyPackages in answers to %d claims, %d in the log", len(holder), len(claims), len(inLog))
+	v.checked[promiseKeyPackage] = fmt.Sprintf("%d KeyPackages in answers to %d claims", len(holder), len(claims))
+	if inLog != nil {
+		v.checked[promiseKeyPackage] += fmt.Sprintf(", %d in the log", len(inLog))
+	}
 }
 
 // lease is one of the log.
@@ -304,14 +312,18 @@ func (v *verdict) judgeTurns(told []leaseAnswer) {
 	}
 }
 
+// findings are the lines of the account.
+func (v *verdict) findings() (list []finding) {
+	for p := range promises {
+		list = append(list, finding{p.String(), v.checked[p], v.broken[p]})
+	}
+	return list
+}
+
 // print writes the table, and the evidence below it; the error says which promises were broken.
 func (v *verdict) print(out io.Writer) error {
-	var findings []finding
-	for p := range promises {
-		findings = append(findings, finding{p.String(), v.checked[p], v.broken[p]})
-	}
 	if _, err := fmt.Fprintf(out, "\nThe epochs were taken to %s.\n", v.epochs); err != nil {
 		return err
 	}
-	return printFindings(out, findings)
+	return printFindings(out, v.findings())
 }
