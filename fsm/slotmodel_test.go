@@ -164,9 +164,14 @@ func (m *slotsModel) step() {
 			m.deliver(rapid.SampledFrom(m.sent).Draw(m.t, "which"))
 		}
 	case "cancel":
-		slot := rapid.SampledFrom(m.touched).Draw(m.t, "slot")
-		if moving := m.place(slot).move; moving != nil {
-			moving.cancelled = true
+		var moving []*slotMoving
+		for _, slot := range m.touched {
+			if h := m.place(slot); h.move != nil {
+				moving = append(moving, h.move)
+			}
+		}
+		if len(moving) > 0 {
+			moving[rapid.IntRange(0, len(moving)-1).Draw(m.t, "move")].cancelled = true
 		}
 	case "look":
 		m.sweepsPassBy()

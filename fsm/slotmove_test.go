@@ -43,6 +43,9 @@ func (m *movingClub) one(shard int, c fsm.Command) fsm.Outcome {
 // next takes what the driver does now; false at the end of the move.
 func (m *movingClub) next(freeze bool) (slotStep, bool) {
 	m.t.Helper()
+	if len(m.sent) > 5000 {
+		m.t.Fatal("the move does not come to an end")
+	}
 	if moving := m.place(clubSlot).move; moving != nil && len(m.todo) == 0 {
 		m.drive(*moving, m.sight(*moving), freeze, func(s slotStep) {
 			m.todo = append(m.todo, s)
@@ -139,6 +142,30 @@ func TestSlotGoesAndComesBack(t *testing.T) {
 	m.replay(20)
 }
 
+// A slot that is on its way back is nowhere for the shard that it comes to, until it is there; if it does not come, it is where it was.
+func TestSlotOnItsWayBack(t *testing.T) {
+	m := newMovingClub(t, 400)
+	m.move(1)
+	answers := func(want fsm.MovedTo) {
+		t.Helper()
+		if o := m.one(0, m.room.Message("m", 0, bob)); o != fsm.Outcome(want) {
+			t.Errorf("a request gets %T%+v, not %+v", o, o, want)
+		}
+		if to, elsewhere, err := fsm.Elsewhere(m.shards[0].store, clubSlot); err != nil || !elsewhere || to != want {
+			t.Errorf("a reader gets %+v, %v, not %+v: %v", to, elsewhere, want, err)
+		}
+	}
+	answers(fsm.MovedTo{Shard: 2, Generation: 2})
+	m.begin(clubSlot, 0)
+	m.until(is[fsm.FreezeSlot])
+	answers(fsm.MovedTo{})
+	m.place(clubSlot).move.cancelled = true
+	m.todo = nil
+	m.finish(clubSlot)
+	answers(fsm.MovedTo{Shard: 2, Generation: 2})
+	m.verify()
+}
+
 // A move that was called off is over: nothing that comes of it later begins it again, at either end, though it never began there; the next one works.
 func TestMoveCalledOff(t *testing.T) {
 	for name, last := range map[string]func(fsm.Command) bool{
@@ -175,6 +202,7 @@ func TestExportIsTakenOver(t *testing.T) {
 		t.Errorf("%d marks of the first export are left: %v", marks, err)
 	}
 	moveRefused(t, m.one(0, fsm.FreezeSlot{At: clubSlot, Move: 5}))
+	moveRefused(t, m.one(0, fsm.ReleaseSlot{At: clubSlot, Move: 6, To: 2, Generation: 2})) // nobody can have all of it
 	outcomeOf[fsm.Done](t, m.one(0, fsm.FreezeSlot{At: clubSlot, Move: 6}))
 	if no := moveRefused(t, m.one(0, fsm.BeginSlotExport{At: clubSlot, Move: 7, To: 2})); no.Move != 6 || no.Stage != fsm.SlotFrozen {
 		t.Errorf("a frozen slot: %+v", no)
@@ -183,6 +211,7 @@ func TestExportIsTakenOver(t *testing.T) {
 	moveRefused(t, m.one(0, fsm.ReleaseSlot{At: clubSlot, Move: 6, To: 3, Generation: 2}))
 	moveRefused(t, m.one(0, fsm.ReleaseSlot{At: clubSlot, Move: 6, To: 2, Generation: 1}))
 	outcomeOf[fsm.Done](t, m.one(0, fsm.ThawSlot{At: clubSlot, Move: 6}))
+	moveRefused(t, m.one(0, fsm.ReleaseSlot{At: clubSlot, Move: 6, To: 2, Generation: 2}))
 	m.say("served")
 	m.verify()
 }
@@ -201,6 +230,7 @@ func TestExportNeedsTheSlot(t *testing.T) {
 		t.Errorf("a shard that had it: %T%+v", o, o)
 	}
 	moveRefused(t, m.one(1, fsm.ImportSlotPage{At: clubSlot, Move: 2, From: 1, Sequence: 1}))
+	moveRefused(t, m.one(0, fsm.DropSlotImport{At: clubSlot, Move: 1}))
 	moveRefused(t, m.one(1, fsm.DropSlotImport{At: clubSlot, Move: 1}))
 	moveRefused(t, m.one(1, fsm.DropSlotImport{At: clubSlot, Move: 2}))
 }

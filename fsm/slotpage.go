@@ -145,9 +145,19 @@ func recordBytes(key []byte) int { return len(key) + 12 }
 
 // add takes a key with its value, nil where it is gone, and reports whether the page has room for more.
 func (p *pager) add(k, value []byte) bool {
+	sum, summed := [hashBytes]byte{}, false
+	hash := func() [hashBytes]byte { // the most of what a part costs, and nothing where the value comes whole
+		if !summed {
+			sum, summed = sha256.Sum256(value), true
+		}
+		return sum
+	}
 	begun := 0
-	if len(p.part.Key) > 0 && bytes.Equal(k, p.part.Key) && int(p.part.Total) == len(value) && p.part.Hash == sha256.Sum256(value) {
+	if len(p.part.Key) > 0 && bytes.Equal(k, p.part.Key) && int(p.part.Total) == len(value) && p.part.Hash == hash() {
 		begun = int(p.part.Offset)
+	}
+	part := func(end int) SlotRecord {
+		return SlotPart{Key: k, Offset: uint32(begun), Total: uint32(len(value)), Hash: hash(), Bytes: value[begun:end]}
 	}
 	room := p.left - recordBytes(k)
 	switch rest := value[begun:]; {
@@ -155,13 +165,13 @@ func (p *pager) add(k, value []byte) bool {
 		p.take(whole(k, value), recordBytes(k)+len(value))
 		p.last = k
 	case len(rest) <= room-partBytes:
-		p.take(partOf(k, value, begun, len(value)), recordBytes(k)+partBytes+len(rest))
+		p.take(part(len(value)), recordBytes(k)+partBytes+len(rest))
 		p.last = k
 	case len(p.records) > 0 && (room < p.bytesMax/2 || len(rest) <= p.bytesMax-recordBytes(k)-partBytes):
 		p.full = true // it goes whole, or with more of it, into the next page
 	default:
 		end := min(begun+max(room-partBytes, 1), len(value))
-		p.take(partOf(k, value, begun, end), p.left)
+		p.take(part(end), p.left)
 		if end == len(value) {
 			p.last = k
 		}
@@ -184,7 +194,3 @@ func whole(k, value []byte) SlotRecord {
 
 // partBytes is what a part costs beside what any record does.
 const partBytes = 4 + 4 + hashBytes
-
-func partOf(k, value []byte, from, to int) SlotRecord {
-	return SlotPart{Key: k, Offset: uint32(from), Total: uint32(len(value)), Hash: sha256.Sum256(value), Bytes: value[from:to]}
-}
