@@ -30,13 +30,22 @@ func TestPromisesAcrossALoss(t *testing.T) {
 		forward := h.room.Forward(2, fsm.EpochSeen{Provider: peer, Answer: fsm.SeenEpoch, Epoch: h.room.Epoch})
 		h.now += 1000
 		h.apply(forward)
-		h.room.Incarnation, h.holder = h.index, ""
+		h.room.Incarnation, h.holder = clubsIncarnation(t, h.store), ""
 		h.steps("after")
 		h.numbers(numbers)
 		if stale, yes, err := fsm.ReadStaleRoom(h.store, club); err != nil || yes {
 			t.Fatalf("the room is still stale: %+v, %v", stale, err)
 		}
 	})
+}
+
+// clubsIncarnation is the room's by now.
+func clubsIncarnation(t interface{ Fatal(...any) }, r fsm.Reader) uint64 {
+	room, found, err := fsm.ReadRoom(r, club)
+	if err != nil || !found {
+		t.Fatal("the room is not there", err)
+	}
+	return room.Incarnation
 }
 
 func (h *history) steps(part string) {
@@ -181,7 +190,7 @@ func TestFastForwardIsHeldToWhatOthersSaw(t *testing.T) {
 	if again := w.apply(forward)[0]; again != first {
 		t.Errorf("again it gets %+v instead of %+v", again, first)
 	}
-	w.room.Incarnation = w.index - 1
+	w.room.Incarnation = clubsIncarnation(t, w.store)
 	for i, c := range lost { // they were accepted in the part that is lost, and are not a second time
 		c.Reads.Incarnation = w.room.Incarnation
 		if got := fsm.KindOfOutcome(w.apply(c)[0]); got != fsm.OutcomeWrongEpoch {
@@ -210,7 +219,7 @@ func TestStaleRoomBeginsAnew(t *testing.T) {
 	same.Generation, same.RequestHash = 2, hashOf("other")
 	w.wants("the same group", fsm.ContinueRoom{Ended: w.room.GroupID, Create: same}, fsm.OutcomeNotAllowed)
 	w.wants("another group", continued(2), fsm.OutcomeAccepted)
-	next.Incarnation = w.index
+	next.Incarnation = clubsIncarnation(t, w.store)
 	w.wants("a Commit in it", next.Commit(fsmtest.Next{Label: "first"}), fsm.OutcomeAccepted)
 }
 
