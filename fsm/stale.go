@@ -130,3 +130,17 @@ func StaleRooms(r Reader, slot SlotID, behind mimi.RoomURI, visit func(mimi.Room
 	})
 	return g.stage == renewalDone, err
 }
+
+// CountStaleRooms is how many stale rooms of a slot its pass has come to. whole says that it has come to all.
+func CountStaleRooms(r Reader, slot SlotID) (rooms uint64, whole bool, err error) {
+	g, err := readSlotGeneration(r, slot)
+	if err != nil || g.generation == FirstGeneration {
+		return 0, err == nil, err
+	}
+	prefix := newKey(slot, keyStaleRoom)
+	err = r.Scan(prefix, prefix.end(), func(_, _ []byte) (bool, error) {
+		rooms++
+		return true, nil
+	})
+	return rooms, g.stage == renewalDone, err
+}

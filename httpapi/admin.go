@@ -234,6 +234,7 @@ type ClusterStatus struct {
 	ClusterID  string          `json:"clusterId"`
 	Node       string          `json:"node"` // who answers
 	MapVersion uint64          `json:"mapVersion"`
+	Generation uint64          `json:"generation"` // the cluster's: 1, and one more each time that a part of its history was lost
 	MetaLeader string          `json:"metaLeader,omitempty"`
 	Domains    []mimi.Provider `json:"domains"`
 	Nodes      []NodeStatus    `json:"nodes"`

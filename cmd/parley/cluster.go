@@ -102,7 +102,7 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 		fmt.Fprintf(w, "%s belongs to no cluster yet: run 'parley cluster init' or 'parley node join'\n", strings.TrimSpace("node "+s.Node))
 		return
 	}
-	fmt.Fprintf(w, "cluster %s, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.MapVersion, orNone(s.MetaLeader), s.Node)
+	fmt.Fprintf(w, "cluster %s, generation %d, map version %d, meta leader %s, answered by %s\n\n", s.ClusterID, s.Generation, s.MapVersion, orNone(s.MetaLeader), s.Node)
 	for _, trouble := range troubles(s) {
 		fmt.Fprintf(w, "!! %s\n", trouble)
 	}

@@ -97,7 +97,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newServe(), newDev(), newCluster(), newNode(), newShard(), newPeer(), newToken(), newCerts(), newKeyring(), newMLS(), newVersion(),
-		newJob(), newAudit(), newRebalance(), newResize(), newBackup(),
+		newJob(), newAudit(), newRebalance(), newResize(), newBackup(), newRecover(),
 		newCheck(), newFsck(), newConfig(), newDoctor(), newDebug(), newUpgrade(), newTop(), newContext(), newReady(),
 	)
 	return root

@@ -150,7 +150,7 @@ func registered(t *testing.T) map[string]bool {
 	if _, err := httpapi.NewCourierMetrics(registry); err != nil {
 		t.Fatal(err)
 	}
-	registry.MustRegister(newNodeMetrics(fakeDeliveries{}, slog.New(slog.DiscardHandler)), newPlacementMetrics(fakePlaced{}), newCareMetrics(fakeNode{}, "v1", nil))
+	registry.MustRegister(newNodeMetrics(fakeDeliveries{}, slog.New(slog.DiscardHandler)), newPlacementMetrics(fakePlaced{}), newCareMetrics(fakeNode{}, "v1", nil), newGenerationMetrics(fakeGenerations{}, slog.New(slog.DiscardHandler)))
 	descs := make(chan *prometheus.Desc, 1000)
 	registry.Describe(descs)
 	close(descs)

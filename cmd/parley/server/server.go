@@ -131,6 +131,9 @@ func (s *Server) openDoors() error {
 	if err := s.registry.Register(newPlacementMetrics(s.node)); err != nil {
 		return fmt.Errorf("register the metrics of placement: %w", err)
 	}
+	if err := s.registry.Register(newGenerationMetrics(s.node, s.log)); err != nil {
+		return fmt.Errorf("register the metrics of generations: %w", err)
+	}
 	s.node.ReportExam(s.examBeside)
 	s.node.ReportLanes(lanesOf(deliverer))
 	s.doors = []task{

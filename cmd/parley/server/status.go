@@ -54,7 +54,7 @@ func (o *operations) Status(ctx context.Context) (httpapi.ClusterStatus, error) 
 	current := o.node.Map()
 	settings, _ := current.Settings()
 	status := httpapi.ClusterStatus{
-		ClusterID: seen.ClusterID, Node: seen.Node, MapVersion: seen.MapVersion, MetaLeader: seen.Meta.Leader,
+		ClusterID: seen.ClusterID, Node: seen.Node, MapVersion: seen.MapVersion, Generation: uint64(seen.Generation), MetaLeader: seen.Meta.Leader,
 		Domains: append([]mimi.Provider{}, settings.Domains...),
 		Nodes:   []httpapi.NodeStatus{}, Shards: []httpapi.ShardStatus{}, Outbox: []httpapi.OutboxStatus{},
 	}
