@@ -181,8 +181,10 @@ func TestFastForwardIsHeldToWhatOthersSaw(t *testing.T) {
 	other := w.room.Forward(2, seen)
 	other.GroupID = "another"
 	w.wants("of another group", other, fsm.OutcomeNotAllowed)
-	forked := old.Forward(2, at(fsm.SeenNothing, 0))
-	forked.Facts.GroupContext = w.room.Successor(old.GroupID).Create().Facts.GroupContext
+	fork := fsmtest.NewRoom(club, old.Epoch-1, []mimi.UserURI{alice, bob}, old.Destinations)
+	fork.Advance(fork.Commit(fsmtest.Next{Label: "fork"}))
+	fork.Incarnation = old.Incarnation
+	forked := fork.Forward(2, at(fsm.SeenNothing, 0))
 	w.wants("with another context", forked, fsm.OutcomeNotAllowed)
 
 	forward := w.room.Forward(2, seen)
