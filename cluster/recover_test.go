@@ -182,19 +182,36 @@ func TestRecoveredRoomGoesForward(t *testing.T) {
 	l.start("n3")
 	l.awaitActive(2)
 	forward := l.room.Forward(2)
-	outcome, index := l.propose("n3", forward)
+	outcome, _ := l.propose("n3", forward)
 	if outcome.(fsm.Accepted).Epoch != l.room.Epoch {
 		t.Fatalf("the room goes to %#v", outcome)
 	}
-	l.room.Incarnation = index
+	l.room.Incarnation = l.incarnation()
 	_, l.room.Settings = l.nodes["n3"].Map().Settings()
 	for i, c := range l.lost {
-		c.Reads.Incarnation, c.Reads.Enforcement = index, l.room.Settings
+		c.Reads.Incarnation, c.Reads.Enforcement = l.room.Incarnation, l.room.Settings
 		if outcome, _ := l.propose("n3", c); kindOf(outcome) != "fsm.WrongEpoch" {
 			t.Errorf("lost Commit %d got %#v", i, outcome)
 		}
 	}
 	l.commit("n3", "after")
+}
+
+// incarnation is the room's at the survivor, which has decided something about it just now.
+func (l *lossOfTwo) incarnation() uint64 {
+	l.t.Helper()
+	n := l.nodes["n3"]
+	shard, _ := n.Map().ShardOfSlot(fsm.SlotOfRoom(l.room.URI))
+	view, err := n.replica(shard.ID).view()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = view.Close() }()
+	room, found, err := fsm.ReadRoom(view, l.room.URI)
+	if err != nil || !found {
+		l.t.Fatalf("the room is not there: %v", err)
+	}
+	return room.Incarnation
 }
 
 // Wherever a recovery is cut off, the node does not start before it has ended, and done again it comes to the same.

@@ -169,6 +169,9 @@ const generationBits = 40
 // sequences is above every number that a generation before has counted up to, and below all of the next one.
 func (g Generation) sequences() uint64 { return uint64(g-FirstGeneration) << generationBits }
 
+// Above is a number that none which the generations before have given away is above: for those that others count, too.
+func (g Generation) Above() uint64 { return g.sequences() }
+
 // beginGeneration costs a record for each slot that the shard has, however much is in them.
 func (t *tx) beginGeneration(c BeginGeneration) Outcome {
 	had, err := ReadGeneration(t.store)
@@ -189,6 +192,7 @@ func (t *tx) beginGeneration(c BeginGeneration) Outcome {
 		began.endedMillis = t.now
 	}
 	t.set(shardKey(keyGeneration), record(began.appendTo))
+	t.incarnateAbove(c.Generation.sequences())
 	for _, slot := range t.servedSlots() { // a frozen one begins it when it is served again
 		t.beginSlot(slot, began)
 	}

@@ -121,6 +121,8 @@ func (c BeginGeneration) apply(t *tx) Outcome {
 			return refuse("the node %q does not exist", id)
 		}
 	}
+	// Versions that the lost part has drawn are not drawn again: moves and settings are known by them.
+	t.m.version = max(t.m.version, c.Generation.Above())
 	for _, id := range c.Lost {
 		t.removeNode(id)
 	}
