@@ -471,8 +471,11 @@ func TestSplitAndMerge(t *testing.T) {
 	if err != nil || len(page.Items) != 8*5 {
 		t.Errorf("the inbox has %d items, %v", len(page.Items), err)
 	}
-	if _, err := c.nodes["n1"].MergeShard(c.context(), MergeRequest{Shard: 3, Into: []fsm.ShardID{1}}); err == nil {
-		t.Error("a retired shard was merged")
+	if same, err := c.nodes["n1"].MergeShard(c.context(), MergeRequest{Shard: 3, Into: []fsm.ShardID{1}}); err != nil || same.ID != job.ID {
+		t.Errorf("the same again is job %d, not %d: %v", same.ID, job.ID, err)
+	}
+	if other, err := c.nodes["n1"].MergeShard(c.context(), MergeRequest{Shard: 3, Into: []fsm.ShardID{2}}); err == nil {
+		t.Errorf("a retired shard was merged by job %d", other.ID)
 	}
 	again := c.finished(c.nodes["n1"].SplitShard(c.context(), SplitRequest{Shard: 2, By: "a test"}))
 	if shard, found := c.nodes["n1"].Map().Shard(4); again.State != meta.JobDone || !found || shard.State != meta.ShardActive {
