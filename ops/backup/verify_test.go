@@ -65,3 +65,20 @@ func TestVerifyNamesAllDamage(t *testing.T) {
 		t.Errorf("%d problems for %d damaged chunks: %v", len(report.Problems), chunks, err)
 	}
 }
+
+// A chunk that is sound in itself and not the one of its name is told as such.
+func TestVerifyTellsChunksApart(t *testing.T) {
+	store, c := newMemoryStore(), smallCluster(t)
+	mustCreate(t, c, store, "b1")
+	inspected, err := Inspect(testContext(t), store, "b1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := inspected.Parts[1].Chunks
+	first, last := chunks[0].ID.name(), chunks[len(chunks)-1].ID.name()
+	store.objects[first], store.objects[last] = store.objects[last], store.objects[first]
+	report, err := Verify(testContext(t), store, "b1", nil)
+	if err != nil || len(report.Problems) != 2 {
+		t.Errorf("two chunks have changed places, and the problems are %q, %v", report.Problems, err)
+	}
+}
