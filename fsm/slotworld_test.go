@@ -44,9 +44,8 @@ type slotsWorld struct {
 }
 
 type incarnationOf struct {
-	room    mimi.RoomURI
-	inLog   uint64
-	sighted bool
+	room  mimi.RoomURI
+	inLog uint64
 }
 
 // slotHome is what the map says of a slot.

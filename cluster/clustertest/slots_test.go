@@ -2,7 +2,6 @@ package clustertest
 
 import (
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -54,8 +53,8 @@ func shuffleSeed(t *testing.T, r Run) Report {
 		t.Error("no slot has moved")
 	}
 	if len(report.Violations) > 0 {
-		t.Error(fmt.Sprintf("seed %d: %d violations; again with: go test ./cluster/clustertest -run %s -seed %d -moves %d -mean %v",
-			r.Seed, len(report.Violations), t.Name(), r.Seed, r.Moves, r.FaultMean))
+		t.Errorf("seed %d: %d violations; again with: go test ./cluster/clustertest -run %s -seed %d -moves %d -mean %v",
+			r.Seed, len(report.Violations), t.Name(), r.Seed, r.Moves, r.FaultMean)
 	}
 	return report
 }

@@ -56,7 +56,6 @@ func (m *memoryTarget) step() error {
 type memorySink struct {
 	target *memoryTarget
 	slot   RestoredSlot
-	sum    *summer
 	came   []record
 }
 

@@ -84,7 +84,9 @@ func (v *verification) parts(ctx context.Context) (parts []Part, err error) {
 			continue
 		}
 		if (place.Group == 0) != (i == 0) {
-			err = v.found(fmt.Errorf("%w: the manifest does not name the meta group's part first", ErrDamaged))
+			if err := v.found(fmt.Errorf("%w: the manifest does not name the meta group's part first", ErrDamaged)); err != nil {
+				return nil, err
+			}
 		}
 		if place.Group != 0 {
 			shards = append(shards, p)
