@@ -18,6 +18,8 @@ type meanwhile struct {
 	judged  int
 }
 
+func (m *meanwhile) Slot() fsm.SlotID { return m.command.Slot() }
+
 func (m *meanwhile) Judge(replica fsm.Reader) (judge.Verdict, error) {
 	_, version, err := fsm.ReadSettings(replica)
 	if m.judged++; m.judged == 1 {

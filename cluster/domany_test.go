@@ -13,6 +13,7 @@ import (
 	"parley/fsm"
 	"parley/fsm/fsmtest"
 	"parley/fsm/judge"
+	"parley/fsm/meta"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -45,7 +46,7 @@ func batchFor(t testing.TB, r *fsmtest.Room, labels ...string) judge.Request {
 func (c *testCluster) streamOf(r mimi.RoomURI, destination mimi.Provider) (labels []string, notices int) {
 	c.t.Helper()
 	slot := fsm.SlotOfRoom(r)
-	shard, _ := c.anyNode().Map().ShardOfSlot(slot)
+	shard, _ := c.newestMap().ShardOfSlot(slot)
 	view, err := c.nodes[c.leaderNode(shard.ID)].replica(shard.ID).view()
 	if err != nil {
 		c.t.Fatal(err)
@@ -65,6 +66,18 @@ func (c *testCluster) streamOf(r mimi.RoomURI, destination mimi.Provider) (label
 		c.t.Fatal(err)
 	}
 	return labels, notices
+}
+
+// newestMap is the map of the node that is furthest: another's may not say yet where a slot has gone.
+func (c *testCluster) newestMap() *meta.Map {
+	c.t.Helper()
+	newest := c.anyNode().Map()
+	for _, n := range c.nodes {
+		if current := n.Map(); current.Version() > newest.Version() {
+			newest = current
+		}
+	}
+	return newest
 }
 
 func (c *testCluster) anyNode() *Node {

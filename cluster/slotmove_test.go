@@ -35,7 +35,7 @@ func (c *testCluster) moved(at string, to fsm.ShardID, slots ...fsm.SlotID) {
 // other is the shard of the two that a slot is not in.
 func (c *testCluster) other(slot fsm.SlotID) fsm.ShardID {
 	c.t.Helper()
-	home, _ := c.anyNode().Map().ShardOfSlot(slot)
+	home, _ := c.newestMap().ShardOfSlot(slot)
 	return 3 - home.ID
 }
 
