@@ -6,6 +6,8 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 GOFLAGS_BIN := -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Where goroutines meet; the race detector runs on these in `make check`.
+# Tests of clusters mostly wait, for elections and for disks, so more of them run side by side than there are processors.
+PARALLEL    ?= 6
 RACE        := ./storage/... ./cluster/... ./httpapi/...
 
 # Random histories and faults: this seed alone, or, where it is 0, the seeds from 1 on.
@@ -23,7 +25,7 @@ build: ## one static binary
 	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BIN) -o $(BIN) ./cmd/parley
 
 test: build ## every test; under ten minutes on two cores
-	$(GO) test -buildvcs=false -timeout 9m ./...
+	$(GO) test -buildvcs=false -timeout 9m -parallel $(PARALLEL) ./...
 
 check: ## formatting, vet, staticcheck, import directions, and the race detector where goroutines meet
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './interop/*/target/*' -not -path './interop/*/node_modules/*')); \
@@ -35,7 +37,7 @@ check: ## formatting, vet, staticcheck, import directions, and the race detector
 	$(MAKE) race
 
 race:
-	$(GO) test -buildvcs=false -race -timeout 15m $(RACE)
+	$(GO) test -buildvcs=false -race -timeout 20m -parallel $(PARALLEL) $(RACE)
 
 interop: interop-openmls interop-tsmls ## real MLS clients live through random histories with our public group as their hub
 

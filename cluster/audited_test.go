@@ -11,6 +11,7 @@ import (
 
 // What an operator asks for is in the audit log with what came of it, wherever he asks; what the cluster does by itself is not.
 func TestOperatorsChangesAreAudited(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	as := func(by, verb string) context.Context {
 		return meta.WithOperator(c.context(), &meta.Operator{By: by, Verb: verb, Key: [32]byte{byte(len(by)), byte(len(verb))}})
@@ -60,6 +61,7 @@ func TestOperatorsChangesAreAudited(t *testing.T) {
 
 // A cluster whose programs may be older gets the bare change, and no log.
 func TestOlderClustersAreNotAudited(t *testing.T) {
+	t.Parallel()
 	c := threeNodesOf(t, func(s *fsm.Settings) { s.Format = fsm.FormatBulk })
 	ctx := meta.WithOperator(c.context(), &meta.Operator{By: "alice", Verb: "token revoke", Key: [32]byte{1}})
 	if err := c.nodes["n1"].RevokeToken(ctx, "t1"); err != nil {

@@ -88,6 +88,7 @@ func TestVantageThatWasPassed(t *testing.T) {
 
 // TestCheckUnderLoad: replicas of which none stands still are compared, and are equal.
 func TestCheckUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	stop := c.load()
 	for range 5 {
@@ -173,6 +174,7 @@ func (c *testCluster) alter(id string, group uint32) (slot fsm.SlotID) {
 
 // TestCheckFindsAndRepairs: the state of the leader's replica is altered on purpose. It is found, named, rebuilt, and equal again.
 func TestCheckFindsAndRepairs(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n3"}
 	rooms := d.fill("before")
@@ -213,6 +215,7 @@ func TestCheckFindsAndRepairs(t *testing.T) {
 
 // Where no two of three agree nobody knows who is right, and nothing is thrown away. A node that is away is an answer.
 func TestCheckWithoutMajority(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	(&damagedNode{t: t, cluster: c, id: "n3"}).fill("before")
 	n := c.nodes["n1"]

@@ -11,6 +11,7 @@ import (
 // Without a quorum of the meta group the shards go on, and the node that is left takes no new peers. Shard 1 is on n1 alone, the meta
 // group on all three.
 func TestWithoutMetaQuorum(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	n1 := c.add("n1")
 	if n1.TakesPeers() {

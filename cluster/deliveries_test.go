@@ -12,6 +12,7 @@ import (
 
 // Any node tells what waits for a peer, who delivers it, and what those have learnt who deliver; and which nodes do not answer.
 func TestDeliveriesAreSeen(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	peer := provider(t, "b.example")

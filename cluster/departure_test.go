@@ -128,6 +128,7 @@ func (c *testCluster) leaderOf(shard fsm.ShardID) (leader string) {
 // TestReplicaMovesAndComesBack: a replica goes from node to node and back, the leader's among them, while the shard serves. What has gone is
 // gone from the disk, what has come is whole.
 func TestReplicaMovesAndComesBack(t *testing.T) {
+	t.Parallel()
 	c := fourNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n4"}
 	rooms := d.fillFrom(c.nodes["n1"], "before")

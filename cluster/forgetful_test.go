@@ -15,6 +15,7 @@ import (
 // A node that lost its directory has forgotten for whom it voted. If it could vote again under its old ID, it would form a quorum with a
 // node that is behind, and a second Commit would be accepted for an epoch that is taken.
 func TestNodeThatLostItsDirectoryStaysOut(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	r := c.openRoom("n1", "forgotten")

@@ -19,6 +19,7 @@ import (
 
 // TestFsck: nothing is found in the directory of a node that was stopped, nothing in it is changed, and each damage is found.
 func TestFsck(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n3"}
 	d.fill("before")

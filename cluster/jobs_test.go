@@ -151,6 +151,7 @@ func (c *testCluster) startJob(via *Node, r JobRequest) meta.Job {
 }
 
 func TestJobIsCarriedOut(t *testing.T) {
+	t.Parallel()
 	marks := newTally(5)
 	c := tallyCluster(t, marks)
 	ctx := c.context()
@@ -190,6 +191,7 @@ func isRefusal(err error, about string) bool {
 
 // Whoever leads the meta group dies before each of the steps in turn. The next one goes on.
 func TestJobOutlivesMetaLeaders(t *testing.T) {
+	t.Parallel()
 	const until = 3
 	marks := newTally(until)
 	reached, died := make(chan *Node), make(map[int]bool)
@@ -226,6 +228,7 @@ func TestJobOutlivesMetaLeaders(t *testing.T) {
 }
 
 func TestJobIsPausedAndCancelled(t *testing.T) {
+	t.Parallel()
 	marks := newTally(3)
 	inStep, goOn := make(chan struct{}, 10), make(chan struct{})
 	marks.stop = func(ctx context.Context, _ *Node, at int) error {
@@ -277,6 +280,7 @@ func TestJobIsPausedAndCancelled(t *testing.T) {
 }
 
 func TestJobFailsAndJobTriesAgain(t *testing.T) {
+	t.Parallel()
 	marks := newTally(2)
 	tries := 0
 	marks.stop = func(_ context.Context, _ *Node, at int) error {
@@ -297,6 +301,7 @@ func TestJobFailsAndJobTriesAgain(t *testing.T) {
 
 // A plan is kept until somebody begins it.
 func TestPlannedJobWaits(t *testing.T) {
+	t.Parallel()
 	marks := newTally(1)
 	c := tallyCluster(t, marks)
 	job := c.startJob(c.any(), JobRequest{Kind: "tally", Planned: true})

@@ -13,6 +13,7 @@ import (
 
 // What cannot pass is said at once, not after the deadline.
 func TestJoinInVainIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	c, other := newTestCluster(t, nil), newTestCluster(t, nil)
 	n := c.add("n1")
 	web, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,6 +51,7 @@ func TestJoinInVainIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestChangeBeforeInitIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	if err := c.add("n1").Change(c.context(), meta.RevokeToken{ID: "t1"}); !errors.Is(err, ErrNotInitialised) {
 		t.Errorf("%v", err)
@@ -57,6 +59,7 @@ func TestChangeBeforeInitIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestLeadIsHandedOverFromAnyNode(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	for _, to := range []string{"n2", "n3", "n1"} {
 		for asked, n := range c.nodes {

@@ -10,6 +10,7 @@ import (
 // TestCAIsReplaced: a CA that is kept outside of the cluster is followed by another in three rounds, node by node, and the cluster decides
 // all the while. At the end the old one is nothing any more.
 func TestCAIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	next, err := pki.NewCA("test")
 	if err != nil {

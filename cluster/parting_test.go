@@ -8,6 +8,7 @@ import (
 
 // A node that is about to stop leads nothing any more, and the shards have leaders.
 func TestHandOverAll(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	n := c.nodes["n1"]
 	for _, g := range n.groups() {

@@ -15,6 +15,7 @@ import (
 // What waits for a peer that is paused waits on, and goes out when it is let go; others are not concerned. It is paused under any of its
 // domains, and everywhere.
 func TestPausedPeerWaits(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	n := c.add("n1")
 	if err := n.Init(c.context(), InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1}); err != nil {
@@ -93,6 +94,7 @@ func TestPausedPeerWaits(t *testing.T) {
 
 // Every node is told that a peer is to be tried again.
 func TestReplayReachesEveryNode(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	peer := provider(t, "b.example")
 	var refused *RefusedError

@@ -85,6 +85,7 @@ func (c *testCluster) killAt(h *halts) (dead, point string) {
 // Whoever leads the meta group dies before each step is taken, and behind it, before that is written down. A step that was taken is not
 // taken again, and the job ends once.
 func TestPlanOutlivesMetaLeaders(t *testing.T) {
+	t.Parallel()
 	points := []string{"plan.set-replication", "job.report", "plan.drain-node", "job.end"}
 	h := newHalts(points...)
 	c := threeNodes(t, h.tune)
@@ -113,6 +114,7 @@ func TestPlanOutlivesMetaLeaders(t *testing.T) {
 
 // A plan is refused once the cluster is laid out otherwise, and only then.
 func TestStalePlanIsRefused(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx, n := c.context(), c.nodes["n2"]
 	layout, err := n.Layout(ctx)
@@ -152,6 +154,7 @@ func TestStalePlanIsRefused(t *testing.T) {
 
 // A step that nobody knows, and one that the map refuses, ends its job and says why.
 func TestPlanThatCannotBe(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	for name, test := range map[string]struct {
 		step PlanStep
@@ -172,6 +175,7 @@ func TestPlanThatCannotBe(t *testing.T) {
 // Of a plan that has shards opened and retired, slots and a replica moved, the carrier dies before each kind of step. It ends as it was meant
 // to, with each slot in one place.
 func TestPlanOfAllKindsOutlivesMetaLeaders(t *testing.T) {
+	t.Parallel()
 	points := []string{"plan.open-shard", "plan.move-slots", "plan.move-replica", "plan.retire-shard"}
 	h := newHalts(points...)
 	c := threeNodes(t, h.tune)

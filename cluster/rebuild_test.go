@@ -19,6 +19,7 @@ import (
 
 // TestDamagedReplicasAreRebuilt: whatever of a node's directory is damaged, the node comes back by itself, with a vote in every group.
 func TestDamagedReplicasAreRebuilt(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n3"}
 	rooms := d.fill("before")
@@ -68,6 +69,7 @@ func TestDamagedReplicasAreRebuilt(t *testing.T) {
 // TestForgetfulMajorityElectsNobody: of five replicas two are taken out, one after the other, while a third is away. With the
 // configuration that it remembers, the two empty ones and it would be a majority. What was decided without them must stand.
 func TestForgetfulMajorityElectsNobody(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	ctx := c.context()
 	first := c.add("n1")
@@ -119,6 +121,7 @@ func TestForgetfulMajorityElectsNobody(t *testing.T) {
 
 // TestNoReplicaIsTakenOutIfTheRestCannotDecide: a removal would be the last thing that the group decides.
 func TestNoReplicaIsTakenOutIfTheRestCannotDecide(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	c.stop("n2")
 	n := c.nodes["n1"]

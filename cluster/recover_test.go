@@ -128,6 +128,7 @@ func (l *lossOfTwo) recover() RecoveryPlan {
 // What two of three nodes had decided and took with them is decided a second time by nobody: no Commit of an epoch that was used, no KeyPackage
 // that was given. The nodes that come back with what they had are refused, and end.
 func TestRecoveryFromOneOfThree(t *testing.T) {
+	t.Parallel()
 	l := loseTwo(t)
 	plan := l.recover()
 	if len(plan.Groups) != 3 || plan.Generation != 2 {
@@ -177,6 +178,7 @@ func (l *lossOfTwo) oldNodeEnds(id string) {
 
 // A room goes forward to the epoch that its members are in, and the Commits that were lost are not accepted a second time.
 func TestRecoveredRoomGoesForward(t *testing.T) {
+	t.Parallel()
 	l := loseTwo(t)
 	l.recover()
 	l.start("n3")
@@ -216,6 +218,7 @@ func (l *lossOfTwo) incarnation() uint64 {
 
 // Wherever a recovery is cut off, the node does not start before it has ended, and done again it comes to the same.
 func TestRecoveryIsCutOffAnywhere(t *testing.T) {
+	t.Parallel()
 	l := loseTwo(t)
 	tail := l.tail()
 	plan, err := l.plan("n1", "n2")

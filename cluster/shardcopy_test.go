@@ -44,6 +44,7 @@ func readCopy(t testing.TB, c *ShardCopy) map[fsm.SlotID]fsm.Sum {
 
 // A copy is of a follower, has what was decided before it was asked for, and is what the leader has. It ends well or not at all.
 func TestShardCopyIsTheShard(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx := c.context()
 	n := c.nodes["n2"]
@@ -93,6 +94,7 @@ func TestShardCopyIsTheShard(t *testing.T) {
 
 // A follower that is behind is not asked; without followers the leader gives the copy.
 func TestShardCopyHasWhatWasDecided(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx := c.context()
 	c.stop("n3")
@@ -115,6 +117,7 @@ func TestShardCopyHasWhatWasDecided(t *testing.T) {
 
 // A copy that nobody reads to its end does not keep its node from closing.
 func TestShardCopyEndsWithItsNode(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx := c.context()
 	d := &damagedNode{t: t, cluster: c}

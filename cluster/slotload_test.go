@@ -10,6 +10,7 @@ import (
 
 // What is proposed for a slot counts for it on every node that asks, by commands and by what they bring, and grows old.
 func TestSlotLoads(t *testing.T) {
+	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx := c.context()
 	c.openRoom("n1", "busy")

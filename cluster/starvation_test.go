@@ -14,6 +14,7 @@ import (
 
 // A peer may refuse one room for hours. However much waits for that room, what waits for another room of the same slot goes out.
 func TestParkedRoomHidesNoOther(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	n := c.add("n1")
 	if err := n.Init(c.context(), InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1}); err != nil {

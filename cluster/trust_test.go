@@ -92,6 +92,7 @@ func TestJoinTokenText(t *testing.T) {
 
 // The whole way in: a cluster that makes its own CA, a node that has nothing but a token.
 func TestNodeComesInByToken(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	n1 := c.nodes["n1"]
 	if _, err := os.Stat(filepath.Join(c.configs["n1"].CredentialsDir, foundedCAFile)); !errors.Is(err, os.ErrNotExist) {
@@ -131,6 +132,7 @@ func refusedToEnrol(t *testing.T, c *testCluster, token JoinToken, id, reason st
 
 // A token is good once: a crash may repeat it with the same key, a thief has another one.
 func TestTokenIsUsedOnce(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	n1 := c.nodes["n1"]
 	token, err := n1.Invite(c.context(), "", 0)
@@ -181,6 +183,7 @@ func TestTokenIsUsedOnce(t *testing.T) {
 }
 
 func TestExternalCAInvitesNobody(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, nil)
 	n := c.add("n1")
 	if _, err := n.Invite(c.context(), "n2", 0); !errors.Is(err, ErrNotInitialised) {
@@ -217,6 +220,7 @@ func (c *testCluster) reaches(from, to string) bool {
 }
 
 func TestRevokedNodeIsShutOut(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	c.invite("n2")
 	c.invite("n3")
@@ -250,6 +254,7 @@ func TestRevokedNodeIsShutOut(t *testing.T) {
 }
 
 func TestRemovedNodeIsShutOut(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	c.invite("n2")
 	eventually(t, "n2 reaches n1", func() bool { return c.reaches("n2", "n1") })
@@ -262,6 +267,7 @@ func TestRemovedNodeIsShutOut(t *testing.T) {
 }
 
 func TestCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, func(config *Config) { config.CredentialsDir = filepath.Join(config.DataDir, "admission") })
 	c.add("n1")
 	short, err := pki.IssueNode(c.ca, "n1", nil, 10*time.Second)
@@ -300,6 +306,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 
 // A node that cannot open the CA itself is given its certificate by one that can.
 func TestCertificateIsRenewedByAnother(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	n2 := c.invite("n2")
 	eventually(t, "n2 has the CA", func() bool { _, has := n2.Map().CA(); return has })
@@ -332,6 +339,7 @@ func TestCertificateIsRenewedByAnother(t *testing.T) {
 }
 
 func TestGossipKeysAreRotated(t *testing.T) {
+	t.Parallel()
 	c := founded(t)
 	c.invite("n2")
 	c.invite("n3")
