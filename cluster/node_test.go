@@ -31,14 +31,29 @@ func (c *testCluster) openRoom(at, name string) *fsmtest.Room {
 	uri := room(c.t, name)
 	alice := user(c.t, "alice")
 	r := fsmtest.NewRoom(uri, 0, []mimi.UserURI{alice}, []mimi.Provider{provider(c.t, "a.example"), provider(c.t, "b.example")})
-	outcome, index := propose(c.t, c, at, r.Create())
+	outcome, _ := propose(c.t, c, at, r.Create())
 	if _, ok := outcome.(fsm.Accepted); !ok {
 		c.t.Fatalf("create %s: %#v", name, outcome)
 	}
 	shard, _ := c.nodes[at].Map().ShardOfSlot(fsm.SlotOfRoom(uri))
-	r.Incarnation = index
+	r.Incarnation = c.incarnationIn(shard.ID, uri)
 	r.Settings = c.settingsIn(shard.ID)
 	return r
+}
+
+// incarnationIn is a room's in a shard. It is not the index of the answer, where the room was asked for again.
+func (c *testCluster) incarnationIn(shard fsm.ShardID, uri mimi.RoomURI) (incarnation uint64) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("the leader of shard %d has %s", shard, uri), func() bool {
+		view, err := c.nodes[c.leaderOf(shard)].replica(shard).view()
+		if err != nil {
+			return false
+		}
+		found, known, err := fsm.ReadRoom(view, uri)
+		incarnation = found.Incarnation
+		return errors.Join(err, view.Close()) == nil && known
+	})
+	return incarnation
 }
 
 // settingsIn is the settings version that is in force in a shard.
