@@ -7,7 +7,7 @@ GOFLAGS_BIN := -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSI
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Where goroutines meet; the race detector runs on these in `make check`.
 # Tests of clusters mostly wait, for elections and for disks, so more of them run side by side than there are processors.
-PARALLEL    ?= 6
+PARALLEL    ?= 4
 RACE        := ./storage/... ./cluster/... ./httpapi/...
 
 # Random histories and faults: this seed alone, or, where it is 0, the seeds from 1 on.
