@@ -71,11 +71,13 @@ func TestCourierIsPatientWithAHub(t *testing.T) {
 		}
 		all := w.submit(peerRoom(1), "first")
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		before := len(w.peer.posts)
 		for i := range 300 {
 			all = append(all, w.submit(peerRoom(i), fmt.Sprint("new ", i))...)
 			time.Sleep(time.Second)
 		}
+		synctest.Wait()
 		if n := len(w.peer.posts) - before; n > 25 {
 			t.Errorf("%d attempts in five minutes while new submissions came", n)
 		}
