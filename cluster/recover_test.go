@@ -189,6 +189,7 @@ func TestRecoveredRoomGoesForward(t *testing.T) {
 		t.Fatalf("the room goes to %#v", outcome)
 	}
 	l.room.Incarnation = l.incarnation()
+	l.awaitSettings() // the recovery has changed them
 	_, l.room.Settings = l.nodes["n3"].Map().Settings()
 	for i, c := range l.lost {
 		c.Reads.Incarnation, c.Reads.Enforcement = l.room.Incarnation, l.room.Settings
