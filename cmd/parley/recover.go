@@ -45,6 +45,11 @@ func newRecover() *cobra.Command {
 	return command
 }
 
+// jsonInAnyCase takes the --json of all other commands where nothing else is printed.
+func jsonInAnyCase(command *cobra.Command) {
+	command.Flags().Bool("json", true, "print JSON, as it does without being asked")
+}
+
 func newRecoverSurvey() *cobra.Command {
 	var r recovery
 	command := &cobra.Command{
@@ -60,6 +65,7 @@ func newRecoverSurvey() *cobra.Command {
 		},
 	}
 	r.dataFlag(command)
+	jsonInAnyCase(command)
 	return command
 }
 
@@ -85,6 +91,7 @@ func newRecoverPlan() *cobra.Command {
 		},
 	}
 	r.planFlags(command)
+	jsonInAnyCase(command)
 	return command
 }
 
