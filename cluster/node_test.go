@@ -57,25 +57,27 @@ func (c *testCluster) incarnationIn(shard fsm.ShardID, uri mimi.RoomURI) (incarn
 }
 
 // settingsIn is the settings version that is in force in a shard.
-func (c *testCluster) settingsIn(shard fsm.ShardID) uint64 {
+func (c *testCluster) settingsIn(shard fsm.ShardID) (version uint64) {
 	c.t.Helper()
-	for _, n := range c.nodes {
-		r := n.replica(shard)
-		if r == nil || !r.leads() {
-			continue
+	eventually(c.t, fmt.Sprintf("shard %d has a leader that tells its settings", shard), func() bool {
+		for _, n := range c.nodes {
+			r := n.replica(shard)
+			if r == nil || !r.leads() {
+				continue
+			}
+			view, err := r.view()
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			_, version, err = fsm.ReadSettings(view)
+			if err := errors.Join(err, view.Close()); err != nil {
+				c.t.Fatal(err)
+			}
+			return true
 		}
-		view, err := r.view()
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		_, version, err := fsm.ReadSettings(view)
-		if err := errors.Join(err, view.Close()); err != nil {
-			c.t.Fatal(err)
-		}
-		return version
-	}
-	c.t.Fatalf("shard %d has no leader", shard)
-	return 0
+		return false
+	})
+	return version
 }
 
 // awaitSettings waits until every shard has the map's settings, after which a room's read set stays true.
@@ -84,6 +86,9 @@ func (c *testCluster) awaitSettings() {
 	for _, n := range c.nodes {
 		_, version := n.Map().Settings()
 		for _, shard := range n.Map().Shards() {
+			if shard.State == meta.ShardRetired {
+				continue
+			}
 			eventually(c.t, "the settings have entered", func() bool {
 				for _, other := range c.nodes {
 					if r := other.replica(shard.ID); r != nil && r.leads() && c.settingsIn(shard.ID) == version {

@@ -205,16 +205,20 @@ func TestPlanOfAllKindsOutlivesMetaLeaders(t *testing.T) {
 	if done := c.awaitJob(job.ID, meta.JobDone); done.UnitsDone != 7 {
 		t.Errorf("it ended as %+v", done)
 	}
-	current := c.any().Map()
-	if place, _ := current.PlaceOfSlot(slot); place.Shard != 4 {
-		t.Errorf("the slot is at %+v", place)
+	for id, n := range c.nodes {
+		eventually(t, id+" has the map of the end", func() bool { return n.Map().Version() >= c.metaLeader().Map().Version() })
+		current := n.Map()
+		if place, _ := current.PlaceOfSlot(slot); place.Shard != 4 {
+			t.Errorf("%s has the slot at %+v", id, place)
+		}
+		if retired, _ := current.Shard(3); retired.State != meta.ShardRetired {
+			t.Errorf("%s has shard 3 as %+v", id, retired)
+		}
+		if len(current.Moves()) > 0 || len(current.Successions()) > 0 {
+			t.Errorf("%s has under way: %v, %v", id, current.Moves(), current.Successions())
+		}
 	}
-	if retired, _ := current.Shard(3); retired.State != meta.ShardRetired {
-		t.Errorf("shard 3 is %+v", retired)
-	}
-	if len(current.Moves()) > 0 || len(current.Successions()) > 0 {
-		t.Errorf("under way: %v, %v", current.Moves(), current.Successions())
-	}
+	c.awaitSettings()
 	r.Settings = c.settingsIn(4)
 	if outcome, _ := propose(t, c, "n2", r.Commit(fsmtest.Next{Label: "behind all moves"})); !accepted(outcome) {
 		t.Errorf("a Commit behind all moves: %#v", outcome)
