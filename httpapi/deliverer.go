@@ -16,8 +16,9 @@ import (
 // is recorded: so order holds, and nothing is sent twice unless the fate of the first sending is unknown (the answer was lost, this node
 // stopped, or another leads now). Nothing is ever dropped here.
 //
-// Destinations have nothing in common but a bound on the bytes under way, and each may go beyond it with one request. What waits stays in
-// the outbox: a page of it is read where it can be sent at once.
+// Destinations have nothing in common but a bound on the bytes under way, beyond which each may go with one request, and that one which
+// catches up with what has waited for long has a part of its requests only while others get what is new. What waits stays in the outbox: a
+// page of it is read where it can be sent at once.
 //
 // One goroutine, Run's, owns all of the state; sending and recording are done by others that report back to it.
 type Deliverer struct {
@@ -31,6 +32,7 @@ type Deliverer struct {
 	log     *slog.Logger
 
 	lanes   map[mimi.Provider]*deliveryLane // Run's
+	fresh   map[mimi.Provider]time.Time     // who got what is new, and when last; Run's
 	bytes   int                             // of the items in all requests under way; Run's
 	results chan delivery
 	sending sync.WaitGroup
@@ -48,6 +50,7 @@ func NewDeliverer(cfg DeliveryConfig, outbox Outbox, hub Hub, notifier Notifier,
 		board:   newDeliveryBoard(),
 		log:     log,
 		lanes:   map[mimi.Provider]*deliveryLane{},
+		fresh:   map[mimi.Provider]time.Time{},
 		results: make(chan delivery, 256),
 	}
 	d.acks = newAcknowledger(hub, cfg.Config, cfg.Acknowledgment, log, func(items []fsm.OutboxItem, err error) {
@@ -141,7 +144,7 @@ func (d *Deliverer) scan(ctx, work context.Context) {
 func (d *Deliverer) fill(ctx, work context.Context, lane *deliveryLane, now time.Time) {
 	lane.look, lane.oldestMillis = false, 0
 	more := true
-	for free := lane.free(d.cfg, now); free > 0 && more; free = lane.free(d.cfg, now) {
+	for free := lane.free(d.cfg, d.yields(lane, now), now); free > 0 && more; free = lane.free(d.cfg, d.yields(lane, now), now) {
 		if lane.requests > 0 && d.bytes >= d.cfg.BytesInFlight {
 			lane.look = true // there is room again when anything comes back
 			return
@@ -161,14 +164,14 @@ func (d *Deliverer) fill(ctx, work context.Context, lane *deliveryLane, now time
 		more = lane.read(page, items, now)
 		if !lane.inBulk(now) {
 			for _, item := range items[:min(free, len(items))] {
-				d.start(lane, []fsm.OutboxItem{item})
+				d.start(lane, []fsm.OutboxItem{item}, now)
 				go d.sendOne(work, item)
 			}
 			continue
 		}
 		fits := oneRequest(items, lane.itemsMax)
 		more, items = more || len(fits) < len(items), fits
-		d.start(lane, items)
+		d.start(lane, items, now)
 		go d.sendMany(work, items)
 	}
 }
@@ -189,8 +192,27 @@ func oneRequest(items []fsm.OutboxItem, most int) []fsm.OutboxItem {
 	return items
 }
 
+// yields reports whether a destination that catches up has to leave room to others, since one of them gets what is new: it has hours to
+// make good, and they have not.
+func (d *Deliverer) yields(lane *deliveryLane, now time.Time) bool {
+	if !lane.behind {
+		return false
+	}
+	for other, at := range d.fresh {
+		if now.Sub(at) >= freshFor {
+			delete(d.fresh, other)
+		} else if other != lane.destination {
+			return true
+		}
+	}
+	return false
+}
+
 // start counts items as under way.
-func (d *Deliverer) start(lane *deliveryLane, items []fsm.OutboxItem) {
+func (d *Deliverer) start(lane *deliveryLane, items []fsm.OutboxItem, now time.Time) {
+	if lane.sends(items, d.cfg.CatchUpAge, now); !lane.behind {
+		d.fresh[lane.destination] = now
+	}
 	for _, item := range items {
 		if lane.oldestMillis == 0 || item.Millis < lane.oldestMillis {
 			lane.oldestMillis = item.Millis

@@ -363,6 +363,60 @@ func TestBulkDeliveryIsFairBetweenDestinations(t *testing.T) {
 	})
 }
 
+// Who catches up with what has waited for long has one request under way while another gets what is new, and more as soon as nobody does.
+func TestCatchingUpLeavesRoomToWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outbox, peers := newFakeOutbox(), newBulkPeers()
+		behind := provider("behind.example")
+		peers.delay = func(to mimi.Provider) time.Duration {
+			if to == behind {
+				return 100 * time.Millisecond
+			}
+			return time.Millisecond
+		}
+		sequence := uint64(0)
+		newest := func() { // something new for the other one, for a second
+			for range 10 {
+				sequence++
+				item := outboxItem(testRoom(0), sequence)
+				item.Millis = uint64(time.Now().UnixMilli())
+				outbox.add(item)
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		most := func() (n int) {
+			peers.mu.Lock()
+			defer peers.mu.Unlock()
+			n, peers.most = peers.most, 0
+			return n
+		}
+		stop := deliver(t, DeliveryConfig{}, outbox, peers)
+		newest()
+		for n := range 2000 {
+			for sequence := range uint64(20) {
+				item := outboxItem(testRoom(1000+n), sequence+1)
+				item.Destination = behind
+				outbox.add(item)
+			}
+		}
+		for range 3 {
+			newest()
+		}
+		if got := most(); got != 1 {
+			t.Errorf("%d requests under way at once beside what is new", got)
+		}
+		before := outbox.left()
+		time.Sleep(2 * time.Second)
+		if got := most(); got < 3 {
+			t.Errorf("%d requests under way at once when nothing is new", got)
+		}
+		if left := outbox.left(); left == before {
+			t.Errorf("%d items left, as many as before", left)
+		}
+		stop()
+	})
+}
+
 // Who takes no bulk deliveries gets bodies one by one, until it does; and again when it stops.
 func TestBulkDeliveryFallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -27,6 +27,7 @@ type DeliveryConfig struct {
 	RetryAfterMax  time.Duration // longest Retry-After that is followed; default 2 min
 	Rescan         time.Duration // looking again although nothing woke us; default 1 s
 	BulkRetry      time.Duration // asking again a destination that took no bulk deliveries; default 1 min
+	CatchUpAge     time.Duration // a destination all of whose next items have waited for longer catches up; default 10 s
 	StopGrace      time.Duration // finishing bodies on their way when stopping; default 2 s
 	Acknowledgment Backoff       // of recording acknowledgements; default 50 ms to 2 s
 	Config         Config        // the cluster's; nil: items are acknowledged one by one
@@ -58,6 +59,7 @@ func (c DeliveryConfig) withDefaults() DeliveryConfig {
 	wait(&c.RetryAfterMax, 2*time.Minute)
 	wait(&c.Rescan, time.Second)
 	wait(&c.BulkRetry, time.Minute)
+	wait(&c.CatchUpAge, 10*time.Second)
 	wait(&c.StopGrace, 2*time.Second)
 	return c
 }

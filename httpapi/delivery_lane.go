@@ -12,6 +12,8 @@ const (
 	probeBytesMax = 256 << 10 // what a destination is asked to take that did not take the last
 	perRoomFirst  = 10        // items of one room in a request, before it is known how many rooms wait
 	perRoomMax    = 100       // and at most, so that a room with much leaves something to the others
+
+	freshFor = time.Second // that one got what is new, others leave room to it
 )
 
 // deliveryLane is what the deliverer knows of one destination. It is owned by the deliverer's goroutine.
@@ -26,6 +28,10 @@ type deliveryLane struct {
 	replays      uint64                   // how often it had been asked for to forget what is learnt, when that was heeded last
 	oldestMillis uint64                   // hub time of the oldest head seen by the last look
 	look         bool                     // something may have changed since the last look
+
+	behind bool      // most of what was sent last had waited for long: the destination catches up
+	begun  time.Time // when something was sent while nothing was under way: a round
+	ended  time.Time // when all of a round was recorded
 
 	// How much at once, to a destination that takes many bodies in a request:
 	standardUntil time.Time // until then it is taken for one that does not
@@ -64,8 +70,9 @@ func (l *deliveryLane) idle() bool { return len(l.inFlight) == 0 && l.requests =
 // inBulk reports whether the destination is taken for one that takes many bodies in a request.
 func (l *deliveryLane) inBulk(now time.Time) bool { return !now.Before(l.standardUntil) }
 
-// free is how many more requests may be sent. After a failure one request probes whether the destination is back.
-func (l *deliveryLane) free(cfg DeliveryConfig, now time.Time) int {
+// free is how many more requests may be sent. After a failure one request probes whether the destination is back. One that yields to
+// others sends a part of what it may otherwise, and rests behind that.
+func (l *deliveryLane) free(cfg DeliveryConfig, yields bool, now time.Time) int {
 	limit, under := cfg.RoomsInFlight, len(l.inFlight)
 	if l.inBulk(now) {
 		limit, under = min(l.window, cfg.BulkInFlight), l.requests
@@ -75,8 +82,29 @@ func (l *deliveryLane) free(cfg DeliveryConfig, now time.Time) int {
 		return 0
 	case l.failures > 0:
 		limit, under = 1, l.requests
+	case yields && (!l.idle() || now.Before(l.rested())):
+		return 0
+	case yields:
+		limit = max(limit/cfg.BulkInFlight, 1)
 	}
 	return max(limit-under, 0)
+}
+
+// rested is until when one that yields rests: for as long as its last round took, whatever it was that took so long.
+func (l *deliveryLane) rested() time.Time { return l.ended.Add(l.ended.Sub(l.begun)) }
+
+// sends notes what goes out now: whether most of it has waited for longer than an age, by octets, and whether it begins a round.
+func (l *deliveryLane) sends(items []fsm.OutboxItem, age time.Duration, now time.Time) {
+	old, since := 0, now.Add(-age)
+	for _, item := range items {
+		if time.UnixMilli(int64(item.Millis)).Before(since) {
+			old += len(item.Body)
+		}
+	}
+	l.behind = 2*old > bytesOf(items)
+	if l.idle() {
+		l.begun = now
+	}
 }
 
 // page is what to read next: of many rooms a little, of few rooms more.
@@ -173,6 +201,9 @@ func (l *deliveryLane) untilDue(now time.Time) time.Duration {
 	due := time.Duration(1<<63 - 1)
 	if now.Before(l.until) {
 		return l.until.Sub(now)
+	}
+	if rested := l.rested(); l.behind && l.idle() && now.Before(rested) {
+		due = rested.Sub(now)
 	}
 	for _, p := range l.parked {
 		if now.Before(p.until) {

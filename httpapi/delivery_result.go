@@ -265,7 +265,9 @@ func (r recorded) settle(d *Deliverer, _ context.Context) {
 	for _, item := range r.items {
 		lane.settled(item.Room, 1)
 	}
-	lane.look = true
+	if lane.look = true; lane.idle() {
+		lane.ended = time.Now()
+	}
 	if r.err == nil {
 		d.metrics.acked.WithLabelValues(lane.destination.String()).Add(float64(len(r.items)))
 	}

@@ -35,12 +35,12 @@ type StateOptions struct {
 
 	FS            vfs.FS       // the operating system's
 	Logger        *slog.Logger // none
-	CacheBytes    int64        // 16 MiB
+	CacheBytes    int64        // 64 MiB
 	MemTableBytes int64        // 4 MiB, and up to four of them
 }
 
 const (
-	defaultCacheBytes         = 16 << 20
+	defaultCacheBytes         = 64 << 20
 	defaultStateMemTableBytes = 4 << 20
 	defaultStateWriteLimit    = time.Minute
 )
