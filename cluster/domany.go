@@ -32,7 +32,7 @@ func (n *Node) DoMany(ctx context.Context, requests []judge.Request) []judge.Dec
 	var slots []fsm.SlotID
 	bySlot := make(map[fsm.SlotID][]*manyQuery)
 	for i, request := range requests {
-		q := &manyQuery{query: query{tries: tries{node: n, at: request.Slot()}, request: request}, result: &results[i]}
+		q := &manyQuery{query: *newQuery(n, request), result: &results[i]}
 		q.takeCaller(ctx)
 		slot := request.Slot()
 		if bySlot[slot] == nil {

@@ -250,6 +250,54 @@ func submitUntilAccepted(t *testing.T, running *sync.Map, at int, rooms []*fsmte
 	return true
 }
 
+// A request that is made again, after an attempt of which nothing is known, does not say that a message is rejected which may have been accepted
+// and has left the window since: nothing is recorded of it. Nor does it end as if nothing were written. Made anew, it gets its verdict, which is told.
+func TestRepeatedRequestStaysOpen(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "repeated")
+	old := batchFor(t, r, "late")
+	for i := range 3 {
+		commit := r.Commit(fsmtest.Next{Label: fmt.Sprint("on", i)})
+		propose(t, c, "n1", commit)
+		r.Advance(commit)
+	}
+	other, err := judge.NewRecordRoutes(r.URI, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, n := range c.nodes {
+		for _, many := range []bool{false, true} {
+			outcome, err := decideOne(c.context(), n, judge.Repeated(old), many)
+			batch, ok := outcome.(fsm.BatchDecided)
+			if err != nil || !ok || !batch.Verdicts[0].Undecided {
+				t.Errorf("%s, of many %v: %+v, %v", id, many, outcome, err)
+			}
+			over, cancel := context.WithCancel(c.context())
+			cancel()
+			for _, again := range []judge.Request{judge.Repeated(old), judge.Repeated(judge.Repeated(other))} {
+				if outcome, err := decideOne(over, n, again, many); !errors.Is(err, fsm.ErrUnknownOutcome) {
+					t.Errorf("%s, of many %v, without time: %+v, %v", id, many, outcome, err)
+				}
+			}
+		}
+	}
+	outcome, err := decideOne(c.context(), c.nodes["n2"], old, true)
+	batch, ok := outcome.(fsm.BatchDecided)
+	if err != nil || !ok || batch.Verdicts[0].Undecided || batch.Verdicts[0].Code != mimi.VerdictEpochTooOld {
+		t.Errorf("made anew: %+v, %v", outcome, err)
+	}
+}
+
+func decideOne(ctx context.Context, n *Node, request judge.Request, many bool) (fsm.Outcome, error) {
+	if !many {
+		return n.Do(ctx, request)
+	}
+	d := n.DoMany(ctx, []judge.Request{request})[0]
+	return d.Outcome, d.Err
+}
+
 // What an earlier attempt may have got accepted is open, message by message, where it now looks too old.
 func TestForgottenMessagesAreOpen(t *testing.T) {
 	outcome := fsm.BatchDecided{Verdicts: []fsm.BatchVerdict{

@@ -47,9 +47,15 @@ func (n *Node) Do(ctx context.Context, request judge.Request) (fsm.Outcome, erro
 		return nil, err
 	}
 	defer done()
-	q := &query{tries: tries{node: n, at: request.Slot()}, request: request}
+	q := newQuery(n, request)
 	q.takeCaller(ctx)
 	return q.settle(ctx)
+}
+
+// newQuery begins with a request: with one that is made again, where the attempt before has ended.
+func newQuery(n *Node, request judge.Request) *query {
+	request, again := judge.MayBeDecided(request)
+	return &query{tries: tries{node: n, at: request.Slot(), open: again}, request: request, unsettled: again}
 }
 
 // settle makes attempts until the request is decided, or there is no more time.
@@ -117,7 +123,7 @@ type query struct {
 	caller  meta.Caller
 	called  bool
 	vouched vouched
-	// unsettled: an attempt may have been accepted under settings that have changed since, and the request has to be judged anew.
+	// unsettled: an attempt may have been accepted under settings that have changed since, or may have, and the request has to be judged anew.
 	unsettled bool
 }
 
@@ -163,7 +169,7 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 				outcome, err := q.refused(v.Outcome)
 				return outcome, 0, err
 			}
-			fence, err := q.propose(ctx, shard, fsm.Fence{})
+			fence, err := q.fence(ctx, shard)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -196,6 +202,16 @@ func (q *query) judge(ctx context.Context, replica *replica, shard meta.Shard, p
 			return nil, 0, fmt.Errorf("judge: a verdict of type %T", verdict)
 		}
 	}
+}
+
+// fence brings a fence into the log. It decides nothing, so that it is not known what became of one leaves nothing open.
+func (q *query) fence(ctx context.Context, shard meta.Shard) (decision, error) {
+	single := &tries{node: q.node, at: q.at, next: q.next}
+	d, err := single.bring(ctx, shard, fsm.Fence{})
+	if err != nil && (q.open || errors.Is(err, fsm.ErrUnknownOutcome)) {
+		err = q.unavailable(err)
+	}
+	return d, err
 }
 
 // refused is the refusal of a verdict. Such a one looks at no record of what was accepted, so after a change of settings it would deny
@@ -311,7 +327,7 @@ func (q *query) handOver(ctx context.Context, shard meta.Shard) (fsm.Outcome, er
 	case answerMalformed:
 		return nil, &reply.fault
 	case answerUnknown:
-		q.open = true
+		q.open = q.open || !judge.Reads(q.request)
 	case answerOverloaded:
 		if !q.open {
 			return nil, fsm.ErrOverloaded
@@ -359,7 +375,8 @@ func (n *Node) doHere(ctx context.Context, id fsm.ShardID, request judge.Request
 	if !placed || replica == nil {
 		return answer{code: answerNoReplica}
 	}
-	q := &query{tries: tries{node: n, at: request.Slot()}, request: request, floor: floor, floorOf: id, vouched: known}
+	q := newQuery(n, request)
+	q.floor, q.floorOf, q.vouched = floor, id, known
 	outcome, index, err := q.judge(ctx, replica, shard, requestTimeout)
 	switch {
 	case err == nil:

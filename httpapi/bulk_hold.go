@@ -30,13 +30,14 @@ func (in *bulkIntake) askOrHold(ctx context.Context, parts []*part, requests []j
 		open = append(open, i)
 	}
 	first, cancel := context.WithTimeout(ctx, holdPatience)
-	in.ask(first, requests, open, results, func(r judge.Request) judge.Request { return r })
+	in.ask(first, requests, open, results)
 	cancel()
 	var again []int
 	for _, i := range open {
 		switch err := results[i].Err; {
 		case errors.Is(err, fsm.ErrUnknownOutcome):
 			again = append(again, i)
+			requests[i] = judge.Repeated(requests[i])
 			behind[parts[i].room] = true
 		case errors.Is(err, fsm.ErrNotProposed) && parts[i].came != nil && ctx.Err() == nil:
 			if behind[parts[i].room] {
@@ -49,18 +50,18 @@ func (in *bulkIntake) askOrHold(ctx context.Context, parts []*part, requests []j
 			again = append(again, i)
 		}
 	}
-	in.ask(ctx, requests, again, results, judge.Repeated)
+	in.ask(ctx, requests, again, results)
 	return results
 }
 
 // ask has some of the requests decided.
-func (in *bulkIntake) ask(ctx context.Context, requests []judge.Request, which []int, results []judge.Decided, as func(judge.Request) judge.Request) {
+func (in *bulkIntake) ask(ctx context.Context, requests []judge.Request, which []int, results []judge.Decided) {
 	if len(which) == 0 {
 		return
 	}
 	some := make([]judge.Request, len(which))
 	for n, i := range which {
-		some[n] = as(requests[i])
+		some[n] = requests[i]
 	}
 	for n, d := range in.desk.bulk.DoMany(ctx, some) {
 		results[which[n]] = d

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"parley/fsm"
+	"parley/fsm/judge"
 	"parley/mimi"
+	"parley/mls"
 )
 
 // While nobody leads a room's shard, what is submitted in bulk is held, in order, up to a bound; what comes after it does not go past it. What may
@@ -78,5 +80,40 @@ func TestBulkSubmitHolds(t *testing.T) {
 	s.a.hub.mu.Unlock()
 	if got := ask("five"); got[0].state != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What may have been written when a request first asked is never said not to be taken, however its second question ends; what was certainly not
+// written then is no more open for having been asked for twice.
+func TestBulkSubmitAsksTwice(t *testing.T) {
+	s := newSubmitTable(t)
+	proposal, _ := s.propose(mls.MemberSender{Leaf: bobsLeaf}, mls.Remove{Removed: 2})
+	submissions := map[string]mimi.Submission{
+		"message":   submission(ourRoom.String(), mimi.SubmissionMessage, s.message("twice", bob, s.now).Marshal()),
+		"Proposals": submission(ourRoom.String(), mimi.SubmissionProposals, mimi.ProposalBundle{Proposals: []mls.MLSMessage{proposal}}.Marshal()),
+	}
+	for name, submission := range submissions {
+		for _, first := range []error{fsm.ErrUnknownOutcome, fsm.ErrNotProposed} {
+			asked := 0
+			s.a.hub.fail(func(r judge.Request) error {
+				switch r, _ := judge.MayBeDecided(r); r.(type) {
+				case *judge.SubmitBatch, *judge.Update:
+					if asked++; asked == 1 {
+						return first
+					}
+					return fsm.ErrNotProposed
+				}
+				return nil
+			})
+			a := s.b.post(s.a, bulkSubmitPath, bulkOf(submission))
+			switch {
+			case asked != 2:
+				t.Errorf("%s, %v: it was asked for %d times", name, first, asked)
+			case first == fsm.ErrNotProposed && a.status != http.StatusServiceUnavailable:
+				t.Errorf("%s of which nothing was written: %d %s", name, a.status, a.body)
+			case first == fsm.ErrUnknownOutcome && (a.status != http.StatusOK || readSubmissions(t, a.body)[0].state != 6):
+				t.Errorf("%s that may have been written: %d %s", name, a.status, a.body)
+			}
+		}
 	}
 }

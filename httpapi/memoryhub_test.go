@@ -27,9 +27,10 @@ type memoryHub struct {
 	version uint64 // of the settings
 	self    mimi.Provider
 	touched map[fsm.OutboxRef]bool
-	leading func(fsm.SlotID) error // why a slot's shard decides nothing; nil: it does
-	woken   chan struct{}          // something new waits in an outbox
-	told    []noticeTo             // in the order in which they were put into outboxes
+	leading func(fsm.SlotID) error    // why a slot's shard decides nothing; nil: it does
+	failing func(judge.Request) error // why the cluster does not decide a request; nil: it does
+	woken   chan struct{}             // something new waits in an outbox
+	told    []noticeTo                // in the order in which they were put into outboxes
 	queues  map[mimi.Provider]map[fsm.SlotID]bool
 
 	journal  []judge.HeldSubmission
@@ -149,6 +150,14 @@ func (h *memoryHub) must(err error) {
 func (h *memoryHub) Do(_ context.Context, r judge.Request) (fsm.Outcome, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.failing != nil {
+		if err := h.failing(r); err != nil {
+			if _, may := judge.MayBeDecided(r); may {
+				return nil, fmt.Errorf("%w: %v", fsm.ErrUnknownOutcome, err)
+			}
+			return nil, err
+		}
+	}
 	if h.leading != nil {
 		if err := h.leading(r.Slot()); err != nil {
 			return nil, err
@@ -219,6 +228,13 @@ func (h *memoryHub) lead(leading func(fsm.SlotID) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leading = leading
+}
+
+// fail says which requests the hub does not decide, and why; nil for none.
+func (h *memoryHub) fail(failing func(judge.Request) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing = failing
 }
 
 // pass moves the hub's clock.

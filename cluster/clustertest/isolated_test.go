@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -60,6 +61,9 @@ func (w *World) isolateAndAsk(t *testing.T) bool {
 	asking, stop := context.WithTimeout(context.Background(), late)
 	defer stop()
 	answer, err := leader.node.Do(asking, must(judge.NewDescribeRoom(room.URI)))
+	if err != nil && !errors.Is(err, fsm.ErrNotProposed) {
+		t.Errorf("of a read nothing can be open: %v", err)
+	}
 	_, denied := answer.(fsm.NoSuchRoom)
 	return err == nil && denied
 }

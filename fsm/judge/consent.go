@@ -95,7 +95,7 @@ func (s *SetConsentPolicy) appendArguments(w *mls.Writer) {
 
 // ReadConsents asks for a page of a local user's consent.
 type ReadConsents struct {
-	asDecided
+	asRead
 	user, requester mimi.UserURI
 	from            []byte
 	max             uint16

@@ -163,7 +163,7 @@ func (f *FastForward) unknownClients(replica fsm.Reader, participants []fsm.Part
 
 // FollowedEpoch asks in which epoch a room of another hub was seen here.
 type FollowedEpoch struct {
-	asDecided
+	asRead
 	hub  mimi.Provider
 	room mimi.RoomURI
 }
@@ -191,7 +191,7 @@ const staleRoomsMax = 500
 
 // StaleRooms lists stale rooms of one slot.
 type StaleRooms struct {
-	asDecided
+	asRead
 	slot   fsm.SlotID
 	behind mimi.RoomURI
 }

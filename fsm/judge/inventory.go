@@ -50,7 +50,7 @@ func (d *DeleteKeyPackages) appendArguments(w *mls.Writer) {
 
 // ReadInventory asks what a local user's clients have in store.
 type ReadInventory struct {
-	asDecided
+	asRead
 	user mimi.UserURI
 }
 

@@ -153,7 +153,7 @@ func (c *RevokeJoiningCode) judge(replica fsm.Reader) (Verdict, error) {
 
 // ListJoiningCodes asks for the joining codes of a room.
 type ListJoiningCodes struct {
-	asDecided
+	asRead
 	room mimi.RoomURI
 }
 

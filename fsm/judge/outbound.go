@@ -117,7 +117,7 @@ func readSettleQueue(r *mls.Reader) (Request, error) {
 
 // AskQueue asks what became of submissions for a room of another provider.
 type AskQueue struct {
-	asDecided
+	asRead
 	room     mimi.RoomURI
 	receipts []mimi.Receipt
 }

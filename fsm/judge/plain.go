@@ -133,7 +133,7 @@ func (g *ReserveGroup) appendArguments(w *mls.Writer) {
 
 // DescribeRoom asks what the local API tells of a room.
 type DescribeRoom struct {
-	asDecided
+	asRead
 	room mimi.RoomURI
 }
 

@@ -27,18 +27,6 @@ func NewSubmitBatch(from mimi.Provider, room mimi.RoomURI, messages []mimi.Submi
 	return &SubmitBatch{from: from, room: room, messages: messages, tell: tell}, nil
 }
 
-// Repeated is the request as it is to be made after an attempt of which nothing is known: what may have been accepted then is not to be
-// called rejected. Requests whose retries are recognised without that are returned as they are.
-func Repeated(r Request) Request {
-	batch, yes := r.(*SubmitBatch)
-	if !yes || batch.again {
-		return r
-	}
-	again := *batch
-	again.again = true
-	return &again
-}
-
 func (s *SubmitBatch) Slot() fsm.SlotID { return fsm.SlotOfRoom(s.room) }
 func (*SubmitBatch) kind() requestKind  { return kindSubmitBatch }
 
@@ -173,7 +161,7 @@ func readRecordVerdicts(r *mls.Reader) (Request, error) {
 
 // Submissions asks what became of submissions for a room.
 type Submissions struct {
-	asDecided
+	asRead
 	of       []mimi.Provider
 	room     mimi.RoomURI
 	receipts []mimi.Receipt

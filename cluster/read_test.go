@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"parley/fsm"
+	"parley/fsm/judge"
+)
+
+// A read that another node was asked for, and did not answer in time, has put nothing into a log; anything else may have.
+func TestUnansweredReadLeavesNothingOpen(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	c.awaitSettings()
+	r := c.openRoom("n1", "read")
+	shard, _ := c.newestMap().ShardOfSlot(fsm.SlotOfRoom(r.URI))
+	leader := c.leaderNode(shard.ID)
+	describe, err := judge.NewDescribeRoom(r.URI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, n := range c.nodes {
+		if id == leader {
+			continue
+		}
+		for _, request := range []judge.Request{describe, batchFor(t, r, fmt.Sprint("from ", id))} {
+			q := newQuery(n, request)
+			q.floor, q.floorOf, q.vouched = math.MaxUint64, shard.ID, vouchedAlways // which no replica ever reaches
+			n.noteLeader(shard.ID, leader)
+			if outcome, err := q.handOver(shortly(t), shard); !errors.Is(err, errElsewhere) {
+				t.Fatalf("%s, %T: %+v, %v", id, request, outcome, err)
+			}
+			want := fsm.ErrUnknownOutcome
+			if request == judge.Request(describe) {
+				want = fsm.ErrNotProposed
+			}
+			if err := q.unavailable(context.DeadlineExceeded); !errors.Is(err, want) {
+				t.Errorf("%s, %T: %v", id, request, err)
+			}
+		}
+	}
+}
