@@ -21,10 +21,14 @@ func (in *bulkIntake) askOrHold(ctx context.Context, parts []*part, requests []j
 	results := make([]judge.Decided, len(requests))
 	var open []int
 	behind := map[mimi.RoomURI]bool{}
+	full := map[mimi.RoomURI]error{} // rooms of which the journal took a part no more; a smaller one may have had room, and would go past it
 	for i, p := range parts {
 		if p.came != nil && (behind[p.room] || in.desk.bulk.Holds(p.room)) {
 			behind[p.room] = true
-			results[i].Err = in.hold(ctx, p) // where the journal is full nothing of the room is taken: it would go past what is there
+			if full[p.room] == nil {
+				full[p.room] = in.hold(ctx, p) // where the journal is full nothing of the room is taken: it would go past what is there
+			}
+			results[i].Err = full[p.room]
 			continue
 		}
 		open = append(open, i)
@@ -43,7 +47,10 @@ func (in *bulkIntake) askOrHold(ctx context.Context, parts []*part, requests []j
 			if behind[parts[i].room] {
 				continue // what stands before it may be in the log yet, or not
 			}
-			if in.hold(ctx, parts[i]) != nil {
+			if full[parts[i].room] == nil {
+				full[parts[i].room] = in.hold(ctx, parts[i])
+			}
+			if full[parts[i].room] != nil {
 				again = append(again, i) // no room: a leader may still come in time
 			}
 		case errors.Is(err, fsm.ErrNotProposed):

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"parley/fsm"
@@ -115,5 +116,46 @@ func TestBulkSubmitAsksTwice(t *testing.T) {
 				t.Errorf("%s that may have been written: %d %s", name, a.status, a.body)
 			}
 		}
+	}
+}
+
+// What is behind something that the journal has no room for is not held either, though it would have been small enough.
+func TestBulkSubmitHoldsInOrder(t *testing.T) {
+	s := newSubmitTable(t)
+	proposal, _ := s.propose(mls.MemberSender{Leaf: bobsLeaf}, mls.Remove{Removed: 2})
+	ask := func(labels ...string) (states []uint8) {
+		t.Helper()
+		var all []mimi.Submission
+		for _, label := range labels {
+			all = append(all, submission(ourRoom.String(), mimi.SubmissionMessage, s.message(label, bob, s.now).Marshal()))
+		}
+		all = append(all, submission(ourRoom.String(), mimi.SubmissionProposals, mimi.ProposalBundle{Proposals: []mls.MLSMessage{proposal}}.Marshal()))
+		a := s.b.post(s.a, bulkSubmitPath, bulkOf(all...))
+		if a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests {
+			return nil
+		}
+		for _, got := range readSubmissions(t, a.body) {
+			states = append(states, got.state)
+		}
+		return states
+	}
+	hold := func(most int) {
+		s.a.hub.mu.Lock()
+		defer s.a.hub.mu.Unlock()
+		s.a.hub.holdsMax = most
+	}
+
+	s.a.hub.lead(func(fsm.SlotID) error { return fsm.ErrNotProposed })
+	hold(1)
+	if got := ask("one", "two"); got != nil {
+		t.Errorf("two do not fit, and what stands behind them is %d", got)
+	}
+	hold(2)
+	if got := ask("one"); !slices.Equal(got, []uint8{3, 3}) {
+		t.Errorf("both fit: %d", got)
+	}
+	hold(3)
+	if got := ask("three", "four"); got != nil {
+		t.Errorf("two do not fit behind what is held, and what stands behind them is %d", got)
 	}
 }
