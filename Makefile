@@ -5,9 +5,9 @@ BIN         := bin/parley
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
 GOFLAGS_BIN := -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# Where goroutines meet; the race detector runs on these in `make check`.
 # Tests of clusters mostly wait, for elections and for disks, so more of them run side by side than there are processors.
 PARALLEL    ?= 4
+# Where goroutines meet; the race detector runs on these in `make check`.
 RACE        := ./storage/... ./cluster/... ./httpapi/...
 
 # Random histories and faults: this seed alone, or, where it is 0, the seeds from 1 on.
@@ -15,8 +15,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk faults slots seeded-bugs without-checks fuzz clean
-.PHONY: run build test check race interop interop-openmls interop-tsmls bench soak soak-bulk soak-resize faults seeded-bugs without-checks fuzz clean
+.PHONY: run build test check race race-all interop interop-openmls interop-tsmls bench soak soak-bulk soak-resize faults slots seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -36,8 +35,11 @@ check: ## formatting, vet, staticcheck, import directions, and the race detector
 	$(GO) test -buildvcs=false -run 'TestLayering' .
 	$(MAKE) race
 
-race:
-	$(GO) test -buildvcs=false -race -timeout 20m -parallel $(PARALLEL) $(RACE)
+race: ## what `make check` has of the race detector: without the tests that it makes last for minutes
+	$(GO) test -buildvcs=false -race -timeout 30m -parallel $(PARALLEL) $(RACE)
+
+race-all: ## the race detector on every test of where goroutines meet
+	PARLEY_RACE_ALL=1 $(GO) test -buildvcs=false -race -timeout 2h -parallel $(PARALLEL) $(RACE)
 
 interop: interop-openmls interop-tsmls ## real MLS clients live through random histories with our public group as their hub
 

@@ -53,6 +53,7 @@ func TestReturningNodeFindsItsReplicaGone(t *testing.T) {
 // n2 must stand.
 func TestReplicaThatComesBackVotesForNobodyEarly(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	var halt atomic.Bool
 	c := fourNodes(t, func(config *Config) {
 		id := config.Credentials.NodeID()

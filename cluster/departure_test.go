@@ -129,6 +129,7 @@ func (c *testCluster) leaderOf(shard fsm.ShardID) (leader string) {
 // gone from the disk, what has come is whole.
 func TestReplicaMovesAndComesBack(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := fourNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n4"}
 	rooms := d.fillFrom(c.nodes["n1"], "before")

@@ -16,6 +16,7 @@ import (
 // node that is behind, and a second Commit would be accepted for an epoch that is taken.
 func TestNodeThatLostItsDirectoryStaysOut(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	r := c.openRoom("n1", "forgotten")

@@ -89,6 +89,7 @@ func TestLogHold(t *testing.T) {
 // middle, while what it has goes out of date everywhere. One state is enough, nothing of it comes twice, and the rest comes from the log.
 func TestOneStateIsEnoughForABusyShard(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	links := map[string]*link{"n1": newLink(), "n2": newLink(), "n3": newLink()}
 	c := threeNodes(t, func(config *Config) {
 		config.Network = links[config.Credentials.NodeID()]

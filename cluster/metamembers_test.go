@@ -197,6 +197,7 @@ func (c *testCluster) voters() string {
 
 func TestDeadMetaVoterIsReplaced(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := newTestCluster(t, func(config *Config) { config.MetaVoterPatience = 3 * time.Second })
 	n1 := c.add("n1")
 	if err := n1.Init(c.context(), InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1}); err != nil {

@@ -11,6 +11,7 @@ import (
 // all the while. At the end the old one is nothing any more.
 func TestCAIsReplaced(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := threeNodes(t, nil)
 	next, err := pki.NewCA("test")
 	if err != nil {

@@ -408,6 +408,7 @@ func TestLeaderStops(t *testing.T) {
 
 func TestAllNodesRestart(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	r := c.openRoom("n1", "restart")

@@ -86,6 +86,7 @@ func (c *testCluster) killAt(h *halts) (dead, point string) {
 // taken again, and the job ends once.
 func TestPlanOutlivesMetaLeaders(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	points := []string{"plan.set-replication", "job.report", "plan.drain-node", "job.end"}
 	h := newHalts(points...)
 	c := threeNodes(t, h.tune)
@@ -176,6 +177,7 @@ func TestPlanThatCannotBe(t *testing.T) {
 // to, with each slot in one place.
 func TestPlanOfAllKindsOutlivesMetaLeaders(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	points := []string{"plan.open-shard", "plan.move-slots", "plan.move-replica", "plan.retire-shard"}
 	h := newHalts(points...)
 	c := threeNodes(t, h.tune)

@@ -20,6 +20,7 @@ import (
 // TestDamagedReplicasAreRebuilt: whatever of a node's directory is damaged, the node comes back by itself, with a vote in every group.
 func TestDamagedReplicasAreRebuilt(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := threeNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n3"}
 	rooms := d.fill("before")
@@ -70,6 +71,7 @@ func TestDamagedReplicasAreRebuilt(t *testing.T) {
 // configuration that it remembers, the two empty ones and it would be a majority. What was decided without them must stand.
 func TestForgetfulMajorityElectsNobody(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := newTestCluster(t, nil)
 	ctx := c.context()
 	first := c.add("n1")

@@ -129,6 +129,7 @@ func (l *lossOfTwo) recover() RecoveryPlan {
 // that was given. The nodes that come back with what they had are refused, and end.
 func TestRecoveryFromOneOfThree(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	l := loseTwo(t)
 	plan := l.recover()
 	if len(plan.Groups) != 3 || plan.Generation != 2 {
@@ -179,6 +180,7 @@ func (l *lossOfTwo) oldNodeEnds(id string) {
 // A room goes forward to the epoch that its members are in, and the Commits that were lost are not accepted a second time.
 func TestRecoveredRoomGoesForward(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	l := loseTwo(t)
 	l.recover()
 	l.start("n3")
@@ -220,6 +222,7 @@ func (l *lossOfTwo) incarnation() uint64 {
 // Wherever a recovery is cut off, the node does not start before it has ended, and done again it comes to the same.
 func TestRecoveryIsCutOffAnywhere(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	l := loseTwo(t)
 	tail := l.tail()
 	plan, err := l.plan("n1", "n2")

@@ -20,6 +20,7 @@ func (c *testCluster) reopen(id string, key [32]byte, old ...[32]byte) *Node {
 
 func TestSealKeyIsReplaced(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := founded(t)
 	c.invite("n2")
 	was, is := [32]byte{2}, [32]byte{3}

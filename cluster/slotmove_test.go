@@ -429,9 +429,7 @@ func (c *testCluster) finished(job meta.Job, err error) meta.Job {
 // A shard is split, and merged again: its slots have gone to and fro, nothing is left of the other one but its number.
 func TestSplitAndMerge(t *testing.T) {
 	t.Parallel()
-	if raced {
-		t.Skip("the race detector makes it long; TestSlotMovesToAndFro goes the same ways under it")
-	}
+	longUnderRace(t)
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	var rooms []*fsmtest.Room

@@ -340,6 +340,7 @@ func TestCertificateIsRenewedByAnother(t *testing.T) {
 
 func TestGossipKeysAreRotated(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := founded(t)
 	c.invite("n2")
 	c.invite("n3")

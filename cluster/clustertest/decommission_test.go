@@ -77,9 +77,7 @@ func (w *World) forget(id string) {
 // TestDecommissionSurvivesACrashAtEachStep: nodes go for good, one after the other, while others come; whoever takes a step is killed there,
 // and each job ends once, with its node out of the cluster and nothing lost.
 func TestDecommissionSurvivesACrashAtEachStep(t *testing.T) {
-	if raced {
-		t.Skip("the race detector makes it long; other tests go the same ways under it")
-	}
+	longUnderRace(t)
 	spareStageOf(t, func(t *testing.T, w *World, room *fsmtest.Room) {
 		for i, point := range []string{"node.leave", "placing.join", "placing.leave", "replica.clear", "node.dismiss"} {
 			leaves, comes := fmt.Sprintf("n%d", i+1), fmt.Sprintf("n%d", i+5)

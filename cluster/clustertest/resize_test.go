@@ -176,9 +176,7 @@ func (w *World) agreesWithin(limit time.Duration) bool {
 // TestDeadNodesReplicasAreReplaced: after a quarter of an hour, and not much before, the replicas of a node that is silent are on others. A
 // new leader of the meta group counts anew. When the node comes back nothing of it is left.
 func TestDeadNodesReplicasAreReplaced(t *testing.T) {
-	if raced {
-		t.Skip("the race detector makes it long; other tests go the same ways under it")
-	}
+	longUnderRace(t)
 	spareStageOf(t, func(t *testing.T, w *World, room *fsmtest.Room) {
 		w.stop(w.living("n2"))
 		time.Sleep(14 * time.Minute)
@@ -212,9 +210,7 @@ func TestDeadNodesReplicasAreReplaced(t *testing.T) {
 
 // TestResizeUnderFaults has replicas moved about, and nodes that leave and drain, while clients ask and all else goes wrong.
 func TestResizeUnderFaults(t *testing.T) {
-	if raced {
-		t.Skip("the race detector makes it long; other tests go the same ways under it")
-	}
+	longUnderRace(t)
 	kinds := *kindsFlag
 	defer func() { *kindsFlag = kinds }()
 	if kinds == "" {

@@ -28,9 +28,7 @@ const undecidedMax = time.Second
 
 // While nothing else goes wrong, a request of a slot that moves is decided soon.
 func TestMoveHoldsNobodyUp(t *testing.T) {
-	if raced {
-		t.Skip("the race detector makes it long; other tests go the same ways under it")
-	}
+	longUnderRace(t)
 	synctest.Test(t, func(t *testing.T) {
 		report := shuffleSeed(t, Run{Seed: 2, Moves: 30, Calm: true, Latency: 2 * time.Millisecond, Think: 100 * time.Millisecond})
 		if report.Slowest > undecidedMax {
