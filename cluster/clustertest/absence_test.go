@@ -72,6 +72,7 @@ func (w *World) lags(id string, than *life) bool {
 
 // A leader that is asked again and again to hand over to a node which is gone goes on deciding, and goes on leading.
 func TestTransferToAnAbsentNodeHoldsNobodyUp(t *testing.T) {
+	longUnderRace(t)
 	for name, since := range map[string]time.Duration{"known to be away": away, "about to be known": 16 * time.Second, "not known yet": 0} {
 		t.Run(name, func(t *testing.T) {
 			stageOf(t, func(t *testing.T, w *World, leader, other *life, room *fsmtest.Room) {

@@ -20,6 +20,7 @@ const gentle = 5 * time.Second
 
 // After a node has been away the leads are shared out evenly again, one at a time and no more of them than it takes, and then they stay.
 func TestLeadsAreBalancedAfterAFailure(t *testing.T) {
+	longUnderRace(t)
 	synctest.Test(t, func(t *testing.T) {
 		w, err := newWorldOf(1, 3, 6, RaftSettings(), slog.New(slog.DiscardHandler))
 		if err != nil {

@@ -161,7 +161,7 @@ func (w *World) kill(l *life) {
 // notRaced skips what takes minutes under the race detector, and runs no code there that the tests which stay do not.
 func notRaced(t *testing.T) {
 	t.Helper()
-	if raced {
+	if raced && !raceAll {
 		t.Skip("under the race detector the death of a deliverer is enough")
 	}
 }

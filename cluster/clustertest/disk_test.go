@@ -19,6 +19,7 @@ func (d *disk) setFree(bytes uint64) {
 // A node whose disk runs full hands over what it leads and goes on as a follower; where nobody has room, what is new is refused and said
 // to be refused, what makes room is taken, and all goes on when there is room again.
 func TestDiskReserve(t *testing.T) {
+	longUnderRace(t)
 	stageOf(t, func(t *testing.T, w *World, leader, _ *life, room *fsmtest.Room) {
 		shard, _ := leader.node.Map().ShardOfSlot(fsm.SlotOfRoom(room.URI))
 		for _, l := range w.alive() {

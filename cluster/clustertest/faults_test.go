@@ -26,8 +26,8 @@ func TestFaults(t *testing.T) {
 	if *seedFlag == 0 {
 		seeds = nil
 		count := *seedsFlag
-		if raced {
-			count = 1 // it takes ten times as long, and sees as much with one
+		if raced && !raceAll {
+			count, *forFlag = 1, min(*forFlag, 2*time.Minute) // it takes ten times as long
 		}
 		for i := range count {
 			seeds = append(seeds, uint64(i+1))
@@ -45,9 +45,7 @@ func TestFaults(t *testing.T) {
 // TestDamagedDisk has little else go wrong than the one disk, so that its node is rebuilt again and again. Without what rebuilds it the
 // replicas are never whole again.
 func TestDamagedDisk(t *testing.T) {
-	if raced {
-		t.Skip("TestFaults has the same, and under the race detector one of them is enough")
-	}
+	longUnderRace(t)
 	kinds := *kindsFlag
 	defer func() { *kindsFlag = kinds }()
 	*kindsFlag = "damaged disk,crash,isolated node"

@@ -100,6 +100,7 @@ func offNode(id string) func(meta.Shard) bool {
 // TestResizeSurvivesACrashAtEachStep: a node leaves, and all that it has goes to another. At each step whoever takes it is killed, or the
 // node that comes, and comes back after a while; and all ends as it was wanted, with nothing lost.
 func TestResizeSurvivesACrashAtEachStep(t *testing.T) {
+	longUnderRace(t)
 	spareStageOf(t, func(t *testing.T, w *World, room *fsmtest.Room) {
 		leaves, comes := "n1", "n4"
 		for i, one := range []struct{ point, victim string }{

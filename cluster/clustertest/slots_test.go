@@ -15,7 +15,7 @@ var movesFlag = flag.Int("moves", 22, "jobs that move slots to and fro")
 // judges of the promises are those of TestFaults, and one that replays the shards' logs: no two of them ever serve a slot.
 func TestSlotsToAndFro(t *testing.T) {
 	seed, moves := max(*seedFlag, 1), *movesFlag
-	if raced {
+	if raced && !raceAll {
 		moves = min(moves, len(moveSteps)) // it takes ten times as long, and comes to each step once
 	}
 	start := time.Now()

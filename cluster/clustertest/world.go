@@ -43,7 +43,7 @@ type World struct {
 	spoiled  bool                        // the bad disk has damage, or had
 	ambush   func(l *life, point string) // is told of each step that a life is about to take; nil: nobody is
 	over     bool                        // no node is started any more
-	ending   sync.WaitGroup              // lives that are being closed
+	ending   endings                     // lives that are being closed
 }
 
 // life is a node between a start and its end.
