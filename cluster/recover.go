@@ -74,7 +74,7 @@ func (d SurvivingDir) Recover(plan RecoveryPlan) (err error) {
 
 // UnfinishedPlan is the plan of a recovery that was begun in a directory and has not ended; false where there is none.
 func (d SurvivingDir) UnfinishedPlan() (plan RecoveryPlan, found bool, err error) {
-	dir, err := storage.OpenDir(d.Disk.FS, d.DataDir)
+	dir, err := storage.OpenDirThere(d.Disk.FS, d.DataDir)
 	if err != nil {
 		return plan, false, err
 	}

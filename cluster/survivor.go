@@ -104,7 +104,7 @@ func (d SurvivingDir) open() (_ *stores, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.dir, err = storage.OpenDir(d.Disk.FS, d.DataDir); err != nil {
+	if s.dir, err = storage.OpenDirThere(d.Disk.FS, d.DataDir); err != nil {
 		return nil, err
 	}
 	if s.identity, err = s.dir.Identity(); err != nil {

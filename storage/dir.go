@@ -54,6 +54,17 @@ func OpenDir(fs vfs.FS, path string) (*Dir, error) {
 	return d, nil
 }
 
+// OpenDirThere is OpenDir for a directory that a node has used: where there is none, none is made.
+func OpenDirThere(filesystem vfs.FS, path string) (*Dir, error) {
+	if filesystem == nil {
+		filesystem = vfs.Default
+	}
+	if _, err := filesystem.Stat(filepath.Join(path, lockName)); err != nil {
+		return nil, fmt.Errorf("%s is no node's directory: %w", path, err)
+	}
+	return OpenDir(filesystem, path)
+}
+
 func (d *Dir) open() (err error) {
 	if d.fs != vfs.Default {
 		if err := makePrivateDir(d.fs, d.path); err != nil {

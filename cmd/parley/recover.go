@@ -107,6 +107,9 @@ func newRecoverApply() *cobra.Command {
 			if err := readJSONFile(file, &plan); err != nil {
 				return err
 			}
+			if len(plan.Survivors) == 0 || len(plan.Groups) == 0 {
+				return &codedError{exitUsage, fmt.Errorf("%s is no plan: 'parley recover plan' prints one", file)}
+			}
 			return r.carryOut(command.OutOrStdout(), command.ErrOrStderr(), plan)
 		},
 	}
@@ -273,6 +276,8 @@ func recoveryError(err error) error {
 		return &codedError{exitUnsafe, err}
 	case errors.Is(err, storage.ErrLocked):
 		return &codedError{exitUnsafe, fmt.Errorf("the directory is in use: stop its node first (%w)", err)}
+	case errors.Is(err, storage.ErrNoIdentity):
+		return fmt.Errorf("no node of a cluster has used the directory: %w", err)
 	default:
 		return err
 	}
@@ -283,6 +288,9 @@ func readSurveys(files []string) (surveys []cluster.Survivor, err error) {
 		var survey cluster.Survivor
 		if err := readJSONFile(file, &survey); err != nil {
 			return nil, err
+		}
+		if survey.Node == "" || len(survey.Groups) == 0 {
+			return nil, &codedError{exitUsage, fmt.Errorf("%s is no survey: 'parley recover survey' prints one", file)}
 		}
 		surveys = append(surveys, survey)
 	}
