@@ -27,7 +27,8 @@ import (
 //	    opaque payload[length];
 //	} WALSyncChunk;
 //
-// The last record of a log cannot be told from a torn one: no later chunk speaks for it.
+// The last record of a log cannot be told from a torn one: no later chunk speaks for it. Nor can at times the one before: Pebble wakes who
+// waited for its sync before it takes note of how far the file is durable, and the next chunk may be made in between.
 const (
 	walBlockBytes    = 32 << 10
 	walHeaderBytes   = 19
