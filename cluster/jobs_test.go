@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"parley/fsm/meta"
@@ -83,22 +84,26 @@ func (m *tallyMarks) tallying(config *Config) {
 // tallyOf finds the node that it runs on, which is not there yet when the kinds are named.
 type tallyOf struct {
 	marks *tallyMarks
-	node  *Node
+	node  atomic.Pointer[Node]
 }
 
 func (k *tallyOf) step(ctx context.Context, job meta.Job) (jobProgress, error) {
-	return tally{k.node, k.marks}.step(ctx, job)
+	node := k.node.Load()
+	if node == nil {
+		return jobProgress{}, errors.New("the node has just been opened") // it is tried again
+	}
+	return tally{node, k.marks}.step(ctx, job)
 }
 
 func (k *tallyOf) cancel(ctx context.Context, job meta.Job) (bool, error) {
-	return tally{k.node, k.marks}.cancel(ctx, job)
+	return tally{k.node.Load(), k.marks}.cancel(ctx, job)
 }
 
 func tallyCluster(t *testing.T, marks *tallyMarks) *testCluster {
 	t.Helper()
 	c := threeNodes(t, marks.tallying)
 	for _, n := range c.nodes {
-		n.jobs.kinds["tally"].runner.(*tallyOf).node = n
+		n.jobs.kinds["tally"].runner.(*tallyOf).node.Store(n)
 	}
 	return c
 }
@@ -215,7 +220,7 @@ func TestJobOutlivesMetaLeaders(t *testing.T) {
 	for range until {
 		dead := (<-reached).id
 		c.stop(dead)
-		c.start(dead).jobs.kinds["tally"].runner.(*tallyOf).node = c.nodes[dead]
+		c.start(dead).jobs.kinds["tally"].runner.(*tallyOf).node.Store(c.nodes[dead])
 	}
 	if done := c.awaitJob(job.ID, meta.JobDone); done.UnitsDone != until {
 		t.Errorf("it ended as %+v", done)

@@ -84,42 +84,41 @@ func (r *receiver) interval() time.Duration {
 	return 100 * time.Millisecond // after which a life has its courier
 }
 
-// waiting is how much waits for the receiver that a node knows of, after the receiver has taken what it is given.
-func (r *receiver) waiting(l *life) int {
+// nothingWaits reports whether a node knows for certain of nothing that waits for the receiver, after the receiver has taken what it is
+// given. Of the shards of a peer's items only their leaders know.
+func (r *receiver) nothingWaits(l *life) bool {
 	if r.to == local {
-		return r.receive(l)
+		items, whole := r.receive(l)
+		return items == 0 && whole
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	backlog, err := l.node.Backlog(ctx)
-	if err != nil {
-		return 0 // who else leads knows it
-	}
-	return int(backlog[r.to].Items)
+	return err == nil && backlog[r.to].Items == 0
 }
 
-// receive takes one page of the inbox from one node and returns how much there was.
-func (r *receiver) receive(l *life) int {
+// receive takes one page of the inbox from one node. It returns how much there was, and whether no shard was left out.
+func (r *receiver) receive(l *life) (items int, whole bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	page, err := l.node.Inbox(ctx, 200)
+	page, err := l.node.ReadInbox(ctx, fsm.InboxQuery{Items: 200})
 	if err != nil || l.dead.Load() {
-		return 0
+		return 0, false
 	}
 	bySlot := make(map[fsm.SlotID][]uint64)
-	for _, one := range page {
+	for _, one := range page.Items {
 		r.take(one, l.id)
 		bySlot[one.Slot] = append(bySlot[one.Slot], one.Sequence)
 	}
 	if r.random.IntN(4) == 0 {
-		return len(page) // an acknowledgement that is lost
+		return len(page.Items), page.Whole // an acknowledgement that is lost
 	}
 	for _, slot := range slices.Sorted(maps.Keys(bySlot)) {
 		if _, _, err := l.node.Propose(ctx, fsm.Acknowledge{At: slot, Destination: r.to, Sequences: bySlot[slot]}); err != nil {
 			break
 		}
 	}
-	return len(page)
+	return len(page.Items), page.Whole
 }
 
 // take checks one item: the same bytes each time that it comes, and never before one that stands before it in its room.

@@ -126,18 +126,24 @@ func (w *World) heal() {
 	}
 }
 
+// settledLooks is how many looks in a row have to find that all is there: between two of them a shard's leader may go, and what waits in
+// its outboxes is nowhere to be seen until it has another.
+const settledLooks = 5
+
 // settle waits until all replicas of a shard have the same digest at one index, and everything is received.
 func (w *World) settle(receivers []*receiver) {
 	ctx, cancel := context.WithTimeout(context.Background(), healWithin)
 	defer cancel()
-	for ctx.Err() == nil {
+	for looks := 0; ctx.Err() == nil; {
 		quiet := true
 		for _, r := range receivers {
 			for _, l := range w.alive() {
-				quiet = r.waiting(l) == 0 && quiet
+				quiet = r.nothingWaits(l) && quiet
 			}
 		}
-		if quiet && w.agree(ctx) {
+		if !quiet || !w.agree(ctx) {
+			looks = 0
+		} else if looks++; looks == settledLooks {
 			return
 		}
 		time.Sleep(time.Second)
