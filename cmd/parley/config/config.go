@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+	gotoml "github.com/pelletier/go-toml/v2"
 
 	"parley/fsm/meta"
 	"parley/mimi"
@@ -95,7 +97,7 @@ type Log struct {
 func Load(path string) (Config, error) {
 	k := koanf.New(".")
 	if err := k.Load(file.Provider(path), toml.Parser()); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+		return Config{}, fmt.Errorf("configuration %s: %w", path, placed(err))
 	}
 	fromEnvironment := env.Provider(".", env.Opt{Prefix: "PARLEY_", TransformFunc: environmentKey})
 	if err := k.Load(fromEnvironment, nil); err != nil {
@@ -106,10 +108,33 @@ func Load(path string) (Config, error) {
 	}}
 	err := k.Unmarshal("", &c) // of what can be read the rest is checked all the same
 	c.fill(filepath.Dir(path))
-	if err := errors.Join(refuseUnknown(k), err, c.Validate()); err != nil {
+	if err := errors.Join(refuseUnknown(k), misspelt(os.Environ()), err, c.Validate()); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// placed says where in the file a mistake of TOML is.
+func placed(err error) error {
+	var wrong *gotoml.DecodeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	line, column := wrong.Position()
+	return fmt.Errorf("line %d, column %d: %w", line, column, err)
+}
+
+// misspelt refuses variables that are written as keys of a section and are none. Others that begin with PARLEY_ belong to somebody else.
+func misspelt(environment []string) error {
+	var wrong []error
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ours := strings.CutPrefix(name, "PARLEY_")
+		if key := strings.ReplaceAll(strings.ToLower(rest), "__", "."); ours && strings.Contains(rest, "__") && !slices.Contains(keys(), key) {
+			wrong = append(wrong, fmt.Errorf("%s in the environment: %s is no key that there is", name, key))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 func environmentKey(name, value string) (string, any) {
@@ -150,8 +175,10 @@ func (c *Config) fill(folder string) {
 func (c Config) Validate() error {
 	var wrong []error
 	bad := func(key, reason string) { wrong = append(wrong, fmt.Errorf("%s %s", key, reason)) }
-	if _, err := mimi.ParseProvider(c.Domain); err != nil {
-		bad("domain", err.Error())
+	if c.Domain == "" {
+		bad("domain", "is missing")
+	} else if _, err := mimi.ParseProvider(c.Domain); err != nil {
+		bad("domain", fmt.Sprintf("is %q, and no %v", c.Domain, err))
 	}
 	if c.DataDir == "" {
 		bad("data_dir", "is missing")
@@ -160,15 +187,23 @@ func (c Config) Validate() error {
 		"cluster.listen": c.Cluster.Listen, "cluster.advertise": c.Cluster.Advertise, "cluster.gossip": c.Cluster.Gossip,
 		"peer.listen": c.Peer.Listen, "local.listen": c.Local.Listen, "admin.listen": c.Admin.Listen,
 	} {
-		if _, _, err := net.SplitHostPort(address); err != nil {
+		if !hostPort(address) {
 			bad(key, fmt.Sprintf("must be host:port, is %q", address))
 		}
+	}
+	for i, seed := range c.Cluster.Seeds {
+		if !hostPort(seed) {
+			bad(fmt.Sprintf("cluster.seeds[%d]", i), fmt.Sprintf("must be host:port, is %q", seed))
+		}
+	}
+	for key, other := range c.sharedListeners() {
+		bad(key, "is the address of "+other+" too")
 	}
 	if host, _, err := net.SplitHostPort(c.Admin.Listen); err == nil && !loopback(host) && !c.Admin.Guarded() {
 		bad("admin.listen", "must be on loopback, or admin.cert_file, admin.key_file and admin.client_ca_file be there: whoever reaches it may do everything")
 	}
 	if !c.Admin.Guarded() && c.Admin.CertFile+c.Admin.KeyFile+c.Admin.ClientCA != "" {
-		bad("admin.cert_file", "admin.key_file and admin.client_ca_file go together: all, or none")
+		bad("admin.cert_file,", "admin.key_file and admin.client_ca_file go together: all, or none")
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
@@ -229,6 +264,28 @@ func (c Config) files() map[string]string {
 		files[fmt.Sprintf("cluster.old_seal_key_files[%d]", i)] = name
 	}
 	return files
+}
+
+// hostPort reports whether an address can be listened at or called. Port 0 is not among those, since nobody would know which it becomes.
+func hostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	number, wrong := strconv.ParseUint(port, 10, 16)
+	return err == nil && wrong == nil && number > 0
+}
+
+// sharedListeners are the keys of listeners that have the address of another, each with that other's.
+func (c Config) sharedListeners() map[string]string {
+	shared, seen := make(map[string]string), make(map[string]string)
+	for _, l := range [][2]string{
+		{"cluster.listen", c.Cluster.Listen}, {"cluster.gossip", c.Cluster.Gossip}, {"peer.listen", c.Peer.Listen}, {"local.listen", c.Local.Listen}, {"admin.listen", c.Admin.Listen},
+	} {
+		if other, taken := seen[l[1]]; taken && l[1] != "" {
+			shared[l[0]] = other
+		} else {
+			seen[l[1]] = l[0]
+		}
+	}
+	return shared
 }
 
 func loopback(host string) bool {

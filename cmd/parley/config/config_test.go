@@ -66,6 +66,11 @@ func TestLoadRefuses(t *testing.T) {
 		"two seal keys":           {`seal_key_file = "key"`, "seal_key_file = \"key\"\nseal_key_command = [\"x\"]", "cluster.seal_key_file"},
 		"credentials alone":       {`gossip_key_file = "key"`, ``, "cluster.credentials"},
 		"a missing old seal key":  {`seal_key_file = "key"`, "seal_key_file = \"key\"\nold_seal_key_files = [\"nokey\"]", "old_seal_key_files"},
+		"a port too large":        {`gossip = "127.0.0.1:7401"`, `gossip = "127.0.0.1:74010"`, "cluster.gossip"},
+		"no port that is known":   {`gossip = "127.0.0.1:7401"`, `gossip = "127.0.0.1:0"`, "cluster.gossip"},
+		"a seed without port":     {`gossip = "127.0.0.1:7401"`, "gossip = \"127.0.0.1:7401\"\nseeds = [\"127.0.0.1:7\", \"n2\"]", "cluster.seeds[1]"},
+		"an address used twice":   {`listen = "127.0.0.1:7403"`, `listen = "127.0.0.1:7402"`, "local.listen is the address of peer.listen too"},
+		"a mistake of TOML":       {`domain = "a.example"`, `domain = a.example`, "line 2, column 10"},
 		"an address without port": {`gossip = "127.0.0.1:7401"`, `gossip = "127.0.0.1"`, "cluster.gossip"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +87,15 @@ func TestLoadWithoutCredentials(t *testing.T) {
 	text := strings.NewReplacer(`credentials = "node"`, ``, `gossip_key_file = "key"`, ``, `seal_key_file = "key"`, `seal_key_command = ["echo", "x"]`).Replace(complete)
 	if c, err := Load(write(t, text)); err != nil || len(c.Cluster.SealCommand) != 2 {
 		t.Errorf("%+v, %v", c.Cluster, err)
+	}
+}
+
+// A variable that is misspelt would silently do nothing; one of somebody else's, such as those that Kubernetes makes of a service, is left alone.
+func TestEnvironmentIsRefused(t *testing.T) {
+	t.Setenv("PARLEY_LOCAL_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("PARLEY_PEER__LISTENS", "127.0.0.1:9999")
+	if _, err := Load(write(t, complete)); err == nil || !strings.Contains(err.Error(), "PARLEY_PEER__LISTENS") || strings.Contains(err.Error(), "SERVICE_HOST") {
+		t.Errorf("%v", err)
 	}
 }
 
