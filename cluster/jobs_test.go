@@ -252,7 +252,7 @@ func TestJobIsPausedAndCancelled(t *testing.T) {
 	if err != nil || same.ID != job.ID {
 		t.Errorf("the same again while it runs: %d, %v", same.ID, err)
 	}
-	if _, err := c.any().StartJob(ctx, JobRequest{Kind: "tally", Spec: []byte("b")}); !isRefusal(err, "only one job at a time") {
+	if _, err := c.any().StartJob(ctx, JobRequest{Kind: "tally", Spec: []byte("b")}); !isRefusal(err, "only one job at a time") || !meta.JobInTheWay(err.Error()) {
 		t.Errorf("another of its area: %v", err)
 	}
 	if _, err := c.any().SteerJob(ctx, job.ID, meta.WishPause); err != nil {

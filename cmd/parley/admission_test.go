@@ -109,7 +109,41 @@ func TestInitInviteJoin(t *testing.T) {
 			t.Errorf("%v: exit code %d", arguments, code)
 		}
 	}
+	onlyForWhomItIs(t, first, second)
 	changeSettings(t, first, second)
+}
+
+// onlyForWhomItIs tries n1 and n2 of a cluster in each other's place: a join of the one at the other, invitations in the name of who is there, and
+// the leaving of who is asked.
+func onlyForWhomItIs(t *testing.T, first, second *adminclient.Client) {
+	t.Helper()
+	third, err := first.Invite(t.Context(), httpapi.InviteRequest{Node: "n3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	anybody, err := first.Invite(t.Context(), httpapi.InviteRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []httpapi.JoinRequest{{Token: third.Token}, {Token: anybody.Token, Node: "n3"}} {
+		if _, err := second.Join(t.Context(), wrong); statusOf(err) != 409 {
+			t.Errorf("n2 joins as n3: %v", err)
+		}
+	}
+	if _, err := second.Join(t.Context(), httpapi.JoinRequest{Token: anybody.Token}); err != nil {
+		t.Errorf("a token for anybody: %v", err)
+	}
+	for name, want := range map[string]int{"n2": 409, "No ID!": 400, strings.Repeat("n", 65): 400} {
+		if _, err := first.Invite(t.Context(), httpapi.InviteRequest{Node: name}); statusOf(err) != want {
+			t.Errorf("an invitation for %q: %v", name, err)
+		}
+	}
+	if err := first.RevokeCertificates(t.Context(), "n9"); statusOf(err) != 404 {
+		t.Errorf("certificates of a node that there is not: %v", err)
+	}
+	if _, err := second.Decommission(t.Context(), "n2", httpapi.NodeRequest{}); statusOf(err) != 409 || !strings.Contains(err.Error(), "at another node") {
+		t.Errorf("n2 is asked to take itself out: %v", err)
+	}
 }
 
 // changeSettings changes limits at one node by the program's commands, and looks at another.

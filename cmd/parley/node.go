@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,6 +75,13 @@ func newNodeUninvite() *cobra.Command {
 		Short: "End a join token before it is used; safe to repeat",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, ids []string) error {
+			left, err := o.client().Invitations(command.Context())
+			if err != nil {
+				return coded(err)
+			}
+			if !slices.ContainsFunc(left, func(i httpapi.InvitationEntry) bool { return i.ID == ids[0] }) {
+				fmt.Fprintf(command.ErrOrStderr(), "There is no invitation %s, or none any more: 'parley node invitations' lists them by ID.\n", ids[0])
+			}
 			return coded(o.client().RevokeInvitation(command.Context(), ids[0]))
 		},
 	}

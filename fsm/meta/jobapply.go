@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"parley/fsm"
 )
@@ -93,7 +94,7 @@ func inTheWay(jobs []Job, area string) Outcome {
 			continue
 		}
 		if live++; area != "" && j.Area == area {
-			return refuse("job %d (%s) is %s, and only one job at a time may change the %s", j.ID, j.Kind, j.State, area)
+			return refuse("job %d (%s) is %s, and "+onlyOneJob+"%s", j.ID, j.Kind, j.State, area)
 		}
 	}
 	if live >= JobsLiveMax {
@@ -206,3 +207,9 @@ func (c EndJob) apply(t *tx) Outcome {
 	t.putJob(j, c.Stamp)
 	return t.besideMap()
 }
+
+// onlyOneJob is how the refusal of a job goes on while another has its area.
+const onlyOneJob = "only one job at a time may change the "
+
+// JobInTheWay reports whether a refusal is that of a job whose area another job has.
+func JobInTheWay(reason string) bool { return strings.Contains(reason, onlyOneJob) }

@@ -64,7 +64,18 @@ func (l *lobby) Join(ctx context.Context, r httpapi.JoinRequest) (httpapi.Cluste
 		}
 		r.Seeds = token.Seeds
 	}
+	if wanted := cmp.Or(r.Node, token.Node); wanted != "" && wanted != o.node.ID() {
+		return httpapi.ClusterIdentity{}, o.otherNode(wanted)
+	}
 	return o.Join(ctx, r)
+}
+
+// otherNode refuses a join that was meant for another machine.
+func (o *operations) otherNode(wanted string) error {
+	return &httpapi.RefusedError{
+		Reason: "This is node " + o.node.ID() + " already, and not " + wanted + ".", Blocker: "the node's directory, which belongs to one ID for ever",
+		See: "parley cluster status", Clear: "the same command at the machine that is to be " + wanted + ", with an empty data_dir",
+	}
 }
 
 func (l *lobby) Ready(ctx context.Context) httpapi.Readiness {

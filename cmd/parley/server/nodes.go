@@ -93,14 +93,12 @@ func (o *operations) AssignNode(ctx context.Context, node string, kind meta.Duty
 
 // tooFew tells what can be done where a node is needed.
 func tooFew(err error, node string) error {
-	var refused *cluster.RefusedError
-	if !errors.As(err, &refused) {
-		return refusal(err)
-	}
-	return &httpapi.RefusedError{
-		Reason: refused.Reason, Blocker: "node " + node + " is needed as things are", See: "parley node list",
-		Clear: "bring another node in with 'parley node invite' and 'parley node join', let one serve again with 'parley node recommission', or want fewer replicas with 'parley cluster placement set --replicas'",
-	}
+	return refusedFor(err, func(reason string) *httpapi.RefusedError {
+		return &httpapi.RefusedError{
+			Reason: reason, Blocker: "node " + node + " is needed as things are", See: "parley node list",
+			Clear: "bring another node in with 'parley node invite' and 'parley node join', let one serve again with 'parley node recommission', or want fewer replicas with 'parley cluster placement set --replicas'",
+		}
+	})
 }
 
 func (o *operations) Decommission(ctx context.Context, node string, r httpapi.NodeRequest) (httpapi.JobEntry, error) {
@@ -114,6 +112,12 @@ func (o *operations) ReplaceNode(ctx context.Context, node string, r httpapi.Rep
 func (o *operations) takeOut(ctx context.Context, kind string, spec cluster.DecommissionSpec) (httpapi.JobEntry, error) {
 	if err := errors.Join(o.known(spec.Node), checkWhy(spec.Why)); err != nil {
 		return httpapi.JobEntry{}, err
+	}
+	if spec.Node == o.node.ID() { // once it is out it hears nothing more of the cluster, not even that it is out
+		return httpapi.JobEntry{}, &httpapi.RefusedError{
+			Reason: "Node " + spec.Node + " is the one that was asked, and cannot say how its own leaving ends.", Blocker: "which node is asked",
+			See: "parley node list", Clear: "the same command at another node: --admin or --context",
+		}
 	}
 	job, err := o.node.Decommission(ctx, kind, spec, operatorBy(ctx))
 	if err != nil {
@@ -142,13 +146,12 @@ func (o *operations) MoveReplica(ctx context.Context, shard fsm.ShardID, r httpa
 		return httpapi.JobEntry{}, &httpapi.NotFoundError{What: fmt.Sprintf("shard %d", shard)}
 	}
 	job, err := o.node.MoveReplica(ctx, cluster.ReplicaMoveSpec{Shard: shard, From: r.From, To: r.To}, operatorBy(ctx))
-	if refused := (*cluster.RefusedError)(nil); errors.As(err, &refused) {
-		return httpapi.JobEntry{}, &httpapi.RefusedError{
-			Reason: refused.Reason, Blocker: "where the replicas are, what the nodes are wanted for, or another job", See: "parley shard list, parley node list, parley cluster placement show, parley job list",
-			Clear: "name a node that has the shard and one that serves and has it not; parley cluster placement resume; parley job cancel",
+	return shownJob(job), refusedFor(err, func(reason string) *httpapi.RefusedError {
+		return &httpapi.RefusedError{
+			Reason: reason, Blocker: "where the replicas are, or what the nodes are wanted for", See: "parley shard list, parley node list, parley cluster placement show",
+			Clear: "name a node that has the shard and one that serves and has it not; parley cluster placement resume",
 		}
-	}
-	return shownJob(job), refusal(err)
+	})
 }
 
 func (o *operations) Placement(context.Context) (httpapi.PlacementEntry, error) {

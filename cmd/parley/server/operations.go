@@ -35,6 +35,8 @@ func refusal(err error) error {
 			Reason: "No member of the cluster could be reached: " + unreachable.Cause.Error(), Blocker: "the addresses, or a firewall between",
 			See: "parley cluster status, at a member", Clear: "the same command with --seed and the cluster address of a member that runs",
 		}
+	case errors.As(err, &refused) && meta.JobInTheWay(refused.Reason):
+		return jobInTheWay(refused)
 	case errors.As(err, &refused):
 		return &httpapi.RefusedError{Reason: refused.Reason}
 	case errors.Is(err, cluster.ErrNotInitialised):
@@ -45,6 +47,22 @@ func refusal(err error) error {
 	default:
 		return err
 	}
+}
+
+// jobInTheWay says how another job is waited for or ended. Nothing else that a command may want can help before.
+func jobInTheWay(refused *cluster.RefusedError) error {
+	return &httpapi.RefusedError{
+		Reason: refused.Reason, Blocker: "that job", See: "parley job list",
+		Clear: "parley job wait JOB until it has ended, or parley job cancel JOB",
+	}
+}
+
+// refusedFor gives a refusal its own words, unless another job is in the way. Other errors are as refusal has them.
+func refusedFor(err error, words func(reason string) *httpapi.RefusedError) error {
+	if refused := (*cluster.RefusedError)(nil); errors.As(err, &refused) && !meta.JobInTheWay(refused.Reason) {
+		return words(refused.Reason)
+	}
+	return refusal(err)
 }
 
 func (o *operations) Init(ctx context.Context, r httpapi.InitRequest) (httpapi.ClusterIdentity, error) {
@@ -121,7 +139,12 @@ func (o *operations) Join(ctx context.Context, r httpapi.JoinRequest) (httpapi.C
 		}
 		wrong = append(wrong, err)
 	}
-	return httpapi.ClusterIdentity{}, refusal(errors.Join(wrong...))
+	return httpapi.ClusterIdentity{}, refusedFor(errors.Join(wrong...), func(reason string) *httpapi.RefusedError {
+		return &httpapi.RefusedError{
+			Reason: reason, Blocker: "what the cluster knows of node " + o.node.ID(), See: "parley node list, at a member",
+			Clear: "an ID that was never used: stop this node, remove its data_dir, start it, and join by a token of 'parley node invite --id NEW'",
+		}
+	})
 }
 
 func (o *operations) Ready(context.Context) httpapi.Readiness {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"parley/cluster"
 	"parley/fsm"
@@ -35,13 +34,9 @@ func asker(ctx context.Context) string {
 
 // slotRefusal says what stands in the way of moving slots, and how to see it.
 func slotRefusal(err error) error {
-	if refused := (*cluster.RefusedError)(nil); errors.As(err, &refused) {
-		return &httpapi.RefusedError{
-			Reason: refused.Reason, Blocker: "the shards as they are, or a job that changes them already",
-			See: "parley cluster status, and parley job list", Clear: "another shard, or parley job wait JOB until that one has ended",
-		}
-	}
-	return refusal(err)
+	return refusedFor(err, func(reason string) *httpapi.RefusedError {
+		return &httpapi.RefusedError{Reason: reason, Blocker: "the shards as they are", See: "parley cluster status", Clear: "another shard"}
+	})
 }
 
 func (l *lobby) SplitShard(ctx context.Context, shard fsm.ShardID, r httpapi.ShardSplit) (httpapi.JobEntry, error) {

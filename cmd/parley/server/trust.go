@@ -8,17 +8,55 @@ import (
 	"slices"
 	"time"
 
+	"parley/cluster/pki"
 	"parley/fsm/meta"
 	"parley/httpapi"
 	"parley/mls"
 )
 
 func (o *operations) Invite(ctx context.Context, r httpapi.InviteRequest) (httpapi.Invitation, error) {
+	if err := o.invitable(r.Node, time.Now()); err != nil {
+		return httpapi.Invitation{}, err
+	}
 	token, err := o.node.Invite(ctx, r.Node, time.Duration(r.TTLSeconds)*time.Second)
 	if err != nil {
 		return httpapi.Invitation{}, refusal(err)
 	}
 	return httpapi.Invitation{Token: token.String()}, nil
+}
+
+// invitable refuses a token in the name of a node that can come by itself: whoever used it would be a second machine of that name, and
+// would learn only afterwards that the cluster does not take it. A member without a good certificate may need one. Empty: any new node.
+func (o *operations) invitable(node string, now time.Time) error {
+	if node == "" {
+		return nil
+	}
+	if err := pki.CheckName(node); err != nil {
+		return &mls.MalformedError{Field: "node", Reason: err.Error()}
+	}
+	current := o.node.Map()
+	member, known := current.Node(node)
+	switch {
+	case !known:
+		return nil
+	case member.State == meta.NodeRemoved:
+		return &httpapi.RefusedError{
+			Reason: "Node " + node + " was taken out of the cluster.", Blocker: "an ID is used once", See: "parley certs list", Clear: "another ID",
+		}
+	case o.hasCertificate(current, node, now):
+		return &httpapi.RefusedError{
+			Reason: "Node " + node + " is a member and has a good certificate: with a token another machine would come under its name.", Blocker: "that certificate",
+			See: "parley certs list", Clear: "an ID that was never used, for another machine; or first 'parley certs revoke " + node + "', where the node itself needs a new certificate",
+		}
+	}
+	return nil
+}
+
+// hasCertificate reports whether a node has one that is neither barred nor over.
+func (o *operations) hasCertificate(current *meta.Map, node string, now time.Time) bool {
+	return slices.ContainsFunc(current.Certificates(), func(c meta.Certificate) bool {
+		return c.Node == node && current.Barred(c.Node, c.Serial) == "" && now.Before(time.UnixMilli(int64(c.NotAfter)))
+	})
 }
 
 func (o *operations) Invitations(context.Context) ([]httpapi.InvitationEntry, error) {
@@ -51,6 +89,10 @@ func (o *operations) Certificates(context.Context) ([]httpapi.CertificateEntry, 
 }
 
 func (o *operations) RevokeCertificates(ctx context.Context, node string) error {
+	current := o.node.Map()
+	if _, known := current.Node(node); !known && !slices.ContainsFunc(current.Certificates(), func(c meta.Certificate) bool { return c.Node == node }) {
+		return &httpapi.NotFoundError{What: "node " + node}
+	}
 	defer o.settle(ctx)
 	return refusal(o.node.RevokeCertificates(ctx, node))
 }
