@@ -63,7 +63,7 @@ func (s *stored) flags(command *cobra.Command) *cobra.Command {
 
 // open opens the store of a command line, and finds out which backup is meant: the newest where none is named.
 func (s *stored) open(ctx context.Context, arguments []string) (store backup.Store, id string, err error) {
-	if store, err = backup.Open(arguments[0]); err != nil {
+	if store, err = backup.OpenThere(arguments[0]); err != nil {
 		return nil, "", &codedError{exitUsage, err}
 	}
 	if len(arguments) > 1 {
@@ -80,7 +80,7 @@ func newBackupList() *cobra.Command {
 		Short: "List the backups of a store, the oldest first",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			store, err := backup.Open(arguments[0])
+			store, err := backup.OpenThere(arguments[0])
 			if err != nil {
 				return &codedError{exitUsage, err}
 			}
@@ -189,7 +189,7 @@ func newBackupPrune() *cobra.Command {
 		Long:  "It must not run while a backup goes into the same place: that may count on what is removed.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			store, err := backup.Open(arguments[0])
+			store, err := backup.OpenThere(arguments[0])
 			if err != nil || keep < 1 {
 				return &codedError{exitUsage, cmp.Or(err, errors.New("--keep: at least one backup has to be kept"))}
 			}

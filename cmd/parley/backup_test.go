@@ -79,6 +79,13 @@ func TestBackupCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(exitUsage, "create", "/no/url", "--admin", node.Address())
+	expect(exitUnsafe, "create", "file:///proc/backups", "--admin", node.Address()) // a job would wait for ever
+	absent := filepath.Join(store, "misspelt")
+	expect(exitUsage, "list", "file://"+absent)
+	expect(exitUsage, "verify", "file://"+absent)
+	if _, err := os.Stat(absent); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory was made by looking for it: %v", err)
+	}
 	expect(exitError, "verify", location) // there is none yet
 	expect(exitOK, "create", location, "--admin", node.Address(), "--rate", "100")
 	expect(exitOK, "create", location, "--admin", node.Address())

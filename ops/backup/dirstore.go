@@ -17,13 +17,10 @@ type dirStore struct{ root string }
 // unfinished begins the names of files that are being written.
 const unfinished = ".unfinished-"
 
-// OpenDir takes a directory, which is made where it is missing, for a store.
+// OpenDir takes a directory for a store. Where it is missing it is made when something is put into it; before, nothing is in it.
 func OpenDir(root string) (Store, error) {
 	if !filepath.IsAbs(root) {
 		return nil, fmt.Errorf("the directory %q is not an absolute path", root)
-	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
 	}
 	return dirStore{filepath.Clean(root)}, nil
 }
@@ -39,6 +36,9 @@ func (d dirStore) path(name string) (string, error) {
 func (d dirStore) Put(_ context.Context, name string, content []byte) (err error) {
 	path, err := d.path(name)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.root, 0o700); err != nil {
 		return err
 	}
 	folder := filepath.Dir(path)

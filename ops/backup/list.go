@@ -10,10 +10,10 @@ import (
 
 // Entry is a backup in a store.
 type Entry struct {
-	ID string
+	ID string `json:"id"`
 	Manifest
 	// Fault says why it is none that could be restored; empty for one that has a manifest. What the manifest names was not looked at.
-	Fault string
+	Fault string `json:"fault,omitempty"`
 }
 
 // errUnfinished is the fault of a backup without a manifest.

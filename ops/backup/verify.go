@@ -9,9 +9,9 @@ import (
 // Report is what a check of a backup came to.
 type Report struct {
 	Manifest
-	Problems []string // none: the backup is whole
-	Chunks   uint64   // that were read
-	Stored   uint64   // bytes of them in the store
+	Problems []string `json:"problems"` // none: the backup is whole
+	Chunks   uint64   `json:"chunks"`   // that were read
+	Stored   uint64   `json:"stored"`   // bytes of them in the store
 }
 
 // Whole reports whether nothing was found.

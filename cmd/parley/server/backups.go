@@ -24,6 +24,12 @@ func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) 
 	spec := cluster.BackupSpec{ID: backupID(time.Now()), Location: r.Location, BytesPerSecond: r.BytesPerSecond}
 	if local {
 		spec.Node = o.node.ID()
+		if err := writable(ctx, r.Location); err != nil {
+			return httpapi.JobEntry{}, &httpapi.RefusedError{
+				Reason: "The directory cannot be written to: " + err.Error(), Blocker: "the directory at node " + spec.Node + ", or the rights of the user that runs it",
+				See: "ls -ld, at that node", Clear: "another directory; where systemd runs the node, also ReadWritePaths in 'systemctl edit parley'",
+			}
+		}
 	}
 	request := cluster.JobRequest{Kind: cluster.JobBackup, Spec: spec.Encode(), Key: spec.ID}
 	if operator := meta.OperatorOf(ctx); operator != nil {
@@ -34,6 +40,19 @@ func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) 
 		return httpapi.JobEntry{}, refusal(err)
 	}
 	return shownJob(job), nil
+}
+
+// writable puts something into a store and takes it away again, since a job that cannot would wait for ever.
+func writable(ctx context.Context, location string) error {
+	store, err := backup.Open(location)
+	if err != nil {
+		return err
+	}
+	probe := "probe-" + strings.ToLower(rand.Text()[:6])
+	if err := store.Put(ctx, probe, nil); err != nil {
+		return err
+	}
+	return store.Remove(ctx, probe)
 }
 
 // backupID names a backup by when it was asked for, so that names are in the order of time, and by chance, so that no two are alike.
