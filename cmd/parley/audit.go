@@ -44,7 +44,7 @@ func newAudit() *cobra.Command {
 					if !e.Done {
 						came = "refused: " + e.Came
 					}
-					fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Sequence, e.Time.Format(time.RFC3339), cmp.Or(e.By, "?"), e.Verb, e.What, came)
+					fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Sequence, e.Time.Format(time.RFC3339), cmp.Or(e.By, "?"), e.Verb, short(e.What), short(came))
 				}
 			})
 		},
@@ -52,4 +52,15 @@ func newAudit() *cobra.Command {
 	command.Flags().IntVar(&last, "last", 50, "how many entries")
 	command.Flags().Uint64Var(&before, "before", 0, "only entries with a smaller number (0: all)")
 	return o.flags(command)
+}
+
+// shortMost is how much of a text a table shows; --json has all of it.
+const shortMost = 100
+
+// short cuts a text that would make a table's column too wide to be read.
+func short(text string) string {
+	if runes := []rune(text); len(runes) > shortMost {
+		return string(runes[:shortMost-1]) + "…"
+	}
+	return text
 }

@@ -106,6 +106,9 @@ func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
 	for _, trouble := range troubles(s) {
 		fmt.Fprintf(w, "!! %s\n", trouble)
 	}
+	if len(s.Shards) == 0 {
+		fmt.Fprintln(w, "!! there is no shard yet: they are placed when as many nodes have joined as each has replicas ('parley cluster placement show')")
+	}
 	fmt.Fprintln(w, "NODE\tADDRESS\tSTATE\tLEADS\tCLOCK\tHELD")
 	for _, n := range s.Nodes {
 		clock := "unknown"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,11 +130,11 @@ func newContextAdd() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, names []string) error {
 			c.Name = names[0]
-			u, err := url.Parse(c.Admin)
+			u, err := adminURL("--admin", c.Admin)
 			guarded := c.CertFile != ""
 			switch {
-			case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-				return &codedError{exitUsage, fmt.Errorf("--admin must be http://host:port or https://host:port, is %q", c.Admin)}
+			case err != nil:
+				return &codedError{exitUsage, err}
 			case guarded != (u.Scheme == "https"):
 				return &codedError{exitUsage, errors.New("--cert, --key and --ca go with https, and with nothing else")}
 			}

@@ -52,7 +52,7 @@ func main() {
 func run(ctx context.Context, arguments []string) int {
 	root := newRoot()
 	root.SetArgs(arguments)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -65,6 +65,7 @@ func run(ctx context.Context, arguments []string) int {
 	case errors.As(err, &coded):
 		return coded.code
 	case misused(err):
+		fmt.Fprintf(os.Stderr, "See '%s --help'\n", command.CommandPath())
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted

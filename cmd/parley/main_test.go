@@ -34,6 +34,9 @@ func TestExitCodes(t *testing.T) {
 		"no kills at all":     {[]string{"dev", "--scenario", "failover", "--kills", "0"}, exitUsage},
 		"hardly any load":     {[]string{"dev", "--scenario", "bulk", "--rate", "1"}, exitUsage},
 		"a wrong domain":      {[]string{"cluster", "init", "--domain", "not a domain"}, exitUsage},
+		"no URL":              {[]string{"cluster", "status", "--admin", "127.0.0.1:1"}, exitUsage},
+		"backups of nowhere":  {[]string{"backup", "list", "file:///nonexistent/backups"}, exitUsage},
+		"a bucket of no name": {[]string{"backup", "verify", "s3://"}, exitUsage},
 		"nobody listens":      {[]string{"cluster", "status", "--admin", "http://127.0.0.1:1"}, exitError},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -46,7 +46,10 @@ func nodeTable(w *tabwriter.Writer, nodes []httpapi.NodeEntry) {
 		}
 		why := ""
 		if n.By != "" || n.Why != "" {
-			why = strings.TrimSpace(fmt.Sprintf("%s: %s, %s", n.By, n.Why, n.Since.Format(time.RFC3339)))
+			why = fmt.Sprintf("%s, by %s", n.Since.Format(time.RFC3339), cmp.Or(n.By, "?"))
+			if n.Why != "" {
+				why += ": " + n.Why
+			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%s\t%d\t%s\n",
 			n.ID, n.Address, orNone(n.Zone), duty, answers, n.Running, n.Replicas, n.Leads, votes, mebibytes(n.Bytes), n.HeldItems, why)

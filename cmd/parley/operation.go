@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"strings"
@@ -64,12 +65,12 @@ func (o *operation) client() *adminclient.Client {
 // connect heeds --admin, --context, PARLEY_ADMIN, PARLEY_CONTEXT and the context in use, in this order.
 func (o *operation) connect() (*adminclient.Client, error) {
 	if o.command == nil || o.command.Flags().Changed("admin") {
-		return adminclient.New(o.admin), nil
+		return clientOf("--admin", o.admin)
 	}
 	name := o.context
 	if name == "" {
 		if address := os.Getenv("PARLEY_ADMIN"); address != "" {
-			return adminclient.New(address), nil
+			return clientOf("PARLEY_ADMIN", address)
 		}
 		name = os.Getenv("PARLEY_CONTEXT")
 	}
@@ -88,6 +89,23 @@ func (o *operation) connect() (*adminclient.Client, error) {
 		return nil, fmt.Errorf("there is no context %q; 'parley context list' shows those that there are", name)
 	}
 	return found.client()
+}
+
+// clientOf is the client of an address that was given by hand.
+func clientOf(given, address string) (*adminclient.Client, error) {
+	if _, err := adminURL(given, address); err != nil {
+		return nil, err
+	}
+	return adminclient.New(address), nil
+}
+
+// adminURL checks the address of an admin listener.
+func adminURL(given, address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%s must be http://host:port or https://host:port, is %q", given, address)
+	}
+	return u, nil
 }
 
 // osUser is whom the operating system takes the caller for.
