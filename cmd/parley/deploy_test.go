@@ -95,7 +95,7 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"Service.Type": "notify", "Service.StateDirectory": "parley", "Service.User": "parley", "Service.Restart": "on-failure", "Service.LimitNOFILE": "65536",
-		"Service.ExecReload": "/bin/kill -HUP $MAINPID", "Service.WatchdogSec": "60", "Install.WantedBy": "multi-user.target",
+		"Service.ExecReload": "/bin/kill -HUP $MAINPID", "Service.WatchdogSec": "60", "Service.ReadWritePaths": "-/var/backups/parley", "Install.WantedBy": "multi-user.target",
 	} {
 		if got := keys[key]; len(got) != 1 || got[0] != want {
 			t.Errorf("%s is %q, not %q", key, got, want)
@@ -354,7 +354,11 @@ func TestDashboard(t *testing.T) {
 
 // Every command that the operator's documents name is one that there is, with its flags.
 func TestDocumentedCommands(t *testing.T) {
-	for _, name := range []string{"../../docs/operations.md", "../../deploy/README.md"} {
+	var handbook []string
+	for _, name := range []string{"operations", "nodes", "resizing", "quorum-loss", "scenarios"} {
+		handbook = append(handbook, "../../docs/"+name+".md")
+	}
+	for _, name := range append(handbook, "../../README.md", "../../deploy/README.md") {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
