@@ -212,6 +212,9 @@ func holdsNoSecret(t *testing.T, path string, secrets [][]byte) {
 			t.Errorf("the bundle lacks %s", one.name)
 		}
 	}
+	if !files["jobs.json"] || !files["audit.json"] {
+		t.Error("the bundle does not say what the cluster is about, and who wanted it")
+	}
 }
 
 // reloads changes a node's configuration and tells it so.

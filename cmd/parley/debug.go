@@ -21,6 +21,10 @@ var bundled = []struct{ name, path string }{
 	{"readiness.json", "/readyz"},
 	{"doctor.json", "/v1/doctor"},
 	{"upgrade.json", "/v1/upgrade"},
+	{"nodes.json", "/v1/nodes"},
+	{"placement.json", "/v1/cluster/placement"},
+	{"jobs.json", "/v1/jobs"},
+	{"audit.json", "/v1/audit?before=0&limit=1000"},
 	{"config.json", "/v1/node/config"},
 	{"settings.json", "/v1/cluster/settings"},
 	{"certificates.json", "/v1/certificates"},
@@ -48,7 +52,7 @@ func newDebugBundle() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "bundle",
 		Short: "Write what a node knows of itself and of the cluster to a tar.gz, without secrets",
-		Long: "It has the status, what the doctor says, configuration, settings, certificates, peers, metrics, the last lines of the log, the\n" +
+		Long: "It has the status, what the doctor says, nodes, jobs, the last 1,000 entries of the audit log, configuration, settings, certificates, peers, metrics, the last lines of the log, the\n" +
 			"goroutines and a profile of the heap. Of keys, tokens and invitations it has names; rooms and users appear where the log or\n" +
 			"the backlog names them. What a node in trouble does not answer is left out, and errors.txt says so. Run it for each node\n" +
 			"that matters (--admin, --context).",
