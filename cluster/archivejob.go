@@ -2,11 +2,46 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"parley/fsm/meta"
 )
+
+// StartBackup begins the job that makes a backup. While one goes on into the same place that is the job, whatever the other is to be called:
+// who asks again, since an answer was lost, wants no second one beside it. When it is done, another is begun. The errors are those of StartJob.
+func (n *Node) StartBackup(ctx context.Context, spec BackupSpec, by string) (meta.Job, error) {
+	if job, found, err := n.backupInto(spec); found || err != nil {
+		return job, err
+	}
+	job, err := n.StartJob(ctx, JobRequest{Kind: JobBackup, Area: spec.area(), Spec: spec.Encode(), Key: spec.ID, By: by})
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
+		if job, found, err := n.backupInto(spec); found || err != nil {
+			return job, err // it was begun through another node meanwhile
+		}
+	}
+	return job, err
+}
+
+// backupInto is a backup that goes on into a place.
+func (n *Node) backupInto(spec BackupSpec) (job meta.Job, found bool, err error) {
+	jobs, err := n.Jobs()
+	for _, j := range jobs {
+		if j.Kind == JobBackup && j.State.Live() && j.Area == spec.area() {
+			return j, true, nil
+		}
+	}
+	return meta.Job{}, false, err
+}
+
+// area is the backup's place, in the form of an area of jobs: so the log decides that no two go on into it.
+func (s BackupSpec) area() string {
+	sum := sha256.Sum256([]byte(s.Node + " " + strings.TrimRight(s.Location, "/")))
+	return "backup-" + hex.EncodeToString(sum[:8])
+}
 
 // backupJob drives a backup at the node that can open its store. The state of it is in the store: whichever node leads the meta group asks
 // how far it is, and a node that has died in the middle begins at what is there.

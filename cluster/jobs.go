@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -47,6 +48,7 @@ const areaPlacement = "placement" // which node has which replica, which shard w
 // JobRequest is a job that somebody wants.
 type JobRequest struct {
 	Kind string
+	Area string // what no other live job may be about; empty: what its kind says
 	Spec []byte // in a form of its kind
 	Key  string // the same again is the same job, as long as it is kept; empty: another request
 	By   string
@@ -85,7 +87,7 @@ func (n *Node) StartJob(ctx context.Context, r JobRequest) (meta.Job, error) {
 	if r.Key == "" {
 		r.Key = rand.Text()
 	}
-	command := meta.PutJob{Kind: r.Kind, Area: kind.area, Spec: r.Spec, Key: r.Key, By: r.By, Planned: r.Planned}
+	command := meta.PutJob{Kind: r.Kind, Area: cmp.Or(r.Area, kind.area), Spec: r.Spec, Key: r.Key, By: r.By, Planned: r.Planned}
 	if err := n.Change(ctx, command); err != nil {
 		return meta.Job{}, err
 	}

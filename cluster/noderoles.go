@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"parley/fsm"
 	"parley/fsm/meta"
@@ -29,10 +30,30 @@ func (n *Node) AssignNode(ctx context.Context, duty meta.Duty) (meta.Duty, error
 	return n.Map().Duty(duty.Node), err
 }
 
+// lastLike is the last job of a kind, of those that go on or are done, that is to do what somebody asks for now.
+func lastLike[T any](n *Node, kind string, same func(spec T) bool) (job meta.Job, found bool, err error) {
+	jobs, err := n.Jobs()
+	for _, j := range slices.Backward(jobs) {
+		if j.Kind != kind || !j.State.Live() && j.State != meta.JobDone {
+			continue
+		}
+		if spec, err := decodeSpec[T](j); err == nil && same(spec) {
+			return j, true, nil
+		}
+	}
+	return meta.Job{}, false, err
+}
+
 // Decommission begins to bring a node out of the cluster for good; as JobReplaceNode to another's place. It is refused where too few nodes
-// would be left for the replicas of each shard.
+// would be left for the replicas of each shard. The same again is the same job, also when it is done: a node leaves once.
 func (n *Node) Decommission(ctx context.Context, kind string, spec DecommissionSpec, by string) (meta.Job, error) {
+	job, found, err := lastLike(n, kind, func(was DecommissionSpec) bool {
+		return was.Node == spec.Node && was.Successor == spec.Successor && was.Lost == spec.Lost
+	})
 	member, known := n.Map().Node(spec.Node)
+	if err != nil || found && (job.State.Live() || member.State == meta.NodeRemoved) {
+		return job, err
+	}
 	switch {
 	case !known:
 		return meta.Job{}, &RefusedError{fmt.Sprintf("there is no node %s", spec.Node)}
@@ -49,9 +70,14 @@ func (n *Node) Decommission(ctx context.Context, kind string, spec DecommissionS
 	return n.StartJob(ctx, JobRequest{Kind: kind, Spec: encoded, By: by})
 }
 
-// MoveReplica begins to move a shard's replica from one node to another.
+// MoveReplica begins to move a shard's replica from one node to another. The same again is the same job, also when it is done and the
+// replica is where it was to go.
 func (n *Node) MoveReplica(ctx context.Context, spec ReplicaMoveSpec, by string) (meta.Job, error) {
 	current := n.Map()
+	job, found, err := lastLike(n, JobMoveReplica, func(was ReplicaMoveSpec) bool { return was == spec })
+	if place, _ := current.Shard(spec.Shard); err != nil || found && (job.State.Live() || !replicates(place, spec.From) && replicates(place, spec.To)) {
+		return job, err
+	}
 	place, known := current.Shard(spec.Shard)
 	rules, _ := current.Placement()
 	switch {

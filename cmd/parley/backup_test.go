@@ -139,5 +139,7 @@ func TestBackupCommands(t *testing.T) {
 	if peers, err := fresh.Peers(t.Context()); err != nil || len(peers) != 1 || peers[0].Domain != peer {
 		t.Errorf("the peers are %+v, %v", peers, err)
 	}
-	expect(exitUnsafe, "restore", location, "--admin", fresh.Address()) // it is over
+	expect(exitOK, "restore", location, "--admin", fresh.Address()) // it is over, and who asks again need not know
+	expect(exitOK, "create", location, "--admin", fresh.Address())
+	expect(exitUnsafe, "restore", location, "--admin", fresh.Address()) // the newest is another one now
 }

@@ -31,11 +31,7 @@ func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) 
 			}
 		}
 	}
-	request := cluster.JobRequest{Kind: cluster.JobBackup, Spec: spec.Encode(), Key: spec.ID}
-	if operator := meta.OperatorOf(ctx); operator != nil {
-		request.By = operator.By
-	}
-	job, err := o.node.StartJob(ctx, request)
+	job, err := o.node.StartBackup(ctx, spec, operatorBy(ctx))
 	if err != nil {
 		return httpapi.JobEntry{}, refusal(err)
 	}
@@ -72,7 +68,13 @@ func (l *lobby) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (h
 	node := cmp.Or(r.Node, firstNode)
 	if l.server.isOpen() {
 		node = l.server.node.ID()
-		if m := l.server.node.Map(); m.Initialised() && !m.Restoring() {
+		m := l.server.node.Map()
+		if made, was := m.Restore(); was && !m.Restoring() && isRestored(ctx, r, made) {
+			return httpapi.RestoreStatus{
+				State: httpapi.RestoreBegun, Backup: made.Backup, ClusterID: m.ClusterID(), Generation: uint64(m.Generation()), Node: node,
+			}, nil
+		}
+		if m.Initialised() && !m.Restoring() {
 			return httpapi.RestoreStatus{}, &httpapi.RefusedError{
 				Reason: "This node belongs to cluster " + m.ClusterID() + "; a backup is restored into a new one.", Blocker: "the node's data directory",
 				See: "parley cluster status", Clear: "a node with an empty data directory",
@@ -100,6 +102,22 @@ func (l *lobby) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (h
 	return httpapi.RestoreStatus{
 		State: httpapi.RestoreBegun, Backup: options.Backup, ClusterID: options.Cluster, Generation: uint64(options.Generation) + 1, Node: l.server.node.ID(),
 	}, nil
+}
+
+// isRestored reports whether what is asked for is what a cluster was made of, so that it has been done.
+func isRestored(ctx context.Context, r httpapi.RestoreRequest, made meta.Restore) bool {
+	if r.Location != made.Location {
+		return false
+	}
+	if r.Backup != "" {
+		return r.Backup == made.Backup
+	}
+	store, err := backup.Open(r.Location)
+	if err != nil {
+		return false
+	}
+	newest, err := backup.Newest(ctx, store)
+	return err == nil && newest == made.Backup
 }
 
 // found makes the cluster. The seal key is tried before anything is: a CA that was sealed under another would be lost.

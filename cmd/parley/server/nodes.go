@@ -110,7 +110,10 @@ func (o *operations) ReplaceNode(ctx context.Context, node string, r httpapi.Rep
 }
 
 func (o *operations) takeOut(ctx context.Context, kind string, spec cluster.DecommissionSpec) (httpapi.JobEntry, error) {
-	if err := errors.Join(o.known(spec.Node), checkWhy(spec.Why)); err != nil {
+	if _, found := o.node.Map().Node(spec.Node); !found {
+		return httpapi.JobEntry{}, &httpapi.NotFoundError{What: "node " + spec.Node}
+	}
+	if err := checkWhy(spec.Why); err != nil {
 		return httpapi.JobEntry{}, err
 	}
 	if spec.Node == o.node.ID() { // once it is out it hears nothing more of the cluster, not even that it is out
@@ -120,6 +123,12 @@ func (o *operations) takeOut(ctx context.Context, kind string, spec cluster.Deco
 		}
 	}
 	job, err := o.node.Decommission(ctx, kind, spec, operatorBy(ctx))
+	if member, _ := o.node.Map().Node(spec.Node); err != nil && member.State == meta.NodeRemoved {
+		return httpapi.JobEntry{}, &httpapi.RefusedError{
+			Reason: fmt.Sprintf("Node %s belongs to the cluster no more.", spec.Node), Blocker: "nothing: it has left, or was forgotten",
+			See: "parley node list, parley audit", Clear: "nothing; stop its process, if it runs still",
+		}
+	}
 	if err != nil {
 		return httpapi.JobEntry{}, tooFew(err, spec.Node)
 	}
