@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"parley/cluster"
@@ -23,12 +24,17 @@ type planAbout struct {
 	Weak     []fsm.ShardID       `json:"weak"`
 	Before   httpapi.PlanBalance `json:"before"`
 	After    httpapi.PlanBalance `json:"after"`
+	// Wanted is what was asked for, by which the same again is known.
+	Wanted httpapi.PlanRequest `json:"wanted"`
 }
 
 // balanceNodesMost is how many nodes a plan lists: of more, the sums have to do.
 const balanceNodesMost = 200
 
 func (o *operations) MakePlan(ctx context.Context, r httpapi.PlanRequest) (httpapi.PlanEntry, error) {
+	if plan, same, err := o.resizing(r); same || err != nil {
+		return plan, err
+	}
 	layout, err := o.node.Layout(ctx)
 	if err != nil {
 		return httpapi.PlanEntry{}, refusal(err)
@@ -49,7 +55,7 @@ func (o *operations) MakePlan(ctx context.Context, r httpapi.PlanRequest) (httpa
 	}
 	about := planAbout{
 		Bytes: made.Bytes, Seconds: made.Bytes / max(1, layout.BytesPerSecond), Survives: made.Survives, Weak: []fsm.ShardID{},
-		Before: shownBalance(made.Before), After: shownBalance(made.After),
+		Before: shownBalance(made.Before), After: shownBalance(made.After), Wanted: r,
 	}
 	for _, id := range made.Weak {
 		about.Weak = append(about.Weak, fsm.ShardID(id))
@@ -77,6 +83,30 @@ func (o *operations) MakePlan(ctx context.Context, r httpapi.PlanRequest) (httpa
 		return httpapi.PlanEntry{}, refusal(err)
 	}
 	return shownPlan(job, spec)
+}
+
+// resizing is the plan by which a resize goes on that was asked for in the same words. A plan of what is left of it would be another, and
+// be refused: who repeats a command wants the one that he has begun.
+func (o *operations) resizing(r httpapi.PlanRequest) (httpapi.PlanEntry, bool, error) {
+	if r.Kind != cluster.JobResize {
+		return httpapi.PlanEntry{}, false, nil
+	}
+	jobs, err := o.node.Jobs()
+	if err != nil {
+		return httpapi.PlanEntry{}, false, refusal(err)
+	}
+	for _, job := range jobs {
+		if job.Kind != cluster.JobResize || !job.State.Live() {
+			continue
+		}
+		spec, err := cluster.DecodePlan(job.Spec)
+		var about planAbout
+		if err == nil && json.Unmarshal(spec.About, &about) == nil && reflect.DeepEqual(about.Wanted, r) {
+			plan, err := shownPlan(job, spec)
+			return plan, true, err
+		}
+	}
+	return httpapi.PlanEntry{}, false, nil
 }
 
 // described is a layout in the planner's words.
