@@ -3,6 +3,7 @@ package cluster
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"parley/fsm/meta"
 )
@@ -70,7 +71,7 @@ func TestOneBackupGoesIntoAPlace(t *testing.T) {
 	c := threeNodes(t, nil) // no node keeps an archive, so that none of them ends
 	ctx := c.context()
 	ask := func(n *Node, id, location string) (meta.Job, error) {
-		return n.StartBackup(ctx, BackupSpec{ID: id, Location: location}, "ann")
+		return n.StartBackup(ctx, BackupSpec{ID: id, Location: location}, time.Now(), "ann")
 	}
 	var asking sync.WaitGroup
 	for id, n := range c.nodes {
@@ -97,6 +98,65 @@ func TestOneBackupGoesIntoAPlace(t *testing.T) {
 	c.awaitJob(live[0].ID, meta.JobCancelled)
 	if next, err := ask(c.any(), "next", "s3://backups/a"); err != nil || next.ID == live[0].ID {
 		t.Errorf("when the one before has ended: job %d, %v", next.ID, err)
+	}
+}
+
+// A backup that is done is the answer to who asks again in time, and a change of the gossip key to who names the key that it was from.
+func TestWhatWasDoneIsNotDoneAgain(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	ctx, began := c.context(), time.Now()
+	spec := BackupSpec{ID: "first", Location: "s3://backups/a"}
+	first, err := c.any().StartBackup(ctx, spec, time.Now(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is done", func() bool {
+		job, _, err := c.any().Job(first.ID)
+		return err == nil && c.any().Change(ctx, meta.EndJob{ID: job.ID, Revision: job.Revision, State: meta.JobDone}) == nil
+	})
+	c.awaitJob(first.ID, meta.JobDone)
+	c.askAgain("a backup that was made in time", first, func(n *Node) (meta.Job, error) {
+		return n.StartBackup(ctx, BackupSpec{ID: "again", Location: spec.Location}, began.Add(-time.Minute), "ann")
+	})
+	if next, err := c.any().StartBackup(ctx, BackupSpec{ID: "next", Location: spec.Location}, time.Now().Add(time.Minute), "ann"); err != nil || next.ID == first.ID {
+		t.Errorf("a backup that was made before: job %d, %v", next.ID, err)
+	}
+
+	if err := c.any().RotateGossipKey(ctx, ""); err != nil {
+		t.Fatal(err)
+	}
+	alone := func() (id string) {
+		eventually(t, "the key is changed", func() bool {
+			id = ""
+			for _, n := range c.nodes {
+				keys := n.Map().GossipKeys()
+				if len(keys) != 1 || id != "" && keys[0].ID != id {
+					return false
+				}
+				id = keys[0].ID
+			}
+			return true
+		})
+		return id
+	}
+	from := alone()
+	for range 3 { // while it goes on, and when it is done
+		for _, n := range c.nodes {
+			if err := n.RotateGossipKey(ctx, from); err != nil && !isRefusal(err, "being changed already") {
+				t.Error(err)
+			}
+		}
+	}
+	eventually(t, "the key is another", func() bool { return alone() != from })
+	to := alone()
+	for _, n := range c.nodes {
+		if err := n.RotateGossipKey(ctx, from); err != nil {
+			t.Error(err)
+		}
+	}
+	if is := alone(); is != to {
+		t.Errorf("key %s was changed to %s, and again to %s", from, to, is)
 	}
 }
 

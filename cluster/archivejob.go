@@ -6,31 +6,35 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"parley/fsm/meta"
 )
 
 // StartBackup begins the job that makes a backup. While one goes on into the same place that is the job, whatever the other is to be called:
-// who asks again, since an answer was lost, wants no second one beside it. When it is done, another is begun. The errors are those of StartJob.
-func (n *Node) StartBackup(ctx context.Context, spec BackupSpec, by string) (meta.Job, error) {
-	if job, found, err := n.backupInto(spec); found || err != nil {
+// who asks again, since an answer was lost, wants no second one beside it. When it is done, another is begun, unless that was asked for since a certain time. The errors are those of
+// StartJob.
+func (n *Node) StartBackup(ctx context.Context, spec BackupSpec, since time.Time, by string) (meta.Job, error) {
+	if job, found, err := n.backupInto(spec, since); found || err != nil {
 		return job, err
 	}
 	job, err := n.StartJob(ctx, JobRequest{Kind: JobBackup, Area: spec.area(), Spec: spec.Encode(), Key: spec.ID, By: by})
 	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
-		if job, found, err := n.backupInto(spec); found || err != nil {
+		if job, found, err := n.backupInto(spec, since); found || err != nil {
 			return job, err // it was begun through another node meanwhile
 		}
 	}
 	return job, err
 }
 
-// backupInto is a backup that goes on into a place.
-func (n *Node) backupInto(spec BackupSpec) (job meta.Job, found bool, err error) {
+// backupInto is a backup that goes on into a place, or was made there since a certain time.
+func (n *Node) backupInto(spec BackupSpec, since time.Time) (job meta.Job, found bool, err error) {
 	jobs, err := n.Jobs()
-	for _, j := range jobs {
-		if j.Kind == JobBackup && j.State.Live() && j.Area == spec.area() {
+	for _, j := range slices.Backward(jobs) {
+		made := j.State == meta.JobDone && int64(j.CreatedMillis) >= since.UnixMilli()
+		if j.Kind == JobBackup && j.Area == spec.area() && (j.State.Live() || made) {
 			return j, true, nil
 		}
 	}

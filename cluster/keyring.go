@@ -85,8 +85,9 @@ func (n *Node) gossipKeyIDs() []string {
 }
 
 // RotateGossipKey begins the change to a new key. It returns when the key is in the map; the rest goes on by itself, and Keyring tells
-// how far it is. While a change is under way it is a *RefusedError.
-func (n *Node) RotateGossipKey(ctx context.Context) error {
+// how far it is. While a change is under way it is a *RefusedError. Where it is said from which key, a change from that one that is under way
+// or has been made is the one that is wanted, so that it may be repeated.
+func (n *Node) RotateGossipKey(ctx context.Context, from string) error {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
 		return err
@@ -95,6 +96,8 @@ func (n *Node) RotateGossipKey(ctx context.Context) error {
 	switch current := n.Map(); {
 	case !current.Initialised():
 		return ErrNotInitialised
+	case from != "" && !changesFrom(current, from):
+		return nil
 	case len(current.GossipKeys()) > 1:
 		return &RefusedError{"the gossip keys are being changed already"}
 	case len(current.GossipKeys()) == 0:
@@ -108,6 +111,12 @@ func (n *Node) RotateGossipKey(ctx context.Context) error {
 		return err
 	}
 	return n.putGossipKey(ctx, key[:])
+}
+
+// changesFrom reports whether a key is the only one, so that it has yet to be changed.
+func changesFrom(current *meta.Map, id string) bool {
+	keys := current.GossipKeys()
+	return len(keys) == 0 || len(keys) == 1 && keys[0].ID == id
 }
 
 // Keyring is the state of the gossip keys.

@@ -355,11 +355,11 @@ func TestGossipKeysAreRotated(t *testing.T) {
 	eventually(t, "gossip is whole", whole)
 	before := c.nodes["n1"].gossipKeyIDs()
 	c.stop("n3")
-	if err := c.nodes["n2"].RotateGossipKey(c.context()); err != nil {
+	if err := c.nodes["n2"].RotateGossipKey(c.context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	var refused *RefusedError
-	if err := c.nodes["n1"].RotateGossipKey(c.context()); !errors.As(err, &refused) {
+	if err := c.nodes["n1"].RotateGossipKey(c.context(), ""); !errors.As(err, &refused) {
 		t.Errorf("a second change at a time: %v", err)
 	}
 	eventually(t, "n1 and n2 hear the new key", func() bool {

@@ -32,8 +32,9 @@ type Admin interface {
 	// RevokeCertificates shuts a node out.
 	RevokeCertificates(ctx context.Context, node string) error
 	Keyring(ctx context.Context) (Keyring, error)
-	// RotateKeyring begins a change of the gossip key, which goes on by itself.
-	RotateKeyring(ctx context.Context) error
+	// RotateKeyring begins a change of the gossip key, which goes on by itself. Where a key is named, it is changed from that one alone: if
+	// another encrypts, or it is being changed, it has been done.
+	RotateKeyring(ctx context.Context, from string) error
 	// HubKeys are the keys of the hub: those of external senders first, and each kind the oldest first.
 	HubKeys(ctx context.Context) ([]HubKeyEntry, error)
 	// RotateHubKeys makes a new external-sender key of a scheme, or without one of each.

@@ -21,6 +21,9 @@ type BackupAdmin interface {
 type BackupRequest struct {
 	Location       string `json:"location"`                 // file:///DIRECTORY, on this node, or s3://BUCKET/PREFIX
 	BytesPerSecond uint64 `json:"bytesPerSecond,omitempty"` // of what is read of the cluster; 0 means as fast as it goes
+	// UnlessWithinSeconds: where a backup into the same place was asked for within this time, and goes on or is done, that is the one. 0: only
+	// where it goes on.
+	UnlessWithinSeconds uint64 `json:"unlessWithinSeconds,omitempty"`
 }
 
 func (s *AdminServer) createBackup(c echo.Context) error {

@@ -63,7 +63,9 @@ func (a *fakeAdmin) RevokeCertificates(_ context.Context, node string) error { r
 func (a *fakeAdmin) Keyring(context.Context) (Keyring, error) {
 	return Keyring{Keys: []KeyringKey{{ID: "k1", Primary: true, Nodes: []string{"n1"}}}}, a.err
 }
-func (a *fakeAdmin) RotateKeyring(context.Context) error { return a.note("rotate") }
+func (a *fakeAdmin) RotateKeyring(_ context.Context, from string) error {
+	return a.note("rotate" + from)
+}
 func (a *fakeAdmin) HubKeys(context.Context) ([]HubKeyEntry, error) {
 	return []HubKeyEntry{{Purpose: PurposeExternalSender, SignatureScheme: "Ed25519", PublicKey: []byte{1}, Current: true}}, a.err
 }

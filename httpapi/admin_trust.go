@@ -76,7 +76,7 @@ func (s *AdminServer) keyring(c echo.Context) error {
 
 // rotateKeyring is POST /v1/keyring/rotate: 202, since the steps go on by themselves.
 func (s *AdminServer) rotateKeyring(c echo.Context) error {
-	if err := s.admin.RotateKeyring(c.Request().Context()); err != nil {
+	if err := s.admin.RotateKeyring(c.Request().Context(), c.QueryParam("from")); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusAccepted)

@@ -117,7 +117,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
 		"ClusterSettings": ClusterSettings{}, "Setting": Setting{}, "SettingsChange": SettingsChange{Version: 1},
-		"BackupRequest": BackupRequest{BytesPerSecond: 1}, "RestoreRequest": RestoreRequest{Backup: "b", Node: "n", Shards: 1, Replicas: 1}, "RestoreStatus": RestoreStatus{Backup: "b", ClusterID: "c", Generation: 2, Node: "n"},
+		"BackupRequest": BackupRequest{BytesPerSecond: 1, UnlessWithinSeconds: 1}, "RestoreRequest": RestoreRequest{Backup: "b", Node: "n", Shards: 1, Replicas: 1}, "RestoreStatus": RestoreStatus{Backup: "b", ClusterID: "c", Generation: 2, Node: "n"},
 		"PeerHold": PeerHold{}, "HoldRequest": HoldRequest{By: "b", Why: "w"}, "NodeFailure": NodeFailure{}, "ReplayReport": ReplayReport{},
 		"Backlog": Backlog{}, "PeerBacklog": PeerBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Hold: &PeerHold{}},
 		"ShardBacklog": ShardBacklog{Waits: Waits{Oldest: time.Unix(1, 0)}, Deliverer: "n"},

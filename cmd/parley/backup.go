@@ -33,15 +33,17 @@ func newBackupCreate() *cobra.Command {
 	var w waiting
 	var request httpapi.BackupRequest
 	var rate uint64
+	var within time.Duration
 	command := &cobra.Command{
 		Use:   "create URL",
 		Short: "Back the cluster up while it runs",
 		Long: "Each shard is read as of one moment, from a follower where it has one, and written in chunks; what the store has already is not\n" +
 			"written again. A directory is one of the node that is asked; a bucket is written to by whichever node leads. It is a job:\n" +
-			"it goes on when a node is killed, and 'parley job' shows it.",
+			"it goes on when a node is killed, and 'parley job' shows it. The same again while it goes on is the same backup; when it is done it is\n" +
+			"another one, unless --unless-within says otherwise.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			request.Location, request.BytesPerSecond = arguments[0], rate<<20
+			request.Location, request.BytesPerSecond, request.UnlessWithinSeconds = arguments[0], rate<<20, uint64(max(0, within)/time.Second)
 			job, err := w.client().CreateBackup(command.Context(), request)
 			if err != nil {
 				return coded(err)
@@ -50,6 +52,7 @@ func newBackupCreate() *cobra.Command {
 		},
 	}
 	command.Flags().Uint64Var(&rate, "rate", 0, "MiB a second to read of the cluster at most (0: as fast as it goes)")
+	command.Flags().DurationVar(&within, "unless-within", 0, "not if a backup into the same place was begun within this time, and goes on or is done: that is the one")
 	return w.flags(command)
 }
 

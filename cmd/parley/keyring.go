@@ -45,14 +45,17 @@ func newKeyringList() *cobra.Command {
 
 func newKeyringRotate() *cobra.Command {
 	var o operation
+	var from string
 	command := &cobra.Command{
-		Use:   "rotate",
+		Use:   "rotate [--from KEY]",
 		Short: "Begin a change to a new key, which goes on by itself",
-		Long:  "Every active node has to take part: one that does not answer holds the change up, and 'keyring list' names it.",
-		Args:  cobra.NoArgs,
+		Long: "Every active node has to take part: one that does not answer holds the change up, and 'keyring list' names it. Once it has ended the\n" +
+			"same again is another change; with --from, which names the key that encrypts now, it is safe to repeat.",
+		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return coded(o.client().RotateKeyring(command.Context()))
+			return coded(o.client().RotateKeyring(command.Context(), from))
 		},
 	}
+	command.Flags().StringVar(&from, "from", "", "change from this key alone, of 'keyring list'; where another encrypts already there is nothing to do")
 	return o.flags(command)
 }

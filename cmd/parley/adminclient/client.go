@@ -251,8 +251,13 @@ func (c *Client) Keyring(ctx context.Context) (ring httpapi.Keyring, err error) 
 	return ring, c.do(ctx, http.MethodGet, "/v1/keyring", nil, &ring)
 }
 
-func (c *Client) RotateKeyring(ctx context.Context) error {
-	return c.do(ctx, http.MethodPost, "/v1/keyring/rotate", nil, nil)
+// RotateKeyring changes the gossip key; from the one that is named alone, unless that is empty.
+func (c *Client) RotateKeyring(ctx context.Context, from string) error {
+	path := "/v1/keyring/rotate"
+	if from != "" {
+		path += "?from=" + url.QueryEscape(from)
+	}
+	return c.do(ctx, http.MethodPost, path, nil, nil)
 }
 
 func (c *Client) Reseal(ctx context.Context) (report httpapi.ResealReport, err error) {

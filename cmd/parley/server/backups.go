@@ -21,6 +21,9 @@ func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) 
 	if err != nil {
 		return httpapi.JobEntry{}, &mls.MalformedError{Field: "location", Reason: err.Error()}
 	}
+	if r.UnlessWithinSeconds > secondsPerDay*366 {
+		return httpapi.JobEntry{}, &mls.MalformedError{Field: "unlessWithinSeconds", Reason: "it is more than a year"}
+	}
 	spec := cluster.BackupSpec{ID: backupID(time.Now()), Location: r.Location, BytesPerSecond: r.BytesPerSecond}
 	if local {
 		spec.Node = o.node.ID()
@@ -31,7 +34,7 @@ func (o *operations) CreateBackup(ctx context.Context, r httpapi.BackupRequest) 
 			}
 		}
 	}
-	job, err := o.node.StartBackup(ctx, spec, operatorBy(ctx))
+	job, err := o.node.StartBackup(ctx, spec, time.Now().Add(-time.Duration(r.UnlessWithinSeconds)*time.Second), operatorBy(ctx))
 	if err != nil {
 		return httpapi.JobEntry{}, refusal(err)
 	}

@@ -138,8 +138,8 @@ func (l *lobby) Keyring(ctx context.Context) (httpapi.Keyring, error) {
 	return ask(l, func(o *operations) (httpapi.Keyring, error) { return o.Keyring(ctx) })
 }
 
-func (l *lobby) RotateKeyring(ctx context.Context) error {
-	return tell(l, func(o *operations) error { return o.RotateKeyring(ctx) })
+func (l *lobby) RotateKeyring(ctx context.Context, from string) error {
+	return tell(l, func(o *operations) error { return o.RotateKeyring(ctx, from) })
 }
 
 func (l *lobby) HubKeys(ctx context.Context) ([]httpapi.HubKeyEntry, error) {

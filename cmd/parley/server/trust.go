@@ -116,8 +116,8 @@ func (o *operations) Keyring(ctx context.Context) (httpapi.Keyring, error) {
 	return ring, nil
 }
 
-func (o *operations) RotateKeyring(ctx context.Context) error {
-	return refusal(o.node.RotateGossipKey(ctx))
+func (o *operations) RotateKeyring(ctx context.Context, from string) error {
+	return refusal(o.node.RotateGossipKey(ctx, from))
 }
 
 func (o *operations) HubKeys(context.Context) ([]httpapi.HubKeyEntry, error) {
