@@ -115,15 +115,29 @@ func (c checker) repair(ctx context.Context, check httpapi.ShardCheck) (httpapi.
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	wrong := slices.DeleteFunc(slices.Clone(check.Replicas), func(r httpapi.ReplicaCheck) bool { return !r.Differs })
-	if len(wrong) == 0 {
+	coming, err := c.coming(ctx, check)
+	if err != nil {
+		return check, err
+	}
+	if len(wrong)+len(coming) == 0 {
 		return check, c.nobodyDiffers(check)
+	}
+	for _, node := range coming {
+		c.say("%s: the replica on %s is being rebuilt already", shardName(check.Shard), node)
+		if err := c.awaitWhole(ctx, check.Shard, node, func(httpapi.ClusterStatus) bool { return true }); err != nil {
+			return check, err
+		}
 	}
 	for _, r := range wrong {
 		c.say("%s: the replica on %s is cleared and rebuilt", shardName(check.Shard), r.Node)
+		before, err := c.client.Status(ctx)
+		if err != nil {
+			return check, err
+		}
 		if err := c.client.Repair(ctx, check.Shard, r.Node); err != nil {
 			return check, err
 		}
-		if err := c.awaitRebuilt(ctx, check.Shard, r.Node); err != nil {
+		if err := c.awaitRebuilt(ctx, check.Shard, r.Node, clearedBy(before, r.Node)); err != nil {
 			return check, err
 		}
 	}
@@ -132,6 +146,43 @@ func (c checker) repair(ctx context.Context, check httpapi.ShardCheck) (httpapi.
 		c.say("again: %s", checkText(again))
 	}
 	return again, err
+}
+
+// coming are the nodes whose replicas could not be compared as they are being rebuilt: somebody has asked for that before, and did not wait.
+func (c checker) coming(ctx context.Context, check httpapi.ShardCheck) (nodes []string, err error) {
+	status, err := c.client.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range check.Replicas {
+		if r.Error != "" && replicaRebuilds(status, check.Shard, r.Node) {
+			nodes = append(nodes, r.Node)
+		}
+	}
+	return nodes, nil
+}
+
+// replicaRebuilds reports whether a replica is held back for damage, or on its way back.
+func replicaRebuilds(status httpapi.ClusterStatus, shard fsm.ShardID, node string) bool {
+	if shard == 0 {
+		return !replicaWhole(status, shard, node)
+	}
+	for _, s := range status.Shards {
+		i := slices.IndexFunc(s.Replicas, func(r httpapi.ReplicaStatus) bool { return r.Node == node })
+		if s.ID == shard && i >= 0 {
+			return s.Replicas[i].Reason != "" || s.Replicas[i].Rebuilding
+		}
+	}
+	return false
+}
+
+// clearedBy is how many replicas a node has cleared since it was started.
+func clearedBy(status httpapi.ClusterStatus, node string) uint64 {
+	i := slices.IndexFunc(status.Nodes, func(n httpapi.NodeStatus) bool { return n.ID == node })
+	if i < 0 {
+		return 0
+	}
+	return status.Nodes[i].Cleared
 }
 
 // nobodyDiffers is why replicas that are not all equal cannot be repaired.
@@ -148,19 +199,24 @@ func (c checker) nobodyDiffers(check httpapi.ShardCheck) error {
 	return &codedError{exitUnsafe, errors.New("no majority of the replicas holds the same, so nobody knows which is right: bring the others back, or restore a backup")}
 }
 
-// awaitRebuilt waits until a replica has been cleared, runs again and votes.
-func (c checker) awaitRebuilt(ctx context.Context, shard fsm.ShardID, node string) error {
+// awaitRebuilt waits until a replica has been cleared, runs again and votes. That it was away may be too short to be seen; then its node has
+// cleared more than before.
+func (c checker) awaitRebuilt(ctx context.Context, shard fsm.ShardID, node string, cleared uint64) error {
+	gone := false
+	return c.awaitWhole(ctx, shard, node, func(status httpapi.ClusterStatus) bool {
+		gone = gone || !replicaWhole(status, shard, node) || clearedBy(status, node) > cleared
+		return gone
+	})
+}
+
+// awaitWhole waits until a replica runs and votes, at a look at which more is so.
+func (c checker) awaitWhole(ctx context.Context, shard fsm.ShardID, node string, more func(httpapi.ClusterStatus) bool) error {
 	ticker := time.NewTicker(rebuildLook)
 	defer ticker.Stop()
-	gone := false
 	for {
 		status, err := c.client.Status(ctx)
-		if err == nil {
-			whole := replicaWhole(status, shard, node)
-			if gone && whole {
-				return nil
-			}
-			gone = gone || !whole
+		if err == nil && more(status) && replicaWhole(status, shard, node) {
+			return nil
 		}
 		select {
 		case <-ticker.C:
