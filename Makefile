@@ -15,7 +15,7 @@ SEED        ?= 0
 SEEDS       ?= 50
 EPOCHS      ?= 30
 
-.PHONY: run build test check race race-all interop interop-openmls interop-tsmls bench soak soak-bulk soak-resize faults slots seeded-bugs without-checks fuzz clean
+.PHONY: run build test check race race-all interop interop-openmls interop-tsmls bench soak soak-bulk soak-resize verbs faults slots seeded-bugs without-checks fuzz clean
 
 run: build ## build, start two providers, play the conversation, stay up until Ctrl-C
 	@exec $(BIN) dev
@@ -61,6 +61,9 @@ soak-bulk: build ## ten exchanges of bulk load with a killed deliverer and a pee
 
 soak-resize: build ## ten times a cluster that grows, splits its shards, loses a node for good and shrinks again, under load
 	@for i in 1 2 3 4 5 6 7 8 9 10; do echo "== size $$i of 10"; $(BIN) dev --scenario resize || exit 1; done
+
+verbs: build ## each long command, and the node that carries it out, is killed at each moment, and the command given again
+	$(BIN) dev --scenario verbs
 
 # One seed again, as a failure prints it: make faults SEED=7 VIRTUAL=1h MEAN=8s
 VIRTUAL ?= 1h

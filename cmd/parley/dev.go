@@ -10,7 +10,7 @@ import (
 )
 
 func newDev() *cobra.Command {
-	options := dev.Options{Exclusive: dev.ExclusiveDefault(), Bulk: dev.BulkDefault(), Resize: dev.ResizeDefault()}
+	options := dev.Options{Exclusive: dev.ExclusiveDefault(), Bulk: dev.BulkDefault(), Resize: dev.ResizeDefault(), Verbs: dev.VerbsDefault()}
 	asJSON := false
 	command := &cobra.Command{
 		Use:   "dev",
@@ -35,7 +35,10 @@ func newDev() *cobra.Command {
 			"The scenario resize has both at the same time, in a reduced form, while an operator changes a.example with parley's own\n" +
 			"commands: two nodes join its three, its 6 shards become 12, they are spread over five nodes, a node is killed for good and\n" +
 			"another takes its place, two leave. Beside them a client in each of 16 rooms commits without a pause. It ends with what each\n" +
-			"step took and the longest time for which any of these rooms could have nothing decided, and with 0 if both accounts balance.",
+			"step took and the longest time for which any of these rooms could have nothing decided, and with 0 if both accounts balance.\n\n" +
+			"The scenario verbs tries each long command at each moment of its course: the command is killed with SIGKILL, or the node that\n" +
+			"leads the meta group and carries out what is asked for. Then the same command is given again. It ends with a table of all trials,\n" +
+			"and with 0 if each of them ended well, and what was asked for was done once.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := options.Validate(); err != nil {
@@ -71,6 +74,7 @@ func newDev() *cobra.Command {
 	command.Flags().StringVar(&load.Delivery, "delivery", load.Delivery, "scenario bulk: compare what a leader and its followers use of the processors where load comes in at, and is\n"+
 		"delivered by: "+strings.Join(dev.Deliveries(), ", "))
 	command.Flags().BoolVar(&load.Calm, "calm", load.Calm, "scenario bulk: nobody is killed or stopped")
-	command.Flags().BoolVar(&asJSON, "json", false, "scenarios bulk and resize: leave the figures as JSON on standard output")
+	command.Flags().StringSliceVar(&options.Verbs.Only, "verb", nil, "scenario verbs: only this (repeatable) of: "+strings.Join(dev.VerbNames(), ", "))
+	command.Flags().BoolVar(&asJSON, "json", false, "scenarios bulk, resize and verbs: leave the figures as JSON on standard output")
 	return command
 }

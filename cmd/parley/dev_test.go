@@ -110,3 +110,14 @@ func TestBulkScenarioMissesWhatIsLost(t *testing.T) {
 		t.Errorf("error %v, and two letters are to be missed:\n%s", err, out)
 	}
 }
+
+// A resize is cut off behind its beginning, at the command and at the node that carries it out; the long form is the command's default.
+func TestVerbsScenario(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs for a quarter of a minute; skipped by -short")
+	}
+	out := runDev(t, dev.Options{Scenario: "verbs", Verbs: dev.Verbs{Only: []string{"resize --shards"}, Brief: true, Shards: 6}})
+	if !strings.Contains(out, "2 trials: each ended well") || !strings.Contains(out, "In 0 of them") {
+		t.Errorf("no good end:\n%s", out)
+	}
+}

@@ -29,12 +29,13 @@ type Options struct {
 	Executable string // of parley itself
 	Scenario   string // one of Scenarios
 	Kills      int    // of leaders, in the scenario failover beyond the conversation's own, at least 1; and in the scenario exclusive
-	Once       bool   // end after the scenario; exclusive, bulk and resize always do
+	Once       bool   // end after the scenario; exclusive, bulk, resize and verbs always do
 	Exclusive  Exclusive
 	Bulk       Bulk
 	Resize     Resize
+	Verbs      Verbs
 	Out        io.Writer
-	Summary    io.Writer // where the scenarios bulk and resize leave their figures as JSON; nil for nowhere
+	Summary    io.Writer // where the scenarios bulk, resize and verbs leave their figures as JSON; nil for nowhere
 }
 
 // scenarioFailover goes on after the conversation: its leader is killed Options.Kills times more.
@@ -42,7 +43,7 @@ const scenarioFailover = "failover"
 
 // Scenarios are the names that Options.Scenario may have; the first is the default.
 func Scenarios() []string {
-	return []string{"conversation", scenarioFailover, scenarioExclusive, scenarioBulk, scenarioResize}
+	return []string{"conversation", scenarioFailover, scenarioExclusive, scenarioBulk, scenarioResize, scenarioVerbs}
 }
 
 // Validate says what of the options is wrong.
@@ -58,6 +59,8 @@ func (o Options) Validate() error {
 		return o.Bulk.Validate()
 	case o.Scenario == scenarioResize:
 		return o.Resize.Validate()
+	case o.Scenario == scenarioVerbs:
+		return o.Verbs.Validate()
 	case o.Kills < 1:
 		return fmt.Errorf("--kills: at least 1, not %d", o.Kills)
 	}
@@ -79,6 +82,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	switch o.Scenario {
 	case scenarioExclusive:
 		sizes = sizes[:1]
+	case scenarioVerbs:
+		sizes, o.Bulk.Shards = sizes[:1], o.Verbs.Shards
 	case scenarioBulk:
 		sizes[1].nodes = 3
 		sizes[0].delivery, sizes[1].delivery = o.Bulk.Delivery, o.Bulk.Delivery
@@ -102,6 +107,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	if o.Scenario == scenarioResize {
 		return r.resize(ctx, o.Resize, o.Summary)
+	}
+	if o.Scenario == scenarioVerbs {
+		return r.tryVerbs(ctx, o.Verbs, o.Summary)
 	}
 	if err := r.converse(ctx); err != nil {
 		return err
@@ -171,7 +179,7 @@ func (r *run) form(ctx context.Context, p *provider) error {
 		Domains: []mimi.Provider{domain}, Replicas: len(p.nodes),
 		KeyPackageLifetimeMaxDays: developmentLifetimeDays,
 	}
-	if r.scenario == scenarioBulk || r.scenario == scenarioResize {
+	if r.scenario == scenarioBulk || r.scenario == scenarioResize || r.scenario == scenarioVerbs {
 		request.ConsentDefault, request.Shards = "allow", r.shards
 	} else if p == r.hub() {
 		request.DevelopmentHubKeySeed = hex.EncodeToString(r.recording.HubKey.Seed)

@@ -13,8 +13,8 @@ import (
 // exitNoQuorum is what parley's commands end with where the cluster could not decide, so that they are to be tried again.
 const exitNoQuorum = 5
 
-// parley runs one of the program's own commands against a node, as an operator would, and returns what it printed as JSON.
-func (r *reshaping) parley(ctx context.Context, at *node, arguments ...string) ([]byte, error) {
+// parleyAt runs one of the program's own commands against a node, as an operator would, and returns what it printed as JSON.
+func parleyAt(ctx context.Context, at *node, arguments ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, at.process.executable, append(arguments, "--json", "--admin", at.adminURL())...)
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
@@ -28,7 +28,7 @@ func (r *reshaping) parley(ctx context.Context, at *node, arguments ...string) (
 func (r *reshaping) command(ctx context.Context, arguments ...string) (out []byte, err error) {
 	r.run.show.note("$ parley %s", strings.Join(arguments, " "))
 	for {
-		out, err = r.parley(ctx, r.present[0], arguments...)
+		out, err = parleyAt(ctx, r.present[0], arguments...)
 		var ended *exec.ExitError
 		if !errors.As(err, &ended) || ended.ExitCode() != exitNoQuorum || ctx.Err() != nil {
 			return out, err

@@ -87,7 +87,7 @@ func (r *reshaping) join(ctx context.Context) (*node, error) {
 		if err := n.process.alive(); err != nil {
 			return err
 		}
-		_, err := r.parley(ctx, n, "node", "join", "--seed", r.present[0].Cluster)
+		_, err := parleyAt(ctx, n, "node", "join", "--seed", r.present[0].Cluster)
 		return err
 	})
 	if err != nil {
