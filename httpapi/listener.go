@@ -58,6 +58,7 @@ func newEcho(log *slog.Logger) *echo.Echo {
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = problemHandler(log)
 	e.IPExtractor = echo.ExtractIPDirect()
+	e.Pre(takingUnwanted(log))
 	return e
 }
 
@@ -68,7 +69,7 @@ func (l *listener) Serve(ctx context.Context, socket net.Listener) error {
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	server := &http.Server{
-		Handler:           l.echo,
+		Handler:           headAsGet(l.echo),
 		TLSConfig:         l.tls,
 		ReadHeaderTimeout: l.timeouts.Header,
 		ReadTimeout:       l.timeouts.Read,
@@ -107,6 +108,17 @@ func (l *listener) Serve(ctx context.Context, socket net.Listener) error {
 		return fmt.Errorf("stop %s listener: %w", l.name, err)
 	}
 	return nil
+}
+
+// headAsGet answers HEAD wherever GET is answered (RFC 9110 §9.3.2). The server, which knows what was asked, leaves the content out.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.WithContext(r.Context()) // the server's own must go on saying HEAD
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // deadline bounds the work on each request.

@@ -212,7 +212,9 @@ func writeProblem(c echo.Context, p *Problem) error {
 	if p.Status == http.StatusUnauthorized {
 		header.Set(echo.HeaderWWWAuthenticate, `Bearer realm="parley"`)
 	}
-	return c.Blob(p.Status, ProblemMediaType, append(body, '\n'))
+	body = append(body, '\n')
+	header.Set(echo.HeaderContentLength, strconv.Itoa(len(body))) // it is all that is said, also where the end of the stream waits
+	return c.Blob(p.Status, ProblemMediaType, body)
 }
 
 // wholeSeconds rounds up, so that nobody comes back a moment too early.
