@@ -30,8 +30,7 @@ func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(m
 	if len(replicas) == 0 {
 		return nil, nil
 	}
-	first := int(n.looks.Add(1) % uint64(len(replicas)))
-	replicas = slices.Concat(replicas[first:], replicas[:first])
+	replicas = n.inTurn(replicas)
 	look := newHeadsLook(destination, busy, page)
 	err = look.through(ctx, len(replicas), func(i int) error {
 		if err := replicas[i].heads(look); err != nil {
@@ -43,6 +42,12 @@ func (n *Node) Heads(ctx context.Context, destination mimi.Provider, busy func(m
 		return nil, err
 	}
 	return look.items, nil
+}
+
+// inTurn is some replicas in their order, each time from another one on, so that a full answer does not always leave the same ones out.
+func (n *Node) inTurn(replicas []*replica) []*replica {
+	first := int(n.looks.Add(1) % uint64(len(replicas)))
+	return slices.Concat(replicas[first:], replicas[:first])
 }
 
 // headsLook is an answer of Heads under way, over all shards.
@@ -72,8 +77,11 @@ func (l *headsLook) through(ctx context.Context, replicas int, look func(i int) 
 	for _, l.urgent = range []bool{true, false} {
 		l.seen = 0
 		for i := range replicas {
-			if l.full() || ctx.Err() != nil {
+			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if l.full() {
+				break // with rooms of this kind that are busy, it may be: the others have their turn all the same
 			}
 			if err := look(i); err != nil {
 				return err
@@ -138,15 +146,26 @@ func (h *headsTurns) ended(look *headsLook, turn headsTurn) {
 	h.turns[headsTurnOf{look.destination, look.urgent}] = turn
 }
 
+// openView is a state as it was at some index, until it is closed.
+type openView interface {
+	fsm.Reader
+	Close() error
+}
+
 // heads adds what the replica has.
-func (r *replica) heads(look *headsLook) (err error) {
+func (r *replica) heads(look *headsLook) error {
+	return r.headsOn(look, func() (openView, error) { return r.view() })
+}
+
+// headsOn adds what a view has that is opened for it.
+func (r *replica) headsOn(look *headsLook, open func() (openView, error)) (err error) {
 	turn := r.turns.of(look)
 	mark := r.outbox.mark() // before the view, see outboxIndex.emptied
 	slots := r.outbox.slotsFrom(look.destination, look.urgent, turn.slot)
 	if len(slots) == 0 {
 		return nil
 	}
-	view, err := r.view()
+	view, err := open()
 	if err != nil {
 		return err
 	}

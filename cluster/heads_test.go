@@ -3,7 +3,9 @@ package cluster
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"parley/fsm"
@@ -39,6 +41,9 @@ func (s *countingStore) Scan(lower, upper []byte, visit func(key, value []byte) 
 		return visit(key, value)
 	})
 }
+
+// Close implements openView.
+func (s *countingStore) Close() error { return nil }
 
 func newHeadsWorld(t testing.TB, format fsm.Format) *headsWorld {
 	w := &headsWorld{
@@ -92,6 +97,12 @@ func (w *headsWorld) send(name string, items int) {
 	}
 }
 
+// sendLarge makes one item of a message of so many octets and some.
+func (w *headsWorld) sendLarge(name string, octets int) {
+	w.t.Helper()
+	w.apply(w.room(name).Message(strings.Repeat("x", octets)+fmt.Sprint(w.index), 0, user(w.t, "alice")))
+}
+
 func (w *headsWorld) propose(name string) {
 	w.t.Helper()
 	w.apply(w.room(name).Propose(0, user(w.t, "alice"), fmt.Sprint("p", w.index)))
@@ -110,15 +121,7 @@ func look(t testing.TB, page fsm.OutboxPage, busy []string, worlds ...*headsWorl
 		return slices.ContainsFunc(busy, func(name string) bool { return room(t, name) == r })
 	}, page)
 	err := look.through(t.Context(), len(worlds), func(i int) error {
-		w := worlds[i]
-		turn, mark := w.replica.turns.of(look), w.replica.outbox.mark()
-		slots := w.replica.outbox.slotsFrom(look.destination, look.urgent, turn.slot)
-		if len(slots) == 0 {
-			return nil
-		}
-		turn, err := w.replica.headsFrom(w.store, look, turn, slots, mark)
-		w.replica.turns.ended(look, turn)
-		return err
+		return worlds[i].replica.headsOn(look, func() (openView, error) { return worlds[i].store, nil })
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -267,5 +270,166 @@ func TestHeadsAcrossTheRaise(t *testing.T) {
 		if got := streams[room(t, name)]; !slices.Equal(got, want) {
 			t.Errorf("of %s came %v", name, got)
 		}
+	}
+}
+
+// namesOf are the rooms of some items, in the order of the items.
+func (w *headsWorld) namesOf(items []fsm.OutboxItem) (names []string) {
+	for _, item := range items {
+		for name, r := range w.rooms {
+			if r.URI == item.Room {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// An item that does not fit any more ends its answer and is the first of a next one: rooms whose items are small do not keep it waiting.
+func TestHeadsOfALargeItemHaveTheirTurn(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	for i := range 6 {
+		w.send(fmt.Sprint("small", i), 1)
+	}
+	w.sendLarge("large", 10_000)
+	for range 20 {
+		items := w.look(fsm.OutboxPage{Rooms: 100, PerRoom: 1, Bytes: 5_000})
+		if names := w.namesOf(items); slices.Contains(names, "large") {
+			if len(names) > 1 {
+				t.Errorf("what is larger than an answer comes with %v", names)
+			}
+			return
+		}
+	}
+	t.Error("the large item had no turn")
+}
+
+// What no page allows is made what one can be: at least an item of each room, and no more octets than an answer has.
+func TestHeadsOfAPageWithoutBounds(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	for i := range 3 {
+		w.send(fmt.Sprint("r", i), 2)
+	}
+	if items := w.look(fsm.OutboxPage{Rooms: 10}); len(items) != 3 {
+		t.Errorf("%d items of three rooms", len(items))
+	}
+	for _, octets := range []int{0, math.MaxInt} {
+		if got := newHeadsLook(w.peer, nil, fsm.OutboxPage{Bytes: octets}).page.Bytes; got != headsBytesMax {
+			t.Errorf("%d octets became %d", octets, got)
+		}
+	}
+}
+
+// A look through rooms that are all busy comes to an end; one for handshakes leaves as much for the others.
+func TestHeadsLookAtSoManyRooms(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	names := make([]string, 5)
+	for i := range names {
+		names[i] = fmt.Sprint("r", i)
+		w.send(names[i], 1)
+	}
+	look := newHeadsLook(w.peer, func(mimi.RoomURI) bool { return true }, fsm.OutboxPage{Rooms: 10})
+	open := func() (openView, error) { return w.store, nil }
+	if err := w.replica.headsOn(look, open); err != nil || look.seen != len(names) || look.full() {
+		t.Errorf("of %d rooms %d were looked at, %v", len(names), look.seen, err)
+	}
+	if look.seen = headsRoomsMax; !look.full() {
+		t.Error("a look has no end")
+	}
+	var urgent []bool
+	err := look.through(t.Context(), 2, func(int) error {
+		urgent, look.seen = append(urgent, look.urgent), headsRoomsMax
+		return nil
+	})
+	if err != nil || !slices.Equal(urgent, []bool{true, false}) {
+		t.Errorf("looked through %v, %v", urgent, err)
+	}
+}
+
+// Each shard is the first one to be looked at in its turn.
+func TestHeadsOfShardsTakeTurns(t *testing.T) {
+	t.Parallel()
+	n, replicas := new(Node), []*replica{{shard: 1}, {shard: 2}, {shard: 3}}
+	first := make(map[fsm.ShardID]int)
+	for range 2 * len(replicas) {
+		in := n.inTurn(replicas)
+		if len(in) != len(replicas) {
+			t.Fatalf("%d shards of %d", len(in), len(replicas))
+		}
+		first[in[0].shard]++
+	}
+	if !maps.Equal(first, map[fsm.ShardID]int{1: 2, 2: 2, 3: 2}) {
+		t.Errorf("first were %v", first)
+	}
+}
+
+// A slot of which nothing waits any more is not looked at again.
+func TestHeadsForgetAnEmptySlot(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	w.send("r", 1)
+	slot := fsm.SlotOfRoom(room(t, "r"))
+	w.apply(fsm.Acknowledge{At: slot, Destination: w.peer, Rooms: []fsm.RoomTaken{{Room: room(t, "r"), Through: 1 << 40}}})
+	if items := w.look(fsm.OutboxPage{Rooms: 1}); len(items) > 0 {
+		t.Errorf("%d items", len(items))
+	}
+	if slots := w.replica.outbox.slotsFrom(w.peer, false, 0); len(slots) > 0 {
+		t.Errorf("slots %v are still looked at", slots)
+	}
+}
+
+// What an older format has left behind in many slots has its turn too, and comes once in an answer.
+func TestHeadsOfAnOlderFormatTakeTurns(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatExclusive)
+	for i := range 5 {
+		w.send(fmt.Sprint("r", i), 1)
+	}
+	w.apply(w.settings(2, fsm.FormatBulk))
+	if items := w.look(fsm.OutboxPage{Rooms: 20, PerRoom: 3}); len(items) != 5 {
+		t.Errorf("%d items of five rooms that have one each", len(items))
+	}
+	seen := make(map[mimi.RoomURI]int)
+	for range 5 {
+		for room, n := range roomsOf(w.look(fsm.OutboxPage{Rooms: 1, PerRoom: 1})) {
+			seen[room] += n
+		}
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d rooms of five had a turn", len(seen))
+	}
+}
+
+// The bounds of a page hold for what an older format has left behind, nothing in a room overtakes what does not fit, and no more is read than there is room for.
+func TestHeadsOfAnOlderFormatFitThePage(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatExclusive)
+	other := sameSlot(t, "r")
+	w.send("r", 1)
+	w.sendLarge(other, 5_000)
+	w.send(other, 1)
+	w.send("r", 60)
+	w.apply(w.settings(2, fsm.FormatBulk))
+	for _, row := range []struct {
+		page fsm.OutboxPage
+		busy []string
+		want []string
+	}{
+		{fsm.OutboxPage{Rooms: 5, PerRoom: 2}, nil, []string{"r", other, other, "r"}},
+		{fsm.OutboxPage{Rooms: 1, PerRoom: 3}, nil, []string{"r", "r", "r"}},
+		{fsm.OutboxPage{Rooms: 5, PerRoom: 2}, []string{"r"}, []string{other, other}},
+		{fsm.OutboxPage{Rooms: 5, PerRoom: 2, Bytes: 4_000}, nil, []string{"r", "r"}},
+		{fsm.OutboxPage{Rooms: 5, PerRoom: 2, Bytes: 1_000}, []string{"r"}, []string{other}},
+	} {
+		if got := w.namesOf(w.look(row.page, row.busy...)); !slices.Equal(got, row.want) {
+			t.Errorf("%+v without %v: %v", row.page, row.busy, got)
+		}
+	}
+	w.store.records = 0
+	if items := w.look(fsm.OutboxPage{Rooms: 5, PerRoom: 100, Bytes: 1}); len(items) != 1 || w.store.records > 20 {
+		t.Errorf("%d items, %d records read", len(items), w.store.records)
 	}
 }

@@ -202,7 +202,7 @@ func (t *tx) cut(b *outboxBody) {
 	o.append(OutboxItem{Room: b.room, Hub: b.hub, Millis: t.now, Body: b.bytes, Notes: b.notes}, b.handshake)
 	o.close()
 	t.touched = addOnce(t.touched, o.ref)
-	if o.head.Urgent() {
+	if o.head.Urgent() || t.format < FormatBulk { // what an older format leaves behind counts as some, from its first item on
 		t.urgent = addOnce(t.urgent, o.ref)
 	}
 }

@@ -71,6 +71,18 @@ func cursorParam(c echo.Context) (field, text string) {
 	return "after", c.QueryParam("after")
 }
 
+// uriParam reads a URI from the query; the zero value where there is none. An error names the parameter.
+func uriParam[T any](c echo.Context, name string, parse func(string) (T, error)) (uri T, err error) {
+	text := c.QueryParam(name)
+	if text == "" {
+		return uri, nil
+	}
+	if uri, err = parse(text); err != nil {
+		return uri, &mls.MalformedError{Field: name, Reason: err.Error()}
+	}
+	return uri, nil
+}
+
 func numberParam(c echo.Context, name string, low, high int, into *int) error {
 	text := c.QueryParam(name)
 	if text == "" {

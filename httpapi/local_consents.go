@@ -55,9 +55,7 @@ func consentScope(c echo.Context) (entry fsm.ConsentEntry, err error) {
 	if entry.Requester, err = mimi.UserURIFromPath(c.Param("requester")); err != nil {
 		return entry, err
 	}
-	if room := c.QueryParam("room"); room != "" {
-		entry.Room, err = mimi.ParseRoomURI(room)
-	}
+	entry.Room, err = uriParam(c, "room", mimi.ParseRoomURI)
 	return entry, err
 }
 
@@ -67,11 +65,9 @@ func (s *LocalServer) readConsents(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var requester mimi.UserURI
-	if text := c.QueryParam("requester"); text != "" {
-		if requester, err = mimi.ParseUserURI(text); err != nil {
-			return err
-		}
+	requester, err := uriParam(c, "requester", mimi.ParseUserURI)
+	if err != nil {
+		return err
 	}
 	from, err := base64.RawURLEncoding.DecodeString(c.QueryParam("from"))
 	if err != nil {

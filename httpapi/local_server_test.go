@@ -168,6 +168,30 @@ func TestLocalTokens(t *testing.T) {
 	}
 }
 
+// What is wrong in the query is told by the name of its parameter.
+func TestLocalQueryFields(t *testing.T) {
+	d := openLocalDoor(t)
+	consents := "/v1/users/" + mimi.PathSegment(alice) + "/consents"
+	for target, field := range map[string]string{
+		"GET /v1/staleRooms?after=somewhere":                                           "after",
+		"GET " + consents + "?requester=somebody":                                      "requester",
+		"GET " + consents + "?max=0":                                                   "max",
+		"PUT " + consents + "/" + mimi.PathSegment(bob) + "?room=mimi://b.example/u/x": "room",
+		"GET /v1/inbox?waitSeconds=61":                                                 "waitSeconds",
+		"GET /v1/inbox?after=x":                                                        "after",
+		"GET /v1/inbox?classes=none":                                                   "classes",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		a := d.call(t, method, path, "everything", "application/json", []byte("{}"))
+		if p := problemIn(t, a); a.status != http.StatusBadRequest || p.Field != field {
+			t.Errorf("%s: %d %+v", target, a.status, p)
+		}
+	}
+	if len(d.hub.asked()) > 0 {
+		t.Error("a malformed request went on")
+	}
+}
+
 func TestLocalUpload(t *testing.T) {
 	d := openLocalDoor(t)
 	target := "/v1/users/" + mimi.PathSegment(alice) + "/clients/" + mimi.PathSegment(clientURI("mimi://a.example/d/1")) + "/keyPackages"

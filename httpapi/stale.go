@@ -59,12 +59,9 @@ const staleRoomsMax = 500
 
 // listStaleRooms is GET /v1/staleRooms?after=room.
 func (s *LocalServer) listStaleRooms(c echo.Context) error {
-	var after mimi.RoomURI
-	if text := c.QueryParam("after"); text != "" {
-		var err error
-		if after, err = mimi.ParseRoomURI(text); err != nil {
-			return err
-		}
+	after, err := uriParam(c, "after", mimi.ParseRoomURI)
+	if err != nil {
+		return err
 	}
 	list := staleRoomList{Rooms: []staleRoom{}, Whole: true}
 	first := fsm.SlotID(0)
