@@ -289,13 +289,19 @@ func (w *headsWorld) namesOf(items []fsm.OutboxItem) (names []string) {
 func TestHeadsOfALargeItemHaveTheirTurn(t *testing.T) {
 	t.Parallel()
 	w := newHeadsWorld(t, fsm.FormatBulk)
+	var slots []fsm.SlotID
 	for i := range 6 {
 		w.send(fmt.Sprint("small", i), 1)
+		slots = append(slots, fsm.SlotOfRoom(room(t, fmt.Sprint("small", i))))
 	}
-	w.sendLarge("large", 10_000)
+	large := "large" // in the middle, so that no look begins there but one that has been left there
+	for i := 0; fsm.SlotOfRoom(room(t, large)) <= slices.Min(slots) || fsm.SlotOfRoom(room(t, large)) >= slices.Max(slots); i++ {
+		large = fmt.Sprint("large", i)
+	}
+	w.sendLarge(large, 10_000)
 	for range 20 {
 		items := w.look(fsm.OutboxPage{Rooms: 100, PerRoom: 1, Bytes: 5_000})
-		if names := w.namesOf(items); slices.Contains(names, "large") {
+		if names := w.namesOf(items); slices.Contains(names, large) {
 			if len(names) > 1 {
 				t.Errorf("what is larger than an answer comes with %v", names)
 			}
@@ -431,5 +437,79 @@ func TestHeadsOfAnOlderFormatFitThePage(t *testing.T) {
 	w.store.records = 0
 	if items := w.look(fsm.OutboxPage{Rooms: 5, PerRoom: 100, Bytes: 1}); len(items) != 1 || w.store.records > 20 {
 		t.Errorf("%d items, %d records read", len(items), w.store.records)
+	}
+}
+
+// roomsOfSlot are the names of so many rooms of one slot.
+func roomsOfSlot(t testing.TB, count int) (names []string) {
+	t.Helper()
+	slot := fsm.SlotOfRoom(room(t, "r"))
+	for i := 0; len(names) < count; i++ {
+		if name := fmt.Sprint("r", i); fsm.SlotOfRoom(room(t, name)) == slot {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Of the rooms of one slot an answer has as many as its page allows, each once, wherever it begins.
+func TestHeadsOfOneSlot(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	names := roomsOfSlot(t, 4)
+	for _, name := range names {
+		w.send(name, 2)
+	}
+	for range 3 {
+		if items := w.look(fsm.OutboxPage{Rooms: 1, PerRoom: 1}); len(items) != 1 {
+			t.Errorf("%d items for one room", len(items))
+		}
+		if items := w.look(fsm.OutboxPage{Rooms: 10, PerRoom: 1}); len(items) != len(names) || len(roomsOf(items)) != len(names) {
+			t.Errorf("%d items of %d rooms where %d have some", len(items), len(roomsOf(items)), len(names))
+		}
+	}
+}
+
+// Rooms of which handshakes wait are in an answer once, also where it has room for all; and a slot in which none wait any more is not looked at for some.
+func TestHeadsOfHandshakesComeOnce(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatBulk)
+	names := roomsOfSlot(t, 3)
+	for _, name := range names {
+		w.send(name, 1)
+	}
+	w.propose(names[1])
+	items := w.look(fsm.OutboxPage{Rooms: 10, PerRoom: 5})
+	if of := w.namesOf(items); len(of) != 4 || of[0] != names[1] || of[1] != names[1] {
+		t.Errorf("a look has %v", of)
+	}
+	slot := items[0].Slot
+	w.send(names[1], 1)
+	w.apply(fsm.Acknowledge{At: slot, Destination: w.peer, Rooms: []fsm.RoomTaken{{Room: room(t, names[1]), Through: items[1].Sequence}}})
+	if of := w.namesOf(w.look(fsm.OutboxPage{Rooms: 10, PerRoom: 5})); len(of) != 3 {
+		t.Errorf("without the handshake a look has %v", of)
+	}
+	if slices.Contains(w.replica.outbox.slotsFrom(w.peer, true, 0), slot) {
+		t.Error("a slot without handshakes is still looked at for some")
+	}
+}
+
+// What is on its way to another shard is delivered by that.
+func TestHeadsLeaveAFrozenSlotAlone(t *testing.T) {
+	t.Parallel()
+	w := newHeadsWorld(t, fsm.FormatResize)
+	w.send("r", 1)
+	slot := fsm.SlotOfRoom(room(t, "r"))
+	if items := w.look(fsm.OutboxPage{Rooms: 1, PerRoom: 1}); len(items) != 1 {
+		t.Fatalf("%d items", len(items))
+	}
+	for _, c := range []fsm.Command{fsm.BeginSlotExport{At: slot, Move: 1, To: 2}, fsm.FreezeSlot{At: slot, Move: 1}} {
+		w.index++
+		if _, err := fsm.Apply(w.store, w.index, fsm.EncodeEntry(fsm.Entry{StampMillis: 1000 * w.index, Commands: []fsm.Command{c}})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if items := w.look(fsm.OutboxPage{Rooms: 1, PerRoom: 1}); len(items) > 0 {
+		t.Errorf("%d items of a frozen slot", len(items))
 	}
 }
