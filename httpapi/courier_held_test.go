@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"parley/mimi"
+)
+
+// What a hub holds is asked for by its receipt, after a while, and not brought a second time; nor is what stands behind it before that is decided.
+func TestCourierAsksForWhatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{})
+		first := outboundReceipt(t, outboundMessage(peerRoom(1), "one"))
+		w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
+			if receipt == first && attempt == 1 {
+				f.state = mimi.SubmissionHeld
+			}
+			return f
+		}
+		w.submit(peerRoom(1), "one")
+		time.Sleep(100 * time.Millisecond)
+		if got := w.verdicts()[first]; len(got) > 0 {
+			t.Errorf("asked for at once: %+v", got)
+		}
+		second := w.submit(peerRoom(1), "two")[0]
+		time.Sleep(time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, first, second)
+		for name, receipt := range map[string]mimi.Receipt{"held": first, "behind it": second} {
+			if n := w.peer.attempts[receipt]; n != 1 {
+				t.Errorf("what was %s was brought %d times", name, n)
+			}
+		}
+	})
+}
+
+// What a hub does not know any more that it held may only not be decided yet: it is brought again, and not at once.
+func TestCourierBringsAgainWhatIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{})
+		w.peer.fault = func(_ mimi.Receipt, attempt int) (f playedFault) {
+			if attempt == 1 {
+				f = playedFault{state: mimi.SubmissionHeld, forgotten: true}
+			}
+			return f
+		}
+		receipt := w.submit(peerRoom(1), "one")[0]
+		time.Sleep(time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, receipt)
+		if n, after := w.peer.attempts[receipt], w.between(receipt, 0); n != 2 || after < 700*time.Millisecond {
+			t.Errorf("brought %d times, again after %s", n, after)
+		}
+	})
+}
+
+// That an attempt may have been accepted stays so, though a later one was certainly not.
+func TestCourierDoesNotForgetItsDoubts(t *testing.T) {
+	bothKinds(t, func(t *testing.T, bulk bool) {
+		w := newCourierWorld(t, bulk, CourierConfig{})
+		w.peer.forgetful = true
+		w.peer.fault = func(_ mimi.Receipt, attempt int) playedFault {
+			switch attempt {
+			case 1:
+				return playedFault{lost: true}
+			case 2:
+				return playedFault{unsent: true}
+			default:
+				return playedFault{verdict: mimi.VerdictEpochTooOld}
+			}
+		}
+		receipt := w.submit(peerRoom(1), "one")[0]
+		time.Sleep(5 * time.Second)
+		if got := w.verdicts()[receipt]; len(got) > 0 {
+			t.Errorf("a verdict at once: %+v", got)
+		}
+		time.Sleep(5 * time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictEpochTooOld, receipt)
+	})
+}
