@@ -17,9 +17,14 @@ import (
 // what is found, so any leader goes on, also after a crash. Raft takes a change only with the index of the last one, so there are never
 // two of them in a group at once.
 
-// promoteLag is how many entries a replica may be behind the leader when it gets its vote, or the lead. It costs nobody anything if they
-// grow.
-const promoteLag = 1024
+const (
+	// promoteLag is how many entries a replica may be behind the leader when it gets its vote, or the lead, while the others decide without
+	// it.
+	promoteLag = 1024
+	// promoteClose is how many, where nothing is decided from then on until it has them: a voter is dead, and with the new one it takes
+	// more than those who are left.
+	promoteClose = 64
+)
 
 // replicaMember is a node as the leader of a shard sees it.
 type replicaMember struct {
@@ -30,6 +35,7 @@ type replicaMember struct {
 	voter   bool
 	running bool // it answers, and its replica runs
 	caught  bool // it follows this leader and lacks little of the log
+	close   bool // it lacks next to nothing
 	leads   int  // shards that it leads
 }
 
@@ -52,7 +58,7 @@ func nextMember(self string, members []replicaMember, enough int) (memberAction,
 		switch {
 		case m.wanted && !m.member && m.running:
 			return memberAdd, m.id
-		case m.wanted && !m.voter && m.caught && m.running:
+		case m.wanted && !m.voter && m.caught && m.running && (m.close || decideWithOneMore(members)):
 			return memberPromote, m.id
 		case !m.wanted && m.member && !m.voter:
 			return memberRemove, m.id
@@ -79,15 +85,15 @@ func nextMember(self string, members []replicaMember, enough int) (memberAction,
 	return memberRest, ""
 }
 
-// successorOf is the node to hand the lead to: of those that are wanted and have the log, and serve if they have to, the one that leads
-// fewest; none where there is none.
+// successorOf is the node to hand the lead to: of those that are wanted and have the log, and serve if they have to, one that lacks next to
+// nothing, if there is such a one, since nothing is decided until it has the rest; of these the one that leads fewest. None where there is none.
 func successorOf(members []replicaMember, self string, serving bool) string {
 	best := -1
 	for i, m := range members {
 		if m.id == self || !m.wanted || !m.voter || serving && !m.serves || !m.running || !m.caught {
 			continue
 		}
-		if best < 0 || m.leads < members[best].leads {
+		if best < 0 || m.close && !members[best].close || m.close == members[best].close && m.leads < members[best].leads {
 			best = i
 		}
 	}
@@ -109,6 +115,20 @@ func answerWithout(members []replicaMember, id string) bool {
 		}
 	}
 	return 2*answering > voters
+}
+
+// decideWithOneMore reports whether the voters that answer can decide when there is one more, without it.
+func decideWithOneMore(members []replicaMember) bool {
+	voters, answering := 0, 0
+	for _, m := range members {
+		if m.voter {
+			voters++
+			if m.running {
+				answering++
+			}
+		}
+	}
+	return 2*answering > voters+1
 }
 
 // reconcile takes one step to what the map wants of this shard, which is led here.
@@ -164,14 +184,16 @@ func (r *replica) lookAtMembers(ctx context.Context, members []replicaMember) {
 	var wait sync.WaitGroup
 	for i := range members {
 		wait.Go(func() {
-			m := &members[i]
+			m, before := &members[i], r.machine.applied.current()
 			view, err := r.node.statusWithin(ctx, m.id)
 			if err != nil {
 				return
 			}
 			status := view.of(r.shard)
 			m.running = status.Running
-			m.caught = m.running && status.Leader == r.node.id && status.Applied+promoteLag >= r.machine.applied.current()
+			follows := m.running && status.Leader == r.node.id
+			m.caught = follows && status.Applied+promoteLag >= r.machine.applied.current()
+			m.close = follows && status.Applied+promoteClose >= before // a busy shard is ahead of every answer
 			for _, other := range view.Replicas {
 				if other.Role == raft.Leader.String() {
 					m.leads++

@@ -3,7 +3,7 @@ package cluster
 import "testing"
 
 // groupMembers reads a member per word: its ID, then letters: w is wanted, v votes, c is in the group without a vote, r runs, k has the log;
-// d does not serve.
+// n lacks next to nothing of it, d does not serve.
 func groupMembers(t *testing.T, words ...string) (list []replicaMember) {
 	t.Helper()
 	for i, word := range words {
@@ -20,6 +20,8 @@ func groupMembers(t *testing.T, words ...string) (list []replicaMember) {
 				m.running = true
 			case 'k':
 				m.running, m.caught = true, true
+			case 'n':
+				m.close = true
 			case 'd':
 				m.serves = false
 			default:
@@ -43,6 +45,8 @@ func TestNextMember(t *testing.T) {
 		"not before it runs":                     {[]string{"n1wvk", "n2wvk", "n3wvk", "n4w"}, 3, memberRest, ""},
 		"it waits for its vote":                  {[]string{"n1wvk", "n2wvk", "n3wvk", "n4wcr"}, 3, memberRest, ""},
 		"it has caught up":                       {[]string{"n1wvk", "n2wvk", "n3wvk", "n4wck"}, 3, memberPromote, "n4"},
+		"not yet where it would be waited for":   {[]string{"n1wvk", "n2wvk", "n3v", "n4wck"}, 3, memberRest, ""},
+		"it would be waited for, not for long":   {[]string{"n1wvk", "n2wvk", "n3v", "n4wckn"}, 3, memberPromote, "n4"},
 		"another goes":                           {[]string{"n1wvk", "n2wvk", "n4wvk", "n3vk"}, 3, memberRemove, "n3"},
 		"a dead one goes":                        {[]string{"n1wvk", "n2wvk", "n4wvk", "n3v"}, 3, memberRemove, "n3"},
 		"not before enough vote":                 {[]string{"n1wvk", "n2wvk", "n4wcr", "n3vk"}, 3, memberRest, ""},
@@ -52,6 +56,7 @@ func TestNextMember(t *testing.T) {
 		"the leader goes: first its lead":        {[]string{"n2wvk", "n3wvk", "n4wvk", "n1vk"}, 3, memberHandOver, "n2"},
 		"not before enough vote, the leader too": {[]string{"n2wvk", "n3wvk", "n4wcr", "n1vk"}, 3, memberRest, ""},
 		"to one that has the log":                {[]string{"n2wvr", "n3wvk", "n4wvk", "n1vk"}, 3, memberHandOver, "n3"},
+		"to one that lacks next to nothing":      {[]string{"n2wvk", "n3wvk", "n4wvkn", "n1vk"}, 3, memberHandOver, "n4"},
 		"to one that serves":                     {[]string{"n2wvkd", "n3wvkd", "n4wvk", "n1vk"}, 3, memberHandOver, "n4"},
 		"to any where none serves":               {[]string{"n2wvkd", "n3wvkd", "n4wvkd", "n1vk"}, 3, memberHandOver, "n2"},
 		"the leader drains":                      {[]string{"n1wvkd", "n2wvk", "n3wvk"}, 3, memberHandOver, "n2"},
