@@ -223,7 +223,7 @@ func (n *Node) awaitMembership(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("the cluster's map has not arrived: %w", ctx.Err())
+			return fmt.Errorf("%w: the cluster has taken this node in, and its map has not arrived here: %w", fsm.ErrUnknownOutcome, ctx.Err())
 		}
 	}
 }

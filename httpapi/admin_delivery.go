@@ -101,7 +101,7 @@ func (s *AdminServer) pausePeer(c echo.Context) error  { return s.holdPeer(c, tr
 func (s *AdminServer) resumePeer(c echo.Context) error { return s.holdPeer(c, false) }
 
 func (s *AdminServer) holdPeer(c echo.Context, paused bool) error {
-	domain, err := mimi.ParseProvider(c.Param("domain"))
+	domain, err := domainParam(c)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *AdminServer) holdPeer(c echo.Context, paused bool) error {
 
 // replayPeer is POST /v1/peers/{domain}/replay. It may be repeated.
 func (s *AdminServer) replayPeer(c echo.Context) error {
-	domain, err := mimi.ParseProvider(c.Param("domain"))
+	domain, err := domainParam(c)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -24,10 +25,19 @@ func (s *AdminServer) listPeers(c echo.Context) error {
 	return c.JSON(http.StatusOK, peerList{Peers: append([]PeerEntry{}, peers...)})
 }
 
+// domainParam is the provider that the path names.
+func domainParam(c echo.Context) (mimi.Provider, error) {
+	domain, err := mimi.ParseProvider(c.Param("domain"))
+	if malformed := (*mls.MalformedError)(nil); errors.As(err, &malformed) {
+		return domain, &mls.MalformedError{Field: "domain", Reason: malformed.Reason}
+	}
+	return domain, err
+}
+
 // putPeer is PUT /v1/peers/{domain}: it makes the peer, or changes what the body names. What it does not name stays: a body that
 // left the pinned certificates out would otherwise open the door to whoever has one of a public CA.
 func (s *AdminServer) putPeer(c echo.Context) error {
-	domain, err := mimi.ParseProvider(c.Param("domain"))
+	domain, err := domainParam(c)
 	if err != nil {
 		return err
 	}
@@ -66,7 +76,7 @@ func (s *AdminServer) putPeer(c echo.Context) error {
 }
 
 func (s *AdminServer) removePeer(c echo.Context) error {
-	domain, err := mimi.ParseProvider(c.Param("domain"))
+	domain, err := domainParam(c)
 	if err != nil {
 		return err
 	}

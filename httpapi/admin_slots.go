@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/fsm"
+	"parley/mls"
 )
 
 // SlotAdmin is what the admin listener asks of shards and the slots that they have. Each begins a job, or returns the one that was asked for in
@@ -68,6 +69,12 @@ func (s *AdminServer) moveSlots(c echo.Context) error {
 	var r SlotMove
 	if err := readJSON(c, adminBodyBytesMax, &r); err != nil {
 		return err
+	}
+	switch {
+	case len(r.Slots) == 0:
+		return &mls.MalformedError{Field: "slots", Reason: "names none"}
+	case r.To == 0:
+		return &mls.MalformedError{Field: "to", Reason: "names no shard"}
 	}
 	return begun(c, func(ctx context.Context) (JobEntry, error) { return s.admin.MoveSlots(ctx, r) })
 }

@@ -35,6 +35,8 @@ func TestSlotsAreMovedByJobs(t *testing.T) {
 		{"/v1/shards/3/merge", `{"into":[1,2]}`, 200, `"kind":"shard-merge"`, []any{fsm.ShardID(3), ShardMerge{Into: []fsm.ShardID{1, 2}}}},
 		{"/v1/slots/move", `{"slots":[7,8],"to":2}`, 200, `"kind":"slot-move"`, []any{SlotMove{Slots: []fsm.SlotID{7, 8}, To: 2}}},
 		{"/v1/slots/move", `{"slots":7}`, 400, ``, nil},
+		{"/v1/slots/move", `{"to":2}`, 400, `"field":"slots"`, nil},
+		{"/v1/slots/move", `{"slots":[7]}`, 400, `"field":"to"`, nil},
 	} {
 		admin.asked = nil
 		a := call("POST", test.path, test.body)
