@@ -199,20 +199,24 @@ func TestJobOutlivesMetaLeaders(t *testing.T) {
 	t.Parallel()
 	const until = 3
 	marks := newTally(until)
-	reached, died := make(chan *Node), make(map[int]bool)
+	reached, over, died := make(chan *Node), make(chan struct{}), make(map[int]bool)
 	marks.stop = func(ctx context.Context, node *Node, at int) error {
 		marks.mu.Lock()
 		first := !died[at]
-		died[at] = true
 		marks.mu.Unlock()
 		if !first {
 			return nil
 		}
 		select {
 		case reached <- node:
-		case <-ctx.Done():
+			marks.mu.Lock()
+			died[at] = true
+			marks.mu.Unlock()
+			<-ctx.Done()
+		case <-over:
+			return nil
+		case <-ctx.Done(): // it leads no more by itself
 		}
-		<-ctx.Done()
 		return ctx.Err()
 	}
 	c := tallyCluster(t, marks)
@@ -222,6 +226,7 @@ func TestJobOutlivesMetaLeaders(t *testing.T) {
 		c.stop(dead)
 		c.start(dead).jobs.kinds["tally"].runner.(*tallyOf).node.Store(c.nodes[dead])
 	}
+	close(over)
 	if done := c.awaitJob(job.ID, meta.JobDone); done.UnitsDone != until {
 		t.Errorf("it ended as %+v", done)
 	}
