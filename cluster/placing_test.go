@@ -153,7 +153,7 @@ func (y *theory) lead(hesitant bool) (steps int) {
 			}
 			up := y.down[node] == 0
 			members = append(members, replicaMember{
-				id: node, wanted: wanted, serves: y.m.Serves(node), member: member, voter: votes, running: up, caught: up && (!hesitant || y.random.IntN(2) == 0),
+				id: node, wanted: wanted, serves: y.m.Serves(node), member: member, voter: votes, running: up, caught: up && (!hesitant || y.random.IntN(2) == 0), close: up && (!hesitant || y.random.IntN(2) == 0),
 			})
 		}
 		action, id := nextMember(self, members, min(len(s.Replicas), y.m.ReplicationFactor()))
