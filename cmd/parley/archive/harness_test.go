@@ -207,6 +207,21 @@ func (c *clusterUnderTest) begin(nodes, shards int, restore *cluster.RestoreOpti
 		}
 		return active == shards
 	})
+	eventually(c.t, "the meta group has its voters, so that it outlives a node", func() bool { return c.metaVoters() == min(nodes, 3) })
+}
+
+// metaVoters is how many nodes vote in the meta group, by its leader's word.
+func (c *clusterUnderTest) metaVoters() (voters int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		for _, m := range n.View().Meta.Members {
+			if m.Voter {
+				voters++
+			}
+		}
+	}
+	return voters
 }
 
 // fill makes rooms with messages that wait for a peer, and users with KeyPackages.
