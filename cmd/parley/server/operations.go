@@ -181,6 +181,9 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf(
 			"the node has had no contact with the meta group's leader for %s: it takes no new sessions of peers", o.node.MetaSilence().Round(time.Second)))
 	}
+	if goes := parting(current.Duty(o.node.ID()), readiness.Replicas, o.node.TakesPeers()); goes != "" {
+		readiness.Reasons = append(readiness.Reasons, goes)
+	}
 	if len(current.Shards()) == 0 {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf("the shards are not placed yet: that waits for %d nodes", current.ReplicationFactor()))
 	}
@@ -189,6 +192,19 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 	}
 	readiness.Ready = len(readiness.Reasons) == 0
 	return readiness
+}
+
+// parting says why a node that leaves the cluster for good is to get no more requests; empty while it has replicas, or stays. Once it is out
+// of the cluster nobody tells it so: the others refuse its certificate.
+func parting(duty meta.Duty, replicas int, hears bool) string {
+	switch {
+	case duty.Kind != meta.Leaving || replicas > 0:
+		return ""
+	case hears:
+		return "the node leaves the cluster, and has no replica any more: send requests elsewhere"
+	default:
+		return "the node was to leave the cluster, and hears nothing of it any more: it is out, and can be stopped ('parley node list', at a member)"
+	}
 }
 
 func (o *operations) Peers(context.Context) ([]httpapi.PeerEntry, error) {

@@ -2,10 +2,12 @@ package server
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"parley/cluster"
 	"parley/fsm"
+	"parley/fsm/meta"
 	"parley/httpapi"
 )
 
@@ -24,5 +26,26 @@ func TestJobInTheWay(t *testing.T) {
 	}
 	if told := tooFew(fsm.ErrNotProposed, "n2"); !errors.Is(told, fsm.ErrNotProposed) {
 		t.Errorf("%v", told)
+	}
+}
+
+// A node that leaves for good is ready until its last replica has gone, and then says that it is to be left alone.
+func TestPartingNodeIsNotReady(t *testing.T) {
+	leaves := meta.Duty{Node: "n1", Kind: meta.Leaving}
+	for _, test := range []struct {
+		duty     meta.Duty
+		replicas int
+		hears    bool
+		says     string
+	}{
+		{meta.Duty{Node: "n1", Kind: meta.Serving}, 0, true, ""},
+		{meta.Duty{Node: "n1", Kind: meta.Draining}, 0, false, ""},
+		{leaves, 1, true, ""},
+		{leaves, 0, true, "send requests elsewhere"},
+		{leaves, 0, false, "it is out"},
+	} {
+		if got := parting(test.duty, test.replicas, test.hears); (got == "") != (test.says == "") || !strings.Contains(got, test.says) {
+			t.Errorf("%+v: %q", test, got)
+		}
 	}
 }
