@@ -3,6 +3,7 @@ package clustertest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,11 +40,26 @@ func (w *World) awaitJob(t *testing.T, id uint64, within time.Duration) meta.Job
 			}
 		}
 		if job.State.Ended() {
+			w.awaitHeard(id, 30*time.Second)
 			return job
 		}
 	}
 	t.Fatalf("job %d has not ended in %v: %+v; %s", id, within, job, w.standing())
 	return job
+}
+
+// awaitHeard waits until all who live have heard of a job's end, so that what they know of the map is of then; not for ever, since one that
+// is out of the cluster hears nothing.
+func (w *World) awaitHeard(id uint64, within time.Duration) {
+	w.ending.Wait() // who was killed on the way comes back
+	for began := time.Now(); time.Since(began) < within; time.Sleep(100 * time.Millisecond) {
+		if !slices.ContainsFunc(w.alive(), func(l *life) bool {
+			seen, found, err := l.node.Job(id)
+			return err != nil || !found || !seen.State.Ended()
+		}) {
+			return
+		}
+	}
 }
 
 // begin has a job begun at whichever node takes it.
