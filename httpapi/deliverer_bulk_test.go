@@ -405,6 +405,11 @@ func TestCatchingUpLeavesRoomToWhatIsNew(t *testing.T) {
 		if got := most(); got != 1 {
 			t.Errorf("%d requests under way at once beside what is new", got)
 		}
+		peers.mu.Lock()
+		if sent := len(peers.requests[behind]); sent < 10 || sent > 20 { // each takes 100 ms of the three seconds, and then as much is rest
+			t.Errorf("%d requests beside what is new, without a rest in between", sent)
+		}
+		peers.mu.Unlock()
 		before := outbox.left()
 		time.Sleep(2 * time.Second)
 		if got := most(); got < 3 {
