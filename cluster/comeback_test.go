@@ -164,12 +164,14 @@ func TestMarkStandsBehindAllThatWasPromised(t *testing.T) {
 			if point != "replica.close" || id != "n3" || promised.Load() > 0 {
 				return
 			}
-			leader, own := c.nodes[c.leaderOf(1)].replica(1), c.nodes["n3"].replica(1)
-			server := serverOf("n3", raft.Voter)
-			added := leader.raft.AddVoter(server.ID, server.Address, 0, membershipWait)
-			if err := added.Error(); err != nil {
-				t.Error(err)
-			}
+			own, server := c.nodes["n3"].replica(1), serverOf("n3", raft.Voter)
+			var leader *replica
+			var added raft.IndexFuture
+			eventually(t, "a leader lets it in again", func() bool {
+				leader = c.nodes[c.leaderOf(1)].replica(1)
+				added = leader.raft.AddVoter(server.ID, server.Address, 0, membershipWait)
+				return added.Error() == nil
+			})
 			d := &damagedNode{t: t, cluster: c, id: "n1"}
 			d.fill("after it was taken out")
 			// The leader may have taken it out again by now, and then it gets nothing more.

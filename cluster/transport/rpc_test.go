@@ -206,13 +206,14 @@ func TestConcurrentCallsAreBoundedAndAllAnswered(t *testing.T) {
 	addr := to.Addr().String()
 	var running, most atomic.Int64
 	full := make(chan struct{})
+	fill := sync.OnceFunc(func() { close(full) })
 	to.Handle("count", func(ctx context.Context, _ string, b []byte) ([]byte, error) {
 		n := running.Add(1)
 		defer running.Add(-1)
 		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
 		}
 		if n == callsPerPeerMax {
-			close(full)
+			fill() // and those that waited at the caller may fill it once more
 		}
 		select {
 		case <-full:
