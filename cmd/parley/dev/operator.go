@@ -141,6 +141,14 @@ func (o *operator) stopAllBut(left *node) error {
 
 // startAll starts every process that does not run, and waits until all serve.
 func (o *operator) startAll(ctx context.Context) error {
+	if err := o.start(); err != nil {
+		return err
+	}
+	return o.ready(ctx)
+}
+
+// start starts every process that does not run.
+func (o *operator) start() error {
 	for _, n := range o.provider.nodes {
 		if n.process.command != nil {
 			continue
@@ -149,27 +157,29 @@ func (o *operator) startAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return o.ready(ctx)
+	return nil
 }
 
 // ready waits until every node of the provider serves.
 func (o *operator) ready(ctx context.Context) error {
 	for _, n := range o.provider.nodes {
-		err := until(ctx, n.process.name+" becomes ready", func(ctx context.Context) error {
-			if err := n.process.alive(); err != nil {
-				return err
-			}
-			readiness, err := adminclient.New(n.adminURL()).Ready(ctx)
-			if err == nil && !readiness.Ready {
-				err = fmt.Errorf("not ready: %v", readiness.Reasons)
-			}
-			return err
-		})
-		if err != nil {
+		if err := until(ctx, n.process.name+" becomes ready", func(ctx context.Context) error { return isReady(ctx, n) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isReady says why the node does not serve.
+func isReady(ctx context.Context, n *node) error {
+	if err := n.process.alive(); err != nil {
+		return err
+	}
+	readiness, err := adminclient.New(n.adminURL()).Ready(ctx)
+	if err == nil && !readiness.Ready {
+		err = fmt.Errorf("not ready: %v", readiness.Reasons)
+	}
+	return err
 }
 
 // digests waits until all replicas of every shard stand at the same index with the same digest, and returns

@@ -111,7 +111,7 @@ func (v *verbs) killed(ctx context.Context, t *task, at moment, who victim) (fir
 	return dead + " killed; " + first, errors.Join(err, gate.close())
 }
 
-// bringBack starts whoever does not run, the node that a task asks too.
+// bringBack starts whoever does not run, the node that a task asks too, and waits until all serve that have not left the cluster.
 func (v *verbs) bringBack(ctx context.Context, asked *node) error {
 	if asked.process.command == nil {
 		if err := asked.process.start(); err != nil {
@@ -124,7 +124,20 @@ func (v *verbs) bringBack(ctx context.Context, asked *node) error {
 	}); err != nil {
 		return err
 	}
-	return v.nodes.startAll(ctx)
+	if err := v.nodes.start(); err != nil {
+		return err
+	}
+	for _, n := range v.provider.nodes {
+		if err := until(ctx, n.process.name+" becomes ready, or has left", func(ctx context.Context) error {
+			if _, member, err := v.memberAt(ctx, asked, n.ID); err == nil && !member && n != asked {
+				return nil
+			}
+			return isReady(ctx, n)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exitOf is the exit code of a command that has ended with an error, else 0.

@@ -25,7 +25,12 @@ func nodeVerbs() []verb {
 
 // member is how a node stands in the cluster; none where it belongs to it no more.
 func (v *verbs) member(ctx context.Context, id string) (entry httpapi.NodeEntry, found bool, err error) {
-	nodes, err := adminclient.New(v.nodes.alive()[0].adminURL()).Nodes(ctx)
+	return v.memberAt(ctx, v.nodes.alive()[0], id)
+}
+
+// memberAt is member as one node knows it.
+func (v *verbs) memberAt(ctx context.Context, asked *node, id string) (entry httpapi.NodeEntry, found bool, err error) {
+	nodes, err := adminclient.New(asked.adminURL()).Nodes(ctx)
 	for _, n := range nodes {
 		if n.ID == id {
 			return n, true, err
