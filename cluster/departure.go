@@ -146,14 +146,19 @@ func (n *Node) refreshMap(ctx context.Context) error {
 	if n.refreshed.Load() {
 		return nil
 	}
+	if err := n.hearMap(ctx); err != nil {
+		return err
+	}
+	n.refreshed.Store(true)
+	return nil
+}
+
+// hearMap returns when this node has all that the meta group had decided at the time of the call. The context has a deadline.
+func (n *Node) hearMap(ctx context.Context) error {
 	index, err := n.changeAt(ctx, meta.UpdateNode{Node: n.self()})
 	var refused *RefusedError // it went through the log all the same
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}
-	if err := n.meta.machine.applied.wait(ctx, index); err != nil {
-		return err
-	}
-	n.refreshed.Store(true)
-	return nil
+	return n.meta.machine.applied.wait(ctx, index)
 }

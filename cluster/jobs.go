@@ -74,6 +74,34 @@ func (n *Node) Job(id uint64) (job meta.Job, found bool, err error) {
 	return job, found, err
 }
 
+// FindJob is Job for an ID that was told somewhere else: where this node has not heard of it yet, it first hears all that the meta group had
+// decided when it was asked. Its errors are those of Change.
+func (n *Node) FindJob(ctx context.Context, id uint64) (job meta.Job, found bool, err error) {
+	behind := false
+	err = n.viewMeta(func(r fsm.Reader) error {
+		if job, found, err = meta.ReadJob(r, id); found || err != nil {
+			return err
+		}
+		known, err := meta.ReadMap(r)
+		if err == nil {
+			behind = known.Initialised() && known.Version() < id
+		}
+		return err
+	})
+	if !behind {
+		return job, found, err
+	}
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return meta.Job{}, false, err
+	}
+	defer done()
+	if err := n.hearMap(ctx); err != nil {
+		return meta.Job{}, false, err
+	}
+	return n.Job(id)
+}
+
 // StartJob begins a job, or keeps its plan, and returns it. Whoever leads the meta group carries it out, from there on also without the
 // caller. A live job of the same kind that does the same is that job. The errors are those of Change.
 func (n *Node) StartJob(ctx context.Context, r JobRequest) (meta.Job, error) {

@@ -189,6 +189,23 @@ func TestJobIsCarriedOut(t *testing.T) {
 	})
 }
 
+// TestJobIsFoundByNodesThatHaveNotHeardOfIt: a command that waits for a job asks a node that was away when the job began.
+func TestJobIsFoundByNodesThatHaveNotHeardOfIt(t *testing.T) {
+	t.Parallel()
+	c := tallyCluster(t, newTally(2))
+	away := c.metaLeader().id
+	c.stop(away)
+	job := c.startJob(c.any(), JobRequest{Kind: "tally", Spec: []byte("to two")})
+	c.awaitJob(job.ID, meta.JobDone)
+	n := c.start(away)
+	if found, is, err := n.FindJob(c.context(), job.ID); err != nil || !is || found.State != meta.JobDone {
+		t.Errorf("it is found: %t, as %+v, %v", is, found, err)
+	}
+	if _, is, err := n.FindJob(c.context(), job.ID+1_000_000); err != nil || is {
+		t.Errorf("a job that there is not is found: %t, %v", is, err)
+	}
+}
+
 func isRefusal(err error, about string) bool {
 	var refused *RefusedError
 	return errors.As(err, &refused) && strings.Contains(refused.Reason, about)

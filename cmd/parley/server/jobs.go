@@ -23,8 +23,8 @@ func (o *operations) Jobs(context.Context) ([]httpapi.JobEntry, error) {
 	return entries, nil
 }
 
-func (o *operations) Job(_ context.Context, id uint64) (httpapi.JobEntry, error) {
-	job, found, err := o.node.Job(id)
+func (o *operations) Job(ctx context.Context, id uint64) (httpapi.JobEntry, error) {
+	job, found, err := o.node.FindJob(ctx, id)
 	if err == nil && !found {
 		err = &httpapi.NotFoundError{What: fmt.Sprintf("job %d", id)}
 	}

@@ -177,8 +177,8 @@ func stepsOf(steps []plan.Step) []cluster.PlanStep {
 	return list
 }
 
-func (o *operations) Plan(_ context.Context, id uint64) (httpapi.PlanEntry, error) {
-	job, found, err := o.node.Job(id)
+func (o *operations) Plan(ctx context.Context, id uint64) (httpapi.PlanEntry, error) {
+	job, found, err := o.node.FindJob(ctx, id)
 	if err != nil {
 		return httpapi.PlanEntry{}, refusal(err)
 	}
