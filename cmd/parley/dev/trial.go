@@ -111,7 +111,7 @@ func (v *verbs) killed(ctx context.Context, t *task, at moment, who victim) (fir
 	return dead + " killed; " + first, errors.Join(err, gate.close())
 }
 
-// bringBack starts whoever does not run, the node that a task asks too, and waits until all serve that have not left the cluster.
+// bringBack starts whoever does not run, the node that a task asks too, and waits until all serve that have something to serve.
 func (v *verbs) bringBack(ctx context.Context, asked *node) error {
 	if asked.process.command == nil {
 		if err := asked.process.start(); err != nil {
@@ -128,8 +128,9 @@ func (v *verbs) bringBack(ctx context.Context, asked *node) error {
 		return err
 	}
 	for _, n := range v.provider.nodes {
-		if err := until(ctx, n.process.name+" becomes ready, or has left", func(ctx context.Context) error {
-			if _, member, err := v.memberAt(ctx, asked, n.ID); err == nil && !member && n != asked {
+		if err := until(ctx, n.process.name+" becomes ready, or has nothing left", func(ctx context.Context) error {
+			is, member, err := v.memberAt(ctx, asked, n.ID)
+			if left := !member && n != asked || is.Duty == "leaving" && is.Replicas == 0; err == nil && left {
 				return nil
 			}
 			return isReady(ctx, n)

@@ -30,7 +30,7 @@ func (v *verbs) backups() string { return "file://" + filepath.Join(v.run.layout
 
 // toBackUp has a backup made, in a place of its own.
 func (v *verbs) toBackUp(ctx context.Context) (*task, error) {
-	if err := v.nodes.ready(ctx); err != nil {
+	if err := errors.Join(v.allServe(ctx), v.nodes.ready(ctx)); err != nil {
 		return nil, err
 	}
 	v.turn++
