@@ -26,6 +26,12 @@ func (e *SupersededError) Error() string {
 
 // takeGeneration reads which generation the node is of, once it is in a cluster. A directory that is over opens no more.
 func (n *Node) takeGeneration() error {
+	switch text, err := n.stores.dir.ReadFile(removedName); {
+	case err == nil:
+		return readRemoval(text)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	switch text, err := n.stores.dir.ReadFile(supersededName); {
 	case err == nil:
 		return &SupersededError{strings.TrimSpace(string(text))}

@@ -70,20 +70,25 @@ type Node struct {
 	handing   chan struct{} // capacity 1: held while a lead is handed to who leads fewest
 	refreshed atomic.Bool   // refreshMap has been through
 
+	removed chan struct{}          // closed by part, when removal is set
+	shutOut atomic.Pointer[string] // why others refuse this node; nil: it hears of the cluster, or nobody has said
+
 	outboxChanged chan struct{} // capacity 1
 	looks         atomic.Uint64 // counts answers of Heads
 	spoiled       chan struct{} // capacity 1: a replica has to be opened again
 
 	life       context.Context // ends when Close begins
 	end        context.CancelFunc
-	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs, load, placer
+	background sync.WaitGroup // supervise, tend, heedMap, tendTrust, tendStanding, meetGossip, tendRebuilds, clocks with its handovers, balance, appointer, jobs, load, placer
 	users      sync.WaitGroup // calls that are under way; Add under mu and only while not closed
 
 	fatalOnce sync.Once
+	rest      func() error // ends all that the node does, once, and leaves the engines open
 
 	mu          sync.Mutex
 	closed      bool
 	failure     error                       // what fatal was told
+	removal     *RemovedError               // the node is out of the cluster
 	replicas    map[fsm.ShardID]*replica    // running
 	quarantined map[fsm.ShardID]*quarantine // why a replica is not started
 	leaders     map[fsm.ShardID]string      // of shards without a replica here, as last heard
@@ -104,8 +109,10 @@ func Open(config Config) (_ *Node, err error) {
 		replicas: make(map[fsm.ShardID]*replica), quarantined: make(map[fsm.ShardID]*quarantine),
 		retired: make(map[fsm.ShardID]bool),
 		leaders: make(map[fsm.ShardID]string), hints: make(map[string]string), signers: make(map[string]*mls.SigningKey),
-		vacant: make(map[fsm.ShardID]bool),
+		vacant:  make(map[fsm.ShardID]bool),
+		removed: make(chan struct{}),
 	}
+	n.rest = sync.OnceValue(n.comeToRest)
 	n.credentials.Store(&config.Credentials)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.deaths = newDeathWatch(n)
@@ -153,6 +160,7 @@ func Open(config Config) (_ *Node, err error) {
 	n.background.Go(n.watchDisk)
 	n.background.Go(n.heedMap)
 	n.background.Go(n.tendTrust)
+	n.background.Go(n.tendStanding)
 	n.background.Go(n.meetGossip)
 	n.background.Go(n.tendRebuilds)
 	n.background.Go(n.clocks.run)
@@ -216,6 +224,7 @@ func (n *Node) serve() {
 	n.port.HandleStream(methodState, n.streamState)
 	n.port.HandleStream(methodCopy, n.streamCopy)
 	n.port.HandleNewcomers(n.serveNewcomer)
+	n.port.HandleStanding(n.tellStanding)
 }
 
 // ID is the node's ID.
@@ -237,6 +246,8 @@ func (n *Node) begin(ctx context.Context) (_ context.Context, done func(), err e
 	switch {
 	case n.failure != nil:
 		return nil, nil, fmt.Errorf("%w: the node has failed", fsm.ErrNotProposed)
+	case n.removal != nil:
+		return nil, nil, fmt.Errorf("%w: %w", fsm.ErrNotProposed, n.removal)
 	case n.closed:
 		return nil, nil, fmt.Errorf("%w: the node is closing", fsm.ErrNotProposed)
 	}
@@ -271,6 +282,18 @@ func (n *Node) Close(ctx context.Context) error {
 
 // shut takes down what is up, from the top: nobody uses an engine any more when it is closed.
 func (n *Node) shut() error {
+	err := n.rest()
+	if n.held != nil {
+		err = errors.Join(err, n.held.journal.Close())
+	}
+	if n.stores != nil {
+		err = errors.Join(err, n.stores.close())
+	}
+	return err
+}
+
+// comeToRest ends all that the node does.
+func (n *Node) comeToRest() error {
 	n.end()
 	n.closeArchive()
 	n.background.Wait()
@@ -286,12 +309,6 @@ func (n *Node) shut() error {
 	n.deaths.close()
 	if n.port != nil {
 		err = errors.Join(err, n.port.Close())
-	}
-	if n.held != nil {
-		err = errors.Join(err, n.held.journal.Close())
-	}
-	if n.stores != nil {
-		err = errors.Join(err, n.stores.close())
 	}
 	return err
 }

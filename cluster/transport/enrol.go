@@ -40,15 +40,19 @@ func (p *Port) HandleNewcomers(answer Newcomer) {
 	p.enrolments = make(chan struct{}, enrolmentsMax)
 }
 
-// configForNewcomer is the TLS configuration of a connection on which nothing but enrolment is offered; other connections
-// are as they were.
-func (p *Port) configForNewcomer(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	if !slices.Equal(hello.SupportedProtos, []string{protocolEnrol}) {
+// configFor is the TLS configuration of a connection on which nothing but enrolment is offered, or nothing but the question for a
+// standing; other connections are as they were.
+func (p *Port) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	switch {
+	case slices.Equal(hello.SupportedProtos, []string{protocolEnrol}):
+		config := pki.InviterTLS(p.credentials())
+		config.NextProtos = []string{protocolEnrol}
+		return config, nil
+	case slices.Equal(hello.SupportedProtos, []string{protocolStanding}):
+		return p.configForStanding(), nil
+	default:
 		return nil, nil
 	}
-	config := pki.InviterTLS(p.credentials())
-	config.NextProtos = []string{protocolEnrol}
-	return config, nil
 }
 
 // enrol hears one newcomer.

@@ -16,7 +16,7 @@ import (
 	"parley/cluster/pki"
 )
 
-// The two protocols of the cluster port.
+// The two protocols between members. Beside them are that of newcomers (enrol.go) and that of who is shut out (standing.go).
 const (
 	protocolRaft = "parley-raft/1"
 	protocolRPC  = "parley-rpc/1"
@@ -103,6 +103,8 @@ type Port struct {
 
 	newcomers  Newcomer      // under mu; nil refuses them
 	enrolments chan struct{} // under mu; a token for each newcomer who is being heard
+	standing   Standing      // under mu; nil answers nobody
+	standings  chan struct{} // under mu; a token for each node that is being told
 
 	trust trust
 
@@ -204,7 +206,7 @@ func (p *Port) admit(raw net.Conn) {
 	watched := p.watch(raw)
 	config := p.guarded(pki.ServerTLS(p.credentials()), watched)
 	config.NextProtos = []string{protocolRaft, protocolRPC}
-	config.GetConfigForClient = p.configForNewcomer
+	config.GetConfigForClient = p.configFor
 	conn := tls.Server(watched, config)
 	ctx, cancel := context.WithTimeout(context.Background(), p.opts.HandshakeTimeout)
 	defer cancel()
@@ -214,8 +216,12 @@ func (p *Port) admit(raw net.Conn) {
 		return
 	}
 	state := conn.ConnectionState()
-	if state.NegotiatedProtocol == protocolEnrol {
+	switch state.NegotiatedProtocol {
+	case protocolEnrol:
 		p.enrol(ctx, conn)
+		return
+	case protocolStanding:
+		p.tellStanding(conn)
 		return
 	}
 	peer, err := pki.PeerNode(state)
