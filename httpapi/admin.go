@@ -241,6 +241,8 @@ type ClusterStatus struct {
 	Nodes      []NodeStatus    `json:"nodes"`
 	Shards     []ShardStatus   `json:"shards"`
 	Outbox     []OutboxStatus  `json:"outbox"` // of the shards that the answering node leads
+	// Removed is why the answering node is out of the cluster; of that, it tells nothing then. Empty where it is a member.
+	Removed string `json:"removed,omitempty"`
 }
 
 // NodeStatus is one node as the map and gossip know it.

@@ -113,7 +113,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	}
 	for schema, value := range map[string]any{
 		"Readiness": Readiness{}, "ClusterIdentity": ClusterIdentity{}, "InitRequest": InitRequest{Shards: 1, Replicas: 1, KeyPackageLifetimeMaxDays: 1, ConsentDefault: "ask", Claims: &ClaimLimits{}, DevelopmentHubKeySeed: "00", Node: "n1"},
-		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x", Hold: &PeerHold{}}, "Token": TokenEntry{},
+		"JoinRequest": JoinRequest{Seeds: []string{"s"}, Token: "t", Node: "n2"}, "ClusterStatus": ClusterStatus{MetaLeader: "n", Removed: "r"}, "FetchStatus": FetchStatus{}, "Peer": PeerEntry{TrustPEM: "x", Hold: &PeerHold{}}, "Token": TokenEntry{},
 		"TokenRequest": TokenRequest{}, "NewToken": NewToken{}, "ShardDigests": ShardDigests{}, "InviteRequest": InviteRequest{Node: "n", TTLSeconds: 1},
 		"Invitation": Invitation{}, "CertificateList": certificateList{}, "Keyring": Keyring{Waits: "w"}, "ResealReport": ResealReport{},
 		"ClusterSettings": ClusterSettings{}, "Setting": Setting{}, "SettingsChange": SettingsChange{Version: 1},

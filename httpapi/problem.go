@@ -74,6 +74,7 @@ const (
 	problemRoomStale      = "room-stale"
 	problemGeneration     = "other-generation"
 	problemNotAsked       = "providers-not-heard"
+	problemRemoved        = "node-removed"
 )
 
 var problemTitles = map[string]string{
@@ -104,6 +105,7 @@ var problemTitles = map[string]string{
 	problemRoomStale:      "The room waits to be brought forward",
 	problemGeneration:     "The request is for another generation of the hub",
 	problemNotAsked:       "Other providers have not been heard",
+	problemRemoved:        "The node is out of the cluster",
 }
 
 // newProblem fills in what belongs to the name. field and detail may be empty.
@@ -137,6 +139,7 @@ func problemOf(err error) (problem *Problem, hidden bool) {
 	var routed *echo.HTTPError
 	var refused *RefusedError
 	var absent *NotFoundError
+	var removed *RemovedError
 	switch {
 	case errors.As(err, &problem):
 		return problem, false
@@ -151,6 +154,8 @@ func problemOf(err error) (problem *Problem, hidden bool) {
 		problem = newProblem(http.StatusConflict, problemRefused, "", refused.Reason)
 		problem.Blocker, problem.See, problem.Clear = refused.Blocker, refused.See, refused.Clear
 		return problem, false
+	case errors.As(err, &removed):
+		return newProblem(http.StatusServiceUnavailable, problemRemoved, "", removed.Reason).after(retrySoon), false
 	case errors.As(err, &absent):
 		return newProblem(http.StatusNotFound, problemNotFound, "", absent.Error()), false
 	case errors.Is(err, fsm.ErrNotProposed):

@@ -98,6 +98,10 @@ func newClusterStatus() *cobra.Command {
 }
 
 func statusTable(w *tabwriter.Writer, s httpapi.ClusterStatus) {
+	if s.Removed != "" {
+		fmt.Fprintf(w, "cluster %s, answered by %s\n\n!! %s\n", s.ClusterID, s.Node, s.Removed)
+		return
+	}
 	if s.ClusterID == "" {
 		fmt.Fprintf(w, "%s belongs to no cluster yet: run 'parley cluster init' or 'parley node join'\n", strings.TrimSpace("node "+s.Node))
 		return

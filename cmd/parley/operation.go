@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parley/cmd/parley/adminclient"
+	"parley/httpapi"
 )
 
 // operation is what commands that ask a running node have in common.
@@ -152,6 +153,8 @@ func coded(err error) error {
 		return &codedError{exitUnsafe, err}
 	case errors.As(err, &failure) && failure.Status == http.StatusBadRequest && failure.Title != "": // else somebody else has answered
 		return &codedError{exitUsage, err}
+	case errors.As(err, &failure) && failure.Type == httpapi.ProblemTypeRemoved:
+		return &codedError{exitError, err} // no waiting helps
 	case errors.As(err, &failure) && failure.Status == http.StatusServiceUnavailable:
 		return &codedError{exitNoQuorum, err}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -230,6 +230,9 @@ func topTable(w *tabwriter.Writer, v topView) {
 
 // troubles are what an operator should look at first, in words; none where all is well.
 func troubles(s httpapi.ClusterStatus) (found []string) {
+	if s.Removed != "" {
+		return []string{s.Removed}
+	}
 	if s.MetaLeader == "" {
 		found = append(found, "the meta group has no leader")
 	}

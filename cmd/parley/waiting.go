@@ -54,6 +54,7 @@ func (w *waiting) follow(command *cobra.Command, job httpapi.JobEntry) error {
 	bar := newBar(progress)
 	defer bar.close()
 	client := w.client()
+	var failure *adminclient.Error
 	for !job.Ended() {
 		bar.show(job, time.Now())
 		if err := rest(ctx, w.pollInterval()); err != nil {
@@ -65,6 +66,9 @@ func (w *waiting) follow(command *cobra.Command, job httpapi.JobEntry) error {
 		case err == nil:
 			job = now
 		case ctx.Err() != nil: // the next rest says so
+		case errors.As(err, &failure) && failure.Type == httpapi.ProblemTypeRemoved:
+			bar.close()
+			return w.goesOn(job, failure)
 		case passes(err):
 			bar.note(fmt.Sprintf("the node at %s does not tell; the job goes on (%v)", client.Address(), err), time.Now())
 		default:
@@ -91,9 +95,12 @@ func (w *waiting) pollInterval() time.Duration {
 
 // goesOn is for who stops waiting: what he began does not stop with him.
 func (w *waiting) goesOn(job httpapi.JobEntry, cause error) error {
-	why := "the waiting was interrupted"
-	if errors.Is(cause, context.DeadlineExceeded) {
+	why, failure := "the waiting was interrupted", (*adminclient.Error)(nil)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
 		why = "it has not ended in " + w.timeout.String()
+	case errors.As(cause, &failure):
+		why = failure.Error() + "\nthe waiting has ended here"
 	}
 	return &codedError{exitStillRuns, fmt.Errorf("%s; job %d (%s) goes on\n  to see it    parley job show %d\n  to wait      parley job wait %d\n  to cancel    parley job cancel %d",
 		why, job.ID, job.Kind, job.ID, job.ID, job.ID)}

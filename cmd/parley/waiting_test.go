@@ -113,6 +113,21 @@ func TestWaitingForJobs(t *testing.T) {
 			},
 			nil, exitOK, "is done", "",
 		},
+		"the node is removed meanwhile": {
+			func(look int) (int, any) {
+				if look >= 2 {
+					return 503, map[string]string{"type": httpapi.ProblemTypeRemoved, "title": "The node is out of the cluster", "detail": "ask another node"}
+				}
+				return 200, job("running", 1)
+			},
+			nil, exitStillRuns, "", "ask another node",
+		},
+		"the node was removed before": {
+			func(look int) (int, any) {
+				return 503, map[string]string{"type": httpapi.ProblemTypeRemoved, "title": "The node is out of the cluster"}
+			},
+			nil, exitError, "", "out of the cluster",
+		},
 		"the node knows none": {
 			func(look int) (int, any) { return 404, map[string]string{"title": "there is no job 7"} },
 			nil, exitError, "", "no job 7",

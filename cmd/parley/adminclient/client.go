@@ -73,6 +73,7 @@ func (c *Client) Address() string { return c.base }
 // Error is what the node answered instead of success.
 type Error struct {
 	Status int
+	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Field  string `json:"field"`

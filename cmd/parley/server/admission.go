@@ -95,6 +95,9 @@ func (s *Server) open(admission cluster.Admission) error {
 func (s *Server) admitted(get func() (cluster.Admission, error)) (*operations, error) {
 	s.admitting.Lock()
 	defer s.admitting.Unlock()
+	if out := s.outcast(); out != nil {
+		return nil, out.refusal()
+	}
 	if !s.isOpen() {
 		admission, err := get()
 		if err != nil {

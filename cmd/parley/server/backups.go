@@ -68,6 +68,9 @@ func (l *lobby) RestoreCluster(ctx context.Context, r httpapi.RestoreRequest) (h
 	if r.Shards < 0 || r.Replicas < 0 {
 		return httpapi.RestoreStatus{}, &mls.MalformedError{Field: "shards, replicas", Reason: "a number is negative"}
 	}
+	if out := l.server.outcast(); out != nil {
+		return httpapi.RestoreStatus{}, out.refusal()
+	}
 	node := cmp.Or(r.Node, firstNode)
 	if l.server.isOpen() {
 		node = l.server.node.ID()

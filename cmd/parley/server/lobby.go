@@ -20,6 +20,9 @@ type lobby struct{ server *Server }
 const firstNode = "n1"
 
 func (l *lobby) operations() (*operations, error) {
+	if out := l.server.outcast(); out != nil {
+		return nil, out.refusal()
+	}
 	if !l.server.isOpen() {
 		return nil, refusal(cluster.ErrNotInitialised)
 	}
@@ -79,6 +82,9 @@ func (o *operations) otherNode(wanted string) error {
 }
 
 func (l *lobby) Ready(ctx context.Context) httpapi.Readiness {
+	if out := l.server.outcast(); out != nil {
+		return out.readiness()
+	}
 	o, err := l.operations()
 	if err != nil {
 		return httpapi.Readiness{Reasons: []string{"the node belongs to no cluster yet: run 'parley cluster init' or 'parley node join --token'"}}
@@ -87,11 +93,16 @@ func (l *lobby) Ready(ctx context.Context) httpapi.Readiness {
 }
 
 func (l *lobby) Status(ctx context.Context) (httpapi.ClusterStatus, error) {
+	nothing := httpapi.ClusterStatus{
+		Domains: []mimi.Provider{}, Nodes: []httpapi.NodeStatus{}, Shards: []httpapi.ShardStatus{}, Outbox: []httpapi.OutboxStatus{},
+	}
+	if out := l.server.outcast(); out != nil {
+		nothing.Node, nothing.ClusterID, nothing.Removed = out.node, out.cluster, out.why
+		return nothing, nil
+	}
 	o, err := l.operations()
 	if err != nil {
-		return httpapi.ClusterStatus{
-			Domains: []mimi.Provider{}, Nodes: []httpapi.NodeStatus{}, Shards: []httpapi.ShardStatus{}, Outbox: []httpapi.OutboxStatus{},
-		}, nil
+		return nothing, nil
 	}
 	return o.Status(ctx)
 }

@@ -29,7 +29,10 @@ const secondsPerDay = 24 * 60 * 60
 func refusal(err error) error {
 	var refused *cluster.RefusedError
 	var unreachable *cluster.UnreachableError
+	var removed *cluster.RemovedError
 	switch {
+	case errors.As(err, &removed):
+		return &httpapi.RemovedError{Reason: removed.Error()}
 	case errors.As(err, &unreachable):
 		return &httpapi.RefusedError{
 			Reason: "No member of the cluster could be reached: " + unreachable.Cause.Error(), Blocker: "the addresses, or a firewall between",
@@ -181,6 +184,9 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 		readiness.Reasons = append(readiness.Reasons, fmt.Sprintf(
 			"the node has had no contact with the meta group's leader for %s: it takes no new sessions of peers", o.node.MetaSilence().Round(time.Second)))
 	}
+	if why := o.node.ShutOut(); why != "" {
+		readiness.Reasons = append(readiness.Reasons, "the other nodes refuse this one: "+why)
+	}
 	if goes := parting(current.Duty(o.node.ID()), readiness.Replicas, o.node.TakesPeers()); goes != "" {
 		readiness.Reasons = append(readiness.Reasons, goes)
 	}
@@ -194,8 +200,8 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 	return readiness
 }
 
-// parting says why a node that leaves the cluster for good is to get no more requests; empty while it has replicas, or stays. Once it is out
-// of the cluster nobody tells it so: the others refuse its certificate.
+// parting says why a node that leaves the cluster for good is to get no more requests; empty while it has replicas, or stays. Once it is out it
+// asks the others, who know (removal.go); where it reaches none of them it can but guess.
 func parting(duty meta.Duty, replicas int, hears bool) string {
 	switch {
 	case duty.Kind != meta.Leaving || replicas > 0:
@@ -203,7 +209,7 @@ func parting(duty meta.Duty, replicas int, hears bool) string {
 	case hears:
 		return "the node leaves the cluster, and has no replica any more: send requests elsewhere"
 	default:
-		return "the node was to leave the cluster, and hears nothing of it any more: it is out, and can be stopped ('parley node list', at a member)"
+		return "the node was to leave the cluster, and hears nothing of it any more: it is out, most likely ('parley node list', at a member)"
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,8 @@ type Server struct {
 	node      *cluster.Node
 	doors     []task
 	client    *httpapi.Client
+
+	out atomic.Pointer[outcast] // the directory says that the node is out of its cluster, and it is not opened; nil otherwise
 }
 
 // task is something that runs until the context ends.
@@ -87,7 +90,12 @@ func New(c config.Config, program Program) (_ *Server, err error) {
 	if err != nil || !known {
 		return s, err
 	}
-	return s, s.open(admission)
+	err = s.open(admission)
+	if out := outcastBy(err, admission); out != nil {
+		s.out.Store(out)
+		return s, nil
+	}
+	return s, err
 }
 
 // listen takes the sockets first: a port that is in use is found before anything has begun.
@@ -198,8 +206,12 @@ func (s *Server) part() {
 	s.node.HandOverAll(ctx)
 }
 
-// serveDoors serves all that needs the node, once there is one. It ends with the context, or when one of the doors does.
+// serveDoors serves all that needs the node, once there is one, and says that there is none where it is out of its cluster. It ends with the
+// context, or when one of the doors does.
 func (s *Server) serveDoors(ctx context.Context) error {
+	if s.outcast() != nil {
+		return s.serveClosed(ctx)
+	}
 	select {
 	case <-s.opened:
 	default:
@@ -212,10 +224,19 @@ func (s *Server) serveDoors(ctx context.Context) error {
 	}
 	s.log.Info("serving", "node", s.node.ID(), "domain", s.config.Domain, "peer", s.config.Peer.Listen, "local", s.config.Local.Listen,
 		"admin", s.config.Admin.Listen, "cluster", s.node.ClusterAddr())
+	out, err := s.serveUntilRemoved(ctx)
+	if err != nil || !out {
+		return err
+	}
+	return s.serveClosed(ctx)
+}
+
+// runAll runs tasks until the context ends or one of them does, and then all do.
+func runAll(ctx context.Context, tasks []task) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, len(s.doors))
-	for _, t := range s.doors {
+	ended := make(chan error, len(tasks))
+	for _, t := range tasks {
 		go func() {
 			err := t.run(ctx)
 			if err != nil {
@@ -226,7 +247,7 @@ func (s *Server) serveDoors(ctx context.Context) error {
 		}()
 	}
 	var wrong []error
-	for range s.doors {
+	for range tasks {
 		wrong = append(wrong, <-ended)
 	}
 	return errors.Join(wrong...)

@@ -40,6 +40,9 @@ func (s *Server) tellSystemd(ctx context.Context) {
 
 // summary is the node in a line. It asks the node's replicas, so it does not return while one of them is stuck.
 func (s *Server) summary(ctx context.Context) string {
+	if out := s.outcast(); out != nil {
+		return "out of its cluster: " + out.why
+	}
 	if !s.isOpen() {
 		return "waits for 'parley cluster init' or 'parley node join'"
 	}
