@@ -12,8 +12,8 @@ import (
 
 // decommission brings a node out of the cluster for good. It says that the node leaves, and waits: the rules of placement and the shards'
 // leaders move its replicas, its leads and its vote in the meta group (placing.go, members.go, metamembers.go). What the node alone has, a
-// journal of submissions that were taken while their shards had no leader, has to be empty. Then it is dismissed, with its certificates. The
-// job's Step is the most replicas that it has seen on the node.
+// journal of submissions that were taken while their shards had no leader, has to be empty, by the word of a node which knows that it leaves:
+// it takes no more of them then (held.go). Then it is dismissed, with its certificates. The job's Step is the most replicas that it has seen on the node.
 type decommission struct{ node *Node }
 
 func (d decommission) step(ctx context.Context, job meta.Job) (jobProgress, error) {
@@ -80,6 +80,8 @@ func (d decommission) waitsFor(current *meta.Map, spec DecommissionSpec, view No
 		return ""
 	case answer != nil:
 		return fmt.Sprintf("node %s does not answer, and whether its journal is empty cannot be seen: start it, or give it up with 'parley node forget %s'", spec.Node, spec.Node)
+	case view.MapVersion < current.Version():
+		return fmt.Sprintf("node %s has not heard yet that it leaves", spec.Node)
 	case len(view.Replicas) > 0:
 		return fmt.Sprintf("node %s is still clearing %d replicas", spec.Node, len(view.Replicas))
 	case view.Meta.Role == raft.Leader.String() || view.Meta.Voter:

@@ -45,6 +45,7 @@ func TestDecommissionWaitsForAllThatANodeHas(t *testing.T) {
 		lost    bool
 		view    NodeView
 		answer  error
+		lags    uint64 // versions of the map that the node does not have
 		waits   string // what is said of it; empty where nothing is in the way
 	}{
 		"a replica":                  {current: has, waits: "1 replicas are on node n1"},
@@ -57,12 +58,14 @@ func TestDecommissionWaitsForAllThatANodeHas(t *testing.T) {
 		"the lead of the map":        {current: empty, view: NodeView{Meta: ReplicaStatus{Role: "Leader"}}, waits: "votes on the map"},
 		"a journal":                  {current: empty, view: NodeView{Held: HeldStatus{Items: 3}}, waits: "holds 3 submissions"},
 		"a damaged journal":          {current: empty, view: NodeView{Held: HeldStatus{Damaged: 1}}, waits: "could not be read"},
+		"a map that is behind":       {current: empty, lags: 1, waits: "has not heard yet that it leaves"},
 		"nothing":                    {current: empty},
 	} {
 		at := test.placer
 		if at == nil {
 			at = &placer{}
 		}
+		test.view.MapVersion = test.current.Version() - test.lags
 		said := decommission{&Node{placer: at}}.waitsFor(test.current, DecommissionSpec{Node: "n1", Lost: test.lost}, test.view, test.answer)
 		if (said == "") != (test.waits == "") || !strings.Contains(said, test.waits) {
 			t.Errorf("%s: %q, want %q", name, said, test.waits)

@@ -10,6 +10,7 @@ import (
 
 	"parley/fsm"
 	"parley/fsm/judge"
+	"parley/fsm/meta"
 	"parley/mimi"
 	"parley/storage"
 )
@@ -43,6 +44,9 @@ type held struct {
 	journal *storage.Journal
 	expired atomic.Uint64
 	woken   chan struct{} // capacity 1
+
+	// taking is held for reading by who takes something, from before the look at the map that allows it until it stands in the journal.
+	taking sync.RWMutex
 
 	mu    sync.Mutex
 	rooms map[mimi.RoomURI]*heldRoom
@@ -113,7 +117,8 @@ func (n *Node) Holds(room mimi.RoomURI) bool {
 
 // Hold takes submissions for rooms hosted here into this node's journal, all or none, and returns when they are durable there. They survive a crash
 // of the node, and not the loss of its disk. Each gets a verdict on its submitter's stream. The error wraps fsm.ErrOverloaded where there is no
-// room, and fsm.ErrUnknownOutcome where the journal has failed.
+// room, fsm.ErrNotProposed where the node leaves the cluster, whose journal has to become empty, and fsm.ErrUnknownOutcome where the journal has
+// failed.
 func (n *Node) Hold(ctx context.Context, submissions []judge.HeldSubmission) error {
 	_, done, err := n.begin(ctx)
 	if err != nil {
@@ -132,6 +137,11 @@ func (n *Node) Hold(ctx context.Context, submissions []judge.HeldSubmission) err
 		}
 		s.Millis = now
 		values[i] = s.Encode()
+	}
+	n.held.taking.RLock()
+	defer n.held.taking.RUnlock()
+	if n.Map().Duty(n.id).Kind == meta.Leaving {
+		return fmt.Errorf("%w: the node leaves the cluster", fsm.ErrNotProposed)
 	}
 	ids, err := n.held.journal.Append(values)
 	switch {
@@ -226,6 +236,17 @@ func (h *held) remove(items []heldItem) error {
 
 // Held is what this node's journal holds.
 func (n *Node) Held() HeldStatus { return n.held.status() }
+
+// statusAsOf is the status once nothing is being taken any more that a map before this one allowed. Where by this map the node leaves, what is
+// empty stays so.
+func (h *held) statusAsOf(current *meta.Map) HeldStatus {
+	if current.Duty(h.node.id).Kind != meta.Leaving {
+		return h.status()
+	}
+	h.taking.Lock()
+	defer h.taking.Unlock()
+	return h.status()
+}
 
 // status sums the journal up.
 func (h *held) status() HeldStatus {

@@ -11,6 +11,7 @@ import (
 	"parley/fsm"
 	"parley/fsm/fsmtest"
 	"parley/fsm/judge"
+	"parley/fsm/meta"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -142,6 +143,46 @@ func TestJournalOfANodeIsBounded(t *testing.T) {
 	if err := c.nodes["n1"].Hold(c.context(), []judge.HeldSubmission{one}); !errors.Is(err, fsm.ErrOverloaded) {
 		t.Errorf("a full journal answers %v", err)
 	}
+}
+
+// A node that leaves takes nothing into its journal any more, and says that the journal is empty only when what it was taking is there.
+func TestLeavingNodeHoldsNothing(t *testing.T) {
+	t.Parallel()
+	c := threeNodes(t, nil)
+	r := c.openRoom("n1", "held")
+	n4 := c.add("n4")
+	if err := n4.Join(c.context(), c.nodes["n1"].ClusterAddr()); err != nil {
+		t.Fatal(err)
+	}
+	one, _ := heldMessage(t, r, "one")
+	taking := &n4.held.taking
+	taking.RLock() // as somebody who has looked at the map, and not written yet
+	leaves := meta.AssignNode{Duty: meta.Duty{Node: "n4", Kind: meta.Leaving, By: "ann"}}
+	if err := n4.Change(c.context(), leaves); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it knows that it leaves", func() bool { return n4.Map().Duty("n4").Kind == meta.Leaving })
+	told := make(chan HeldStatus, 1)
+	go func() { told <- n4.View().Held }()
+	select {
+	case held := <-told:
+		taking.RUnlock()
+		t.Fatalf("it tells of a journal that is being written: %+v", held)
+	case <-shortly(t).Done():
+	}
+	taking.RUnlock()
+	if held := <-told; held.Items > 0 {
+		t.Errorf("the journal holds %+v", held)
+	}
+	if err := n4.Hold(c.context(), []judge.HeldSubmission{one}); !errors.Is(err, fsm.ErrNotProposed) || n4.Holds(r.URI) {
+		t.Errorf("a node that leaves takes something: %v", err)
+	}
+	back := leaves
+	back.Duty.Kind = meta.Serving
+	if err := n4.Change(c.context(), back); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it holds again when it serves again", func() bool { return n4.Hold(c.context(), []judge.HeldSubmission{one}) == nil })
 }
 
 // A follower whose shard has no leader knows for certain that a batch is in no log, so that it can be held there; after an election each has its

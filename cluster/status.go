@@ -199,10 +199,11 @@ func (n *Node) serveStatus(context.Context, string, []byte) ([]byte, error) {
 }
 
 func (n *Node) view() NodeView {
+	current := n.Map()
 	view := NodeView{
-		MapVersion: n.Map().Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
+		MapVersion: current.Version(), Meta: n.meta.status(n.id), GossipKeys: n.gossipKeyIDs(), SealKeys: sealKeyIDs(n.sealKeys()),
 		UpMillis: uint64(time.Since(n.opened).Milliseconds()), Cleared: n.cleared.Load(), DiskLow: n.disk.low.Load(),
-		ClockOffsetMillis: n.clocks.offsetMillis(), Held: n.held.status(),
+		ClockOffsetMillis: n.clocks.offsetMillis(), Held: n.held.statusAsOf(current),
 		Version: n.config.Version, Knows: fsm.FormatNewest,
 	}
 	n.mu.Lock()
