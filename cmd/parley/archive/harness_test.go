@@ -198,9 +198,9 @@ func (c *clusterUnderTest) begin(nodes, shards int, restore *cluster.RestoreOpti
 			c.t.Fatal(err)
 		}
 	}
-	eventually(c.t, "all shards are active", func() bool {
+	c.awaitAll("all shards are active", func(n *cluster.Node) bool {
 		active := 0
-		for _, shard := range c.node().Map().Shards() {
+		for _, shard := range n.Map().Shards() {
 			if shard.State == meta.ShardActive {
 				active++
 			}
@@ -208,6 +208,21 @@ func (c *clusterUnderTest) begin(nodes, shards int, restore *cluster.RestoreOpti
 		return active == shards
 	})
 	eventually(c.t, "the meta group has its voters, so that it outlives a node", func() bool { return c.metaVoters() == min(nodes, 3) })
+}
+
+// awaitAll waits until something is so at every node that runs: each hears of a change of the map in its own time.
+func (c *clusterUnderTest) awaitAll(what string, holds func(n *cluster.Node) bool) {
+	c.t.Helper()
+	eventually(c.t, what, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, n := range c.nodes {
+			if !holds(n) {
+				return false
+			}
+		}
+		return len(c.nodes) > 0
+	})
 }
 
 // metaVoters is how many nodes vote in the meta group, by its leader's word.
@@ -281,10 +296,10 @@ func mustPropose(t testing.TB, ctx context.Context, n *cluster.Node, command fsm
 // awaitJob waits for the end of a job.
 func (c *clusterUnderTest) awaitJob(id uint64) (job meta.Job) {
 	c.t.Helper()
-	eventually(c.t, fmt.Sprintf("job %d ends", id), func() bool {
+	c.awaitAll(fmt.Sprintf("job %d ends", id), func(n *cluster.Node) bool {
 		found := false
 		var err error
-		job, found, err = c.node().Job(id)
+		job, found, err = n.Job(id)
 		return err == nil && found && job.State.Ended()
 	})
 	return job

@@ -32,7 +32,7 @@ func restoredFrom(t testing.TB, spec cluster.BackupSpec, node string) *cluster.R
 // awaitRestored waits until all slots have come.
 func (c *clusterUnderTest) awaitRestored() {
 	c.t.Helper()
-	eventually(c.t, "all slots have come", func() bool { return !c.node().Map().Restoring() })
+	c.awaitAll("all slots have come", func(n *cluster.Node) bool { return len(n.Map().ActiveShards()) > 0 && !n.Map().Restoring() })
 	jobs, err := c.node().Jobs()
 	if err != nil {
 		c.t.Fatal(err)
@@ -52,10 +52,12 @@ func (c *clusterUnderTest) slotSums() map[fsm.SlotID]fsm.Sum {
 	c.t.Helper()
 	sums := make(map[fsm.SlotID]fsm.Sum)
 	for _, shard := range c.node().Map().Shards() {
-		copied, err := c.node().OpenShardCopy(testContext(c.t), shard.ID)
-		if err != nil {
-			c.t.Fatal(err)
-		}
+		var copied *cluster.ShardCopy
+		eventually(c.t, fmt.Sprintf("there is a copy of shard %d", shard.ID), func() bool {
+			var err error
+			copied, err = c.node().OpenShardCopy(testContext(c.t), shard.ID)
+			return err == nil
+		})
 		summers := make(map[fsm.SlotID]*fsm.Summer)
 		for _, place := range copied.Slots {
 			summers[place.Slot] = fsm.NewSummer()
