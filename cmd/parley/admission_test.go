@@ -97,17 +97,27 @@ func TestInitInviteJoin(t *testing.T) {
 		}
 		return nil
 	})
-	certificates, err := second.Certificates(t.Context())
-	if err != nil || len(certificates) != 2 || certificates[1].Node != "n2" {
-		t.Errorf("certificates: %+v, %v", certificates, err)
-	}
-	if ring, err := second.Keyring(t.Context()); err != nil || len(ring.Keys) != 1 || len(ring.Keys[0].Nodes) != 2 {
-		t.Errorf("keyring: %+v, %v", ring, err)
-	}
-	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"node", "invitations"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
-		if code := run(t.Context(), append(arguments, "--admin", first.Address())); code != exitOK {
-			t.Errorf("%v: exit code %d", arguments, code)
+	soon(t, "n2 knows both certificates", func() error {
+		certificates, err := second.Certificates(t.Context())
+		if err == nil && (len(certificates) != 2 || certificates[1].Node != "n2") {
+			err = fmt.Errorf("%+v", certificates)
 		}
+		return err
+	})
+	soon(t, "both nodes tell their keys", func() error {
+		ring, err := second.Keyring(t.Context())
+		if err == nil && (len(ring.Keys) != 1 || len(ring.Keys[0].Nodes) != 2) {
+			err = fmt.Errorf("%+v", ring)
+		}
+		return err
+	})
+	for _, arguments := range [][]string{{"certs", "list"}, {"keyring", "list"}, {"node", "invitations"}, {"cluster", "reseal"}, {"node", "invite", "--ttl", "5m"}} {
+		soon(t, strings.Join(arguments, " "), func() error { // to seal anew both nodes have to answer in time
+			if code := run(t.Context(), append(arguments, "--admin", first.Address())); code != exitOK {
+				return fmt.Errorf("exit code %d", code)
+			}
+			return nil
+		})
 	}
 	onlyForWhomItIs(t, first, second)
 	changeSettings(t, first, second)
@@ -279,7 +289,7 @@ listen = "%[7]s"
 
 func soon(t *testing.T, what string, holds func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

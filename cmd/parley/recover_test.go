@@ -171,9 +171,10 @@ func TestRecoverCommands(t *testing.T) {
 	if peers, err := node.Peers(t.Context()); err != nil || len(peers) != 1 || peers[0].Domain != peer {
 		t.Errorf("the peers are %+v, %v", peers, err)
 	}
-	if _, err := node.CreateToken(t.Context(), httpapi.TokenRequest{Name: "after", Scopes: []string{"rooms:read"}}); err != nil {
-		t.Errorf("the cluster does not decide: %v", err)
-	}
+	soon(t, "the cluster decides", func() error {
+		_, err := node.CreateToken(t.Context(), httpapi.TokenRequest{Name: "after", Scopes: []string{"rooms:read"}})
+		return err
+	})
 	soon(t, "both shards decide again", func() error {
 		for _, shard := range []string{"1", "2"} {
 			if code := run(t.Context(), []string{"check", "--shard", shard, "--admin", node.Address()}); code != exitOK {
