@@ -47,7 +47,7 @@ func (c *testCluster) streamOf(r mimi.RoomURI, destination mimi.Provider) (label
 	c.t.Helper()
 	slot := fsm.SlotOfRoom(r)
 	shard, _ := c.newestMap().ShardOfSlot(slot)
-	view, err := c.nodes[c.leaderNode(shard.ID)].replica(shard.ID).view()
+	view, err := c.nodes[c.upToDate(shard.ID)].replica(shard.ID).view()
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func TestHeldSubmissionsAreDecided(t *testing.T) {
 	c.start("n3")
 	eventually(t, "the journal is empty", func() bool { return n1.held.status().Items == 0 && !n1.Holds(r.URI) })
 	shard, _ := n1.Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
-	verdicts, messages := c.told(c.leaderNode(shard.ID), r.URI)
+	verdicts, messages := c.told(c.upToDate(shard.ID), r.URI)
 	if !slices.Equal(messages, labels) {
 		t.Errorf("the room has the messages %q, not %q", messages, labels)
 	}
@@ -232,7 +232,7 @@ func TestHeldAtAFollower(t *testing.T) {
 		t.Fatalf("%+v", decided)
 	}
 	eventually(t, "the journal is empty", func() bool { return n.held.status().Items == 0 && !n.Holds(r.URI) })
-	verdicts, messages := c.told(c.leaderNode(shard.ID), r.URI)
+	verdicts, messages := c.told(c.upToDate(shard.ID), r.URI)
 	if !slices.Equal(messages, []string{"one", "two"}) {
 		t.Errorf("the room has the messages %q", messages)
 	}
@@ -274,7 +274,7 @@ func TestHeldSubmissionsExpire(t *testing.T) {
 		t.Errorf("%d are given up", got)
 	}
 	shard, _ := n.Map().ShardOfSlot(fsm.SlotOfRoom(r.URI))
-	verdicts, messages := c.told(c.leaderNode(shard.ID), r.URI)
+	verdicts, messages := c.told(c.upToDate(shard.ID), r.URI)
 	if !slices.Equal(messages, []string{"decided before a crash", "young"}) {
 		t.Errorf("the room has the messages %q", messages)
 	}
