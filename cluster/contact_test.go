@@ -26,7 +26,7 @@ func TestWithoutMetaQuorum(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "three voters", func() bool { return c.voters() == "[n1 n2 n3]" })
+	c.awaitVoters()
 	for id, n := range c.nodes {
 		eventually(t, id+" takes peers", n.TakesPeers)
 	}

@@ -92,10 +92,11 @@ func (c *testCluster) awaitVacated(id string, shard fsm.ShardID) {
 	}
 }
 
-// fourNodes is a ready cluster of three nodes and one to spare.
+// fourNodes is a ready cluster of three nodes and one to spare, whose map can be changed while one of the three is away.
 func fourNodes(t *testing.T, tune func(*Config)) *testCluster {
 	t.Helper()
 	c := threeNodes(t, tune)
+	c.awaitVoters()
 	if err := c.add("n4").Join(c.context(), c.nodes["n1"].ClusterAddr()); err != nil {
 		t.Fatal(err)
 	}

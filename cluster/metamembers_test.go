@@ -195,10 +195,16 @@ func (c *testCluster) voters() string {
 	return ""
 }
 
+// awaitVoters waits until the first three nodes vote in the meta group, so that it can decide without any one of them.
+func (c *testCluster) awaitVoters() {
+	c.t.Helper()
+	eventually(c.t, "three nodes vote on the map", func() bool { return c.voters() == "[n1 n2 n3]" })
+}
+
 func TestDeadMetaVoterIsReplaced(t *testing.T) {
 	t.Parallel()
 	longUnderRace(t)
-	c := newTestCluster(t, func(config *Config) { config.MetaVoterPatience = 3 * time.Second })
+	c := newTestCluster(t, func(config *Config) { config.MetaVoterPatience = 10 * time.Second })
 	n1 := c.add("n1")
 	if err := n1.Init(c.context(), InitOptions{Settings: fsm.DefaultSettings(provider(t, "a.example")), Shards: 1, Replication: 1}); err != nil {
 		t.Fatal(err)

@@ -32,10 +32,13 @@ func loseTwo(t *testing.T) *lossOfTwo {
 	settings := fsm.DefaultSettings(provider(t, "a.example"))
 	settings.Claims = fsm.ClaimRules{ConsentDefault: fsm.ConsentAllow}
 	l := &lossOfTwo{testCluster: threeNodesWith(t, nil, settings), bob: user(t, "bob")}
+	l.awaitVoters() // n3 among them, whose copy is all that will be left
+	l.awaitSettings()
 	l.room = fsmtest.NewRoom(room(t, "club"), 0, []mimi.UserURI{user(t, "alice"), l.bob}, []mimi.Provider{provider(t, "a.example")})
-	_, version := l.nodes["n1"].Map().Settings()
-	l.room.Settings = version
-	_, l.room.Incarnation = l.propose("n1", l.room.Create())
+	_, l.room.Settings = l.nodes["n1"].Map().Settings()
+	l.propose("n1", l.room.Create())
+	shard, _ := l.nodes["n1"].Map().ShardOfSlot(fsm.SlotOfRoom(l.room.URI))
+	l.room.Incarnation = l.incarnationIn(shard.ID, l.room.URI)
 	phone, err := mimi.ParseClientURI("mimi://a.example/d/bob1")
 	if err != nil {
 		t.Fatal(err)
@@ -89,16 +92,18 @@ func kindOf(o fsm.Outcome) string { return fmt.Sprintf("%T", o) }
 // awaitApplied waits until a node has applied what the others have decided.
 func (l *lossOfTwo) awaitApplied(id string) {
 	l.t.Helper()
-	eventually(l.t, id+" has applied all", func() bool {
-		for _, ahead := range l.nodes["n1"].View().Replicas {
-			for _, r := range l.nodes[id].View().Replicas {
-				if r.Shard == ahead.Shard && r.Applied < ahead.Commit {
-					return false
+	for _, other := range l.nodes { // one of them leads, and knows how much is decided
+		eventually(l.t, id+" has applied all", func() bool {
+			for _, ahead := range other.View().Replicas {
+				for _, r := range l.nodes[id].View().Replicas {
+					if r.Shard == ahead.Shard && r.Applied < ahead.Commit {
+						return false
+					}
 				}
 			}
-		}
-		return true
-	})
+			return true
+		})
+	}
 }
 
 func (l *lossOfTwo) dir(id string) SurvivingDir { return SurvivingDir{DataDir: l.configs[id].DataDir} }
