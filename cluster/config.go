@@ -68,6 +68,8 @@ type Config struct {
 	Reached func(point string)
 	jobs    map[string]jobKind // more kinds of jobs, in tests
 
+	frozenMost time.Duration // how long a slot may be frozen; 0 outside tests: the constant of that name
+
 	MetaVoterPatience time.Duration // after which a silent voter of the meta group is replaced; 0 means a minute
 
 	// OnFatal is called once, from any goroutine, when the node must not go on: a state that could not be written, an entry that

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,15 +49,18 @@ func TestPlansAreEncoded(t *testing.T) {
 type halts struct {
 	mu      sync.Mutex
 	open    []string // that nobody has reached yet, in the order in which they are expected
-	reached chan string
+	reached chan reachedAt
 	goOn    chan struct{}
 }
 
+type reachedAt struct{ node, point string }
+
 func newHalts(points ...string) *halts {
-	return &halts{open: points, reached: make(chan string), goOn: make(chan struct{})}
+	return &halts{open: points, reached: make(chan reachedAt), goOn: make(chan struct{})}
 }
 
 func (h *halts) tune(config *Config) {
+	node := config.Credentials.NodeID()
 	config.Reached = func(point string) {
 		h.mu.Lock()
 		due := len(h.open) > 0 && h.open[0] == point
@@ -65,21 +69,20 @@ func (h *halts) tune(config *Config) {
 		}
 		h.mu.Unlock()
 		if due {
-			h.reached <- point
+			h.reached <- reachedAt{node, point}
 			<-h.goOn
 		}
 	}
 }
 
-// killAt waits until a point is reached by the node that leads the meta group, and stops that node there: it does nothing more behind it.
+// killAt waits until a point is reached by the node that carries a job out, and stops that node there: it does nothing more behind it.
 func (c *testCluster) killAt(h *halts) (dead, point string) {
 	c.t.Helper()
-	point = <-h.reached
-	n := c.metaLeader()
-	n.end() // from here on nothing that it tries succeeds
+	at := <-h.reached
+	c.nodes[at.node].end() // from here on nothing that it tries succeeds
 	h.goOn <- struct{}{}
-	c.stop(n.id)
-	return n.id, point
+	c.stop(at.node)
+	return at.node, at.point
 }
 
 // Whoever leads the meta group dies before each step is taken, and behind it, before that is written down. A step that was taken is not
@@ -107,10 +110,26 @@ func TestPlanOutlivesMetaLeaders(t *testing.T) {
 	if current.ReplicationFactor() != 2 || current.Duty("n3").Kind != meta.Draining || current.Duty("n3").By != "alice" {
 		t.Errorf("replication %d, n3 is %+v", current.ReplicationFactor(), current.Duty("n3"))
 	}
-	entries, err := c.any().Audit(0, 100)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("the audit log has of its end: %+v, %v", entries, err)
+	for id, n := range c.nodes { // it stands there behind the job's end
+		eventually(t, "the audit log at "+id+" has its end once", func() bool {
+			entries, err := n.Audit(0, 100)
+			if len(entries) > 1 {
+				t.Fatalf("the audit log has of its end: %+v", entries)
+			}
+			return err == nil && len(entries) == 1
+		})
 	}
+}
+
+// layout is what a node tells when all others answer and each shard has a leader.
+func (c *testCluster) layout(at string) (layout Layout) {
+	c.t.Helper()
+	eventually(c.t, "the cluster's layout is known at "+at, func() bool {
+		var err error
+		layout, err = c.nodes[at].Layout(c.context())
+		return err == nil && !slices.ContainsFunc(layout.Nodes, func(n LayoutNode) bool { return !n.Answers })
+	})
+	return layout
 }
 
 // A plan is refused once the cluster is laid out otherwise, and only then.
@@ -118,10 +137,7 @@ func TestStalePlanIsRefused(t *testing.T) {
 	t.Parallel()
 	c := threeNodes(t, nil)
 	ctx, n := c.context(), c.nodes["n2"]
-	layout, err := n.Layout(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	layout := c.layout("n2")
 	if len(layout.Nodes) != 3 || len(layout.Shards) != 2 || layout.NextShard != 3 || layout.Replication != 3 || layout.BytesPerSecond == 0 ||
 		len(layout.Shards[0].Slots)+len(layout.Shards[1].Slots) != fsm.SlotCount {
 		t.Errorf("the layout is %+v", layout)

@@ -23,10 +23,7 @@ func TestSlotLoads(t *testing.T) {
 		c.nodes[id].load.note(fsm.ShardLevel, 0)
 	}
 	eventually(t, "what is large counts for more", func() bool { return counts("n3", 1+3*(1+3)) })
-	layout, err := c.nodes["n1"].Layout(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	layout := c.layout("n1")
 	found := false
 	for _, s := range layout.Shards {
 		at := slices.IndexFunc(s.Slots, func(one LayoutSlot) bool { return one.Slot == slot })

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ var (
 	errDigests = errors.New("the slot's data at the target is not that of the source")
 )
 
+func (n *Node) frozenMost() time.Duration { return cmp.Or(n.config.frozenMost, frozenMost) }
+
 // slotDrive is one move on its way. It belongs to one goroutine.
 type slotDrive struct {
 	node    *Node
@@ -69,7 +72,7 @@ func (d *slotDrive) run(ctx context.Context) (meta.SlotMoved, error) {
 		case err == nil:
 			pause = backoff{}
 		}
-		if !d.frozen.IsZero() && time.Since(d.frozen) > frozenMost {
+		if !d.frozen.IsZero() && time.Since(d.frozen) > d.node.frozenMost() {
 			d.callOff = true
 		}
 		if err != nil && pause.wait(within) != nil {
@@ -85,7 +88,7 @@ func (d *slotDrive) within(ctx context.Context) (context.Context, context.Cancel
 	if d.frozen.IsZero() {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(d.node.life, d.frozen.Add(frozenMost+2*moveCallMost))
+	return context.WithDeadline(d.node.life, d.frozen.Add(d.node.frozenMost()+2*moveCallMost))
 }
 
 // advance looks where the move stands, and does what comes next. over says that the move has ended: generation is that under which
@@ -161,7 +164,7 @@ func (d *slotDrive) complete(came fsm.SlotImport, generation uint64) error {
 	if d.frozen.IsZero() {
 		d.frozen = time.Now()
 	}
-	ctx, cancel := context.WithDeadline(d.node.life, d.frozen.Add(frozenMost))
+	ctx, cancel := context.WithDeadline(d.node.life, d.frozen.Add(d.node.frozenMost()))
 	defer cancel()
 	d.node.reached("move.tail")
 	for more := true; more; {
