@@ -92,7 +92,7 @@ func TestOneBackupGoesIntoAPlace(t *testing.T) {
 		t.Errorf("one into another place: job %d, %v", other.ID, err)
 	}
 	eventually(t, "it has ended", func() bool { // it reports meanwhile that it waits
-		job, _, err := c.any().Job(live[0].ID)
+		job, _, err := c.any().Job(live[0].ID) // where it has ended as wanted, to end it again is nothing
 		return err == nil && c.any().Change(ctx, meta.EndJob{ID: job.ID, Revision: job.Revision, State: meta.JobCancelled}) == nil
 	})
 	c.awaitJob(live[0].ID, meta.JobCancelled)
