@@ -18,26 +18,24 @@ func TestUnansweredReadLeavesNothingOpen(t *testing.T) {
 	c.awaitSettings()
 	r := c.openRoom("n1", "read")
 	shard, _ := c.newestMap().ShardOfSlot(fsm.SlotOfRoom(r.URI))
-	leader := c.leaderNode(shard.ID)
 	describe, err := judge.NewDescribeRoom(r.URI)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, n := range c.nodes {
-		if id == leader {
-			continue
-		}
 		asked := func(request judge.Request) error {
 			q := newQuery(n, request)
 			q.floor, q.floorOf, q.vouched = math.MaxUint64, shard.ID, vouchedAlways // which no replica ever reaches
-			n.noteLeader(shard.ID, leader)
+			n.noteLeader(shard.ID, c.leaderNode(shard.ID))
 			if outcome, err := q.handOver(shortly(t), shard); !errors.Is(err, errElsewhere) {
 				t.Fatalf("%s, %T: %+v, %v", id, request, outcome, err)
 			}
 			return q.unavailable(context.DeadlineExceeded)
 		}
 		batch := batchFor(t, r, fmt.Sprint("from ", id))
-		eventually(t, "a call is sent and not answered", func() bool { return errors.Is(asked(batch), fsm.ErrUnknownOutcome) })
+		eventually(t, "a call is sent to the leader and not answered", func() bool {
+			return c.leaderNode(shard.ID) == id || errors.Is(asked(batch), fsm.ErrUnknownOutcome)
+		})
 		if err := asked(describe); !errors.Is(err, fsm.ErrNotProposed) {
 			t.Errorf("%s: a read ends with %v", id, err)
 		}
