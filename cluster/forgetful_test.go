@@ -51,9 +51,7 @@ func TestNodeThatLostItsDirectoryStaysOut(t *testing.T) {
 		t.Errorf("the second Commit got %+v", outcome)
 	}
 	var refused *RefusedError
-	joining, done := context.WithTimeout(t.Context(), 30*time.Second)
-	defer done()
-	if err := c.nodes["n3"].Join(joining, c.nodes["n1"].ClusterAddr()); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "new ID") {
+	if err := c.nodes["n3"].Join(c.context(), c.nodes["n1"].ClusterAddr()); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "new ID") {
 		t.Errorf("n3 joined under its old ID: %v", err)
 	}
 }

@@ -23,6 +23,8 @@ func TestFsck(t *testing.T) {
 	c := threeNodes(t, nil)
 	d := &damagedNode{t: t, cluster: c, id: "n3"}
 	d.fill("before")
+	c.awaitSettings()
+	c.digests("n3") // it has all that the others have
 	if _, err := Fsck(t.Context(), c.folder("n3"), func(string) {}); !errors.Is(err, storage.ErrLocked) {
 		t.Errorf("of a node that runs: %v", err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -130,9 +129,7 @@ func TestLargeCommitOutlivesItsLeader(t *testing.T) {
 	begun := n.replica(shard.ID).machine.applied.current()
 	decided := make(chan fsm.Outcome, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		outcome, _, err := n.Propose(ctx, commit)
+		outcome, _, err := n.Propose(c.context(), commit)
 		if err != nil {
 			t.Errorf("the Commit: %v", err)
 		}
