@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -219,14 +220,8 @@ func startProgram(t *testing.T, shared, id string) *adminclient.Client {
 func startProgramWith(t *testing.T, shared, id string, configured func(text string) string, environment ...string) (*adminclient.Client, *os.Process) {
 	t.Helper()
 	address := make(map[string]string)
-	var sockets []net.Listener
 	for _, name := range []string{"cluster", "gossip", "peer", "local", "admin"} {
-		socket, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address[name] = socket.Addr().String()
-		sockets = append(sockets, socket) // all are taken before any is given back, so that none is given twice
+		address[name] = takeAddress(t)
 	}
 	text := fmt.Sprintf(`
 domain = "a.example"
@@ -271,9 +266,6 @@ listen = "%[7]s"
 		}
 	})
 	client := adminclient.New("http://" + address["admin"])
-	for _, socket := range sockets {
-		_ = socket.Close() // the program binds it in a moment
-	}
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +277,32 @@ listen = "%[7]s"
 		return nil
 	})
 	return client, program.Process
+}
+
+// portsTaken is how many ports this process has looked at.
+var portsTaken atomic.Int32
+
+// takeAddress is a loopback port on which nothing listens, over TCP and UDP, each once. It lies below those that the kernel takes for outgoing
+// connections and for whoever asks for any port: on a busy machine it takes a program seconds to come to bind it.
+func takeAddress(t *testing.T) string {
+	t.Helper()
+	const first, span = 11_000, 10_000
+	for range span {
+		address := fmt.Sprintf("127.0.0.1:%d", first+(os.Getpid()*61+int(portsTaken.Add(1)))%span)
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", address)
+		if err == nil {
+			err = udp.Close()
+		}
+		if err = errors.Join(err, tcp.Close()); err == nil {
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func soon(t *testing.T, what string, holds func() error) {
