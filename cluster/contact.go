@@ -1,6 +1,11 @@
 package cluster
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"parley/fsm/meta"
+)
 
 // metaSilenceMax is how long a node may be out of contact with the meta group's leader before it takes no new sessions of peers: its
 // allow-list may be old by then. The shards go on deciding; they need the meta group for nothing.
@@ -27,4 +32,11 @@ func (n *Node) TakesPeers() bool {
 		return false
 	}
 	return n.MetaSilence() <= metaSilenceMax
+}
+
+// Leaves reports whether this node leaves the cluster for good and has no replica any more, by its map: it may be out at any moment.
+func (n *Node) Leaves() bool {
+	current := n.Map()
+	return current.Duty(n.id).Kind == meta.Leaving &&
+		!slices.ContainsFunc(current.Shards(), func(s meta.Shard) bool { return slices.Contains(s.Replicas, n.id) })
 }

@@ -171,3 +171,33 @@ func (d *damagedNode) awaitShard(shard fsm.ShardID, rooms []mimi.RoomURI) {
 		}
 	}
 }
+
+// TestWhoLeavesHasNothingLeft: a node sends everybody elsewhere while it leaves and has no replica, and not before, nor when it stays after all.
+func TestWhoLeavesHasNothingLeft(t *testing.T) {
+	t.Parallel()
+	c := fourNodes(t, nil)
+	assign := func(id string, kind meta.DutyKind) *Node {
+		t.Helper()
+		n := c.nodes[id]
+		if err := n.Change(c.context(), meta.AssignNode{Duty: meta.Duty{Node: id, Kind: kind, By: "ann", Why: "kernel"}}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := assign("n4", meta.Draining); n.Leaves() {
+		t.Error("n4 has nothing, and drains")
+	}
+	if n := assign("n4", meta.Leaving); !n.Leaves() {
+		t.Error("n4 has nothing, and leaves")
+	}
+	if n := assign("n4", meta.Serving); n.Leaves() {
+		t.Error("n4 stays after all")
+	}
+	n3 := c.nodes["n3"]
+	if err := n3.Change(c.context(), meta.ChangePlacement{Rules: meta.PlacementRules{Paused: true, ReplicationFactor: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	if assign("n3", meta.Leaving); n3.Leaves() {
+		t.Error("n3 has a replica")
+	}
+}

@@ -36,9 +36,15 @@ type Peers interface {
 	Peer(domain mimi.Provider) (meta.Peer, bool)
 }
 
-// Sessions says whether this node may take new sessions of peers: not while it is so long out of contact with its cluster that a peer
-// may have been revoked meanwhile. TakesPeers may be called by many goroutines.
-type Sessions interface{ TakesPeers() bool }
+// Sessions says who may come to this node. Its methods may be called by many goroutines.
+type Sessions interface {
+	// TakesPeers reports whether new sessions of peers may begin: not while the node is so long out of contact with its cluster that a
+	// peer may have been revoked meanwhile.
+	TakesPeers() bool
+	// Leaves reports whether the node leaves its cluster and has nothing left: whoever comes is sent to another, before it is out and can
+	// not even say whether what it was asked for was written.
+	Leaves() bool
+}
 
 // Tokens finds a bearer token by the SHA-256 of its secret.
 type Tokens interface {

@@ -27,6 +27,7 @@ type LocalServer struct {
 	desk         *Desk
 	inbox        Inbox
 	tokens       Tokens
+	sessions     Sessions
 	pulse        *Pulse
 	intake       *intakeRoom
 	metrics      *RequestMetrics
@@ -35,7 +36,7 @@ type LocalServer struct {
 }
 
 // NewLocalServer makes the listener; Serve runs it. The pulse wakes readers of the inbox.
-func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, tokens Tokens, certificates Certificates,
+func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, tokens Tokens, sessions Sessions, certificates Certificates,
 	metrics *RequestMetrics, log *slog.Logger) *LocalServer {
 	if cfg.BodyBytesMax == 0 {
 		cfg.BodyBytesMax = RequestBytesMax
@@ -60,6 +61,7 @@ func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, toke
 		inbox:        inbox,
 		tokens:       tokens,
 		pulse:        pulse,
+		sessions:     sessions,
 		intake:       newIntakeRoom(),
 		metrics:      metrics,
 		bodyBytesMax: cfg.BodyBytesMax,
@@ -71,7 +73,7 @@ func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, toke
 
 func (s *LocalServer) routes(metrics *RequestMetrics) {
 	e, short := s.echo, deadline(s.timeouts.Request)
-	e.Use(metrics.observe(s.name))
+	e.Use(metrics.observe(s.name), unlessLeaving(s.sessions))
 	e.GET("/openapi.json", openapiHandler(openapi.Local))
 	e.POST("/v1/users/:user/clients/:client/keyPackages", s.uploadKeyPackages, s.needs(meta.ScopeKeyPackagesWrite), short)
 	e.DELETE("/v1/users/:user/clients/:client/keyPackages", s.deleteAllKeyPackages, s.needs(meta.ScopeKeyPackagesWrite), short)

@@ -101,7 +101,7 @@ func openLocalDoor(t *testing.T) *localDoor {
 	running.Go(func() { pulse.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 	desk := NewDesk(d.hub, d.cluster, d.cluster, d.outbound)
-	s := NewLocalServer(LocalConfig{BodyBytesMax: 10_000}, desk, d.inbox, pulse, d.cluster, always(ca.issue(bothUsages, "a.example")), requestMetrics(t), quiet())
+	s := NewLocalServer(LocalConfig{BodyBytesMax: 10_000}, desk, d.inbox, pulse, d.cluster, d.cluster, always(ca.issue(bothUsages, "a.example")), requestMetrics(t), quiet())
 	d.address = "https://" + serve(t, s)
 	d.client = httpClient(t, ca)
 	return d

@@ -46,7 +46,7 @@ func echoRoutes(e *echo.Echo) []string {
 func TestOpenAPI(t *testing.T) {
 	cluster := &fakeCluster{domains: []mimi.Provider{hubDomain}}
 	desk := NewDesk(answers(nil), cluster, cluster, &fakePoster{})
-	local := NewLocalServer(LocalConfig{}, desk, &fakeInbox{}, NewPulse(nil), cluster, nil, requestMetrics(t), quiet())
+	local := NewLocalServer(LocalConfig{}, desk, &fakeInbox{}, NewPulse(nil), cluster, cluster, nil, requestMetrics(t), quiet())
 	admin := NewAdminServer(AdminConfig{}, &fakeAdmin{}, prometheus.NewRegistry(), requestMetrics(t), quiet())
 	for name, test := range map[string]struct {
 		echo *echo.Echo

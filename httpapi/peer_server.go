@@ -84,7 +84,7 @@ func NewPeerServer(cfg PeerConfig, desk *Desk, peers Peers, sessions Sessions, c
 }
 
 func (s *PeerServer) routes(metrics *RequestMetrics) {
-	s.echo.Use(metrics.observe(s.name), s.welcome, s.limited, deadline(s.timeouts.Request))
+	s.echo.Use(metrics.observe(s.name), unlessLeaving(s.sessions), s.welcome, s.limited, deadline(s.timeouts.Request))
 	s.echo.GET(mimi.DirectoryPath, s.getDirectory)
 	s.echo.POST("/v1/keyMaterial/*", s.keyMaterial)
 	s.echo.POST(bulkKeyMaterialPath, s.bulkKeyMaterial)

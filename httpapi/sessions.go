@@ -24,10 +24,26 @@ func (s *PeerServer) session(ctx context.Context, conn net.Conn) context.Context
 func (s *PeerServer) welcome(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if began, _ := c.Request().Context().Value(sessionKey{}).(bool); !began && !s.sessions.TakesPeers() {
-			c.Response().Header().Set("Connection", "close") // under HTTP/2 too this ends the connection when its requests are answered
-			return newProblem(http.StatusServiceUnavailable, problemNotProposed, "",
-				"This node is out of contact with its cluster and takes no new sessions. Nothing was written; come to another node.").after(retryElsewhere)
+			return sentElsewhere(c, "This node is out of contact with its cluster and takes no new sessions.")
 		}
 		return next(c)
 	}
+}
+
+// unlessLeaving sends everybody away while the node leaves its cluster and has nothing left.
+func unlessLeaving(s Sessions) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if s.Leaves() {
+				return sentElsewhere(c, "This node leaves its cluster.")
+			}
+			return next(c)
+		}
+	}
+}
+
+// sentElsewhere is the answer to who has to come to another node, on another connection.
+func sentElsewhere(c echo.Context, why string) error {
+	c.Response().Header().Set(echo.HeaderConnection, "close") // under HTTP/2 too this ends the connection when its requests are answered
+	return newProblem(http.StatusServiceUnavailable, problemNotProposed, "", why+" Nothing was written; come to another node.").after(retryElsewhere)
 }

@@ -99,6 +99,7 @@ type fakeCluster struct {
 	key     *mls.SigningKey
 	retired []*mls.SigningKey
 	alone   bool // out of contact with the rest of the cluster
+	leaves  bool
 
 	clientInboxes bool // before requests are under way
 }
@@ -107,6 +108,18 @@ func (c *fakeCluster) TakesPeers() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.alone
+}
+
+func (c *fakeCluster) Leaves() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaves
+}
+
+func (c *fakeCluster) setLeaving(leaves bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaves = leaves
 }
 
 func (c *fakeCluster) setAlone(alone bool) {

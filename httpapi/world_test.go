@@ -122,7 +122,7 @@ func (w *world) open(domain mimi.Provider) {
 	peer.echo.Pre(s.seen.note)
 	s.peer = serveOn(t, peer, socket)
 	pulse := w.run(s, outbound)
-	s.local = serve(t, NewLocalServer(LocalConfig{}, s.desk, s.hub, pulse, s.cluster, certificates, requestMetrics(t), quiet()))
+	s.local = serve(t, NewLocalServer(LocalConfig{}, s.desk, s.hub, pulse, s.cluster, s.cluster, certificates, requestMetrics(t), quiet()))
 	s.client = httpClient(t, w.ca, w.ca.issue(bothUsages, domain.String()))
 	w.providers[domain] = s
 }

@@ -187,7 +187,7 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 	if why := o.node.ShutOut(); why != "" {
 		readiness.Reasons = append(readiness.Reasons, "the other nodes refuse this one: "+why)
 	}
-	if goes := parting(current.Duty(o.node.ID()), readiness.Replicas, o.node.TakesPeers()); goes != "" {
+	if goes := parting(o.node.Leaves(), o.node.TakesPeers()); goes != "" {
 		readiness.Reasons = append(readiness.Reasons, goes)
 	}
 	if len(current.Shards()) == 0 {
@@ -202,12 +202,12 @@ func (o *operations) Ready(context.Context) httpapi.Readiness {
 
 // parting says why a node that leaves the cluster for good is to get no more requests; empty while it has replicas, or stays. Once it is out it
 // asks the others, who know (removal.go); where it reaches none of them it can but guess.
-func parting(duty meta.Duty, replicas int, hears bool) string {
+func parting(leaves, hears bool) string {
 	switch {
-	case duty.Kind != meta.Leaving || replicas > 0:
+	case !leaves:
 		return ""
 	case hears:
-		return "the node leaves the cluster, and has no replica any more: send requests elsewhere"
+		return "the node leaves the cluster, and has no replica any more: it sends everybody elsewhere"
 	default:
 		return "the node was to leave the cluster, and hears nothing of it any more: it is out, most likely ('parley node list', at a member)"
 	}

@@ -125,7 +125,7 @@ func (s *Server) openDoors() error {
 	if err != nil {
 		return err
 	}
-	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, localCertificates, s.requests, s.log)
+	local := httpapi.NewLocalServer(httpapi.LocalConfig{}, desk, s.node, pulse, s.node, s.node, localCertificates, s.requests, s.log)
 	outbound, err := httpapi.NewCourierMetrics(s.registry)
 	if err != nil {
 		return err
