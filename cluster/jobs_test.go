@@ -193,6 +193,7 @@ func TestJobIsCarriedOut(t *testing.T) {
 func TestJobIsFoundByNodesThatHaveNotHeardOfIt(t *testing.T) {
 	t.Parallel()
 	c := tallyCluster(t, newTally(2))
+	c.awaitVoters() // two of three are a majority
 	away := c.metaLeader().id
 	c.stop(away)
 	job := c.startJob(c.any(), JobRequest{Kind: "tally", Spec: []byte("to two")})
