@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 )
 
 // Operator is who asks for a change, and what for. The changes of a context that has one are put into the audit log. It belongs to the
@@ -63,57 +62,3 @@ func (o *Operator) Audited(command Command, failed string) Audited {
 }
 
 func cut(text string, bytesMax int) string { return text[:min(len(text), bytesMax)] }
-
-// Described is a command that can say what it is about, for the audit log: without any secret, and in words that may change, since they
-// are written by who asks and not in apply.
-type Described interface {
-	Command
-	About() string
-}
-
-func about(c Command) string {
-	if d, described := c.(Described); described {
-		return d.About()
-	}
-	switch c := c.(type) {
-	case AddNode:
-		return fmt.Sprintf("node %s at %s", c.Node.ID, c.Node.ClusterAddr)
-	case UpdateNode:
-		return fmt.Sprintf("node %s at %s, %s", c.Node.ID, c.Node.ClusterAddr, c.Node.State)
-	case PutPeer:
-		return fmt.Sprintf("peer %s, speaks for %v, directories %v, pinned certificates of %d bytes, server certificates %v, private addresses %v",
-			c.Peer.Domain, c.Peer.Domains, c.Peer.DirectoryURLs, len(c.Peer.TrustPEM), c.Peer.AcceptServerAuth, c.Peer.AllowPrivateAddresses)
-	case RemovePeer:
-		return "peer " + c.Domain.String()
-	case HoldPeer:
-		return fmt.Sprintf("peer %s: %s", c.Hold.Domain, c.Hold.Why)
-	case PutToken:
-		return fmt.Sprintf("token %s (%s) for %v", c.Token.ID, c.Token.Name, c.Token.Scopes)
-	case RevokeToken:
-		return "token " + c.ID
-	case PutJoinToken:
-		return fmt.Sprintf("invitation %s for %q", c.Token.ID, c.Token.Node)
-	case RevokeJoinToken:
-		return "invitation " + c.ID
-	case RevokeCertificates:
-		return "certificates of node " + c.Node
-	case PutHubKey:
-		return fmt.Sprintf("hub key of scheme %d", c.Key.Scheme)
-	case AddHubKey:
-		return fmt.Sprintf("hub key of scheme %d", c.Key.Scheme)
-	case AddServiceKeys:
-		return fmt.Sprintf("%d keys of the hub", len(c.Keys))
-	case PutGossipKey:
-		return "gossip key " + c.Key.ID
-	case Reseal:
-		return fmt.Sprintf("%d secrets", len(c.Secrets))
-	case PutJob:
-		return fmt.Sprintf("job of kind %s, %d bytes", c.Kind, len(c.Spec))
-	case SteerJob:
-		return fmt.Sprintf("job %d", c.ID)
-	case EndJob:
-		return fmt.Sprintf("job %d: %s", c.ID, c.State)
-	default:
-		return fmt.Sprintf("command %d", c.kind())
-	}
-}
