@@ -56,6 +56,11 @@ func Create(ctx context.Context, source Source, store Store, c Creation, progres
 	if errors.Is(err, ErrMissing) {
 		m, err = run.make(ctx)
 	}
+	if err == nil { // the map's part among them, and all of one that was made before
+		parts := uint64(len(m.Parts))
+		run.progress.Units(parts, parts)
+		run.progress.Bytes(m.Bytes, m.Bytes)
+	}
 	return Created{
 		Manifest: m, Chunks: run.tally.chunks, StoredBytes: run.tally.chunkBytes,
 		NewChunks: run.tally.chunks - run.tally.reused, NewBytes: run.tally.chunkBytes - run.tally.reusedByte,

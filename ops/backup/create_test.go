@@ -38,6 +38,29 @@ func TestBackupHoldsWhatTheClusterHad(t *testing.T) {
 	}
 }
 
+// lastProgress is what was told last.
+type lastProgress struct{ units, unitsTotal, bytes, bytesTotal uint64 }
+
+func (p *lastProgress) Step(string)              {}
+func (p *lastProgress) Units(done, total uint64) { p.units, p.unitsTotal = done, total }
+func (p *lastProgress) Bytes(done, total uint64) { p.bytes, p.bytesTotal = done, total }
+
+// What is done is shown as all of it, also to who asks for it again.
+func TestBackupEndsWithAllOfItDone(t *testing.T) {
+	store, c := newMemoryStore(), smallCluster(t)
+	for range 2 {
+		var p lastProgress
+		made, err := Create(testContext(t), c, store, Creation{ID: "b1", Program: "test"}, &p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := uint64(len(made.Parts))
+		if parts < 2 || p != (lastProgress{parts, parts, made.Bytes, made.Bytes}) {
+			t.Errorf("a backup of %d parts and %d bytes ends with %+v", parts, made.Bytes, p)
+		}
+	}
+}
+
 // A second backup writes only what has changed, wherever in a slot that is.
 func TestBackupIsIncremental(t *testing.T) {
 	store, c := newMemoryStore(), newMemoryCluster(2)
