@@ -158,6 +158,23 @@ func (e *StalePlanError) Error() string {
 	return fmt.Sprintf("plan %d was made for version %d of the map; by version %d nodes, replicas or slots have changed", e.ID, e.Version, e.Now)
 }
 
+// StalePlans are the jobs among some that are planned and that BeginPlan would refuse now, by their number. What they were made for may come
+// again.
+func (n *Node) StalePlans(jobs []meta.Job) map[uint64]*StalePlanError {
+	current, stale := n.Map(), make(map[uint64]*StalePlanError)
+	layout := sync.OnceValue(func() string { return fingerprintOf(current) })
+	for _, job := range jobs {
+		if job.State != meta.JobPlanned {
+			continue
+		}
+		p, err := DecodePlan(job.Spec)
+		if err == nil && p.Layout != "" && p.Layout != layout() {
+			stale[job.ID] = &StalePlanError{ID: job.ID, Version: p.MapVersion, Now: current.Version()}
+		}
+	}
+	return stale
+}
+
 // BeginPlan begins a job that is planned, if the cluster is laid out as the plan was made for; else the error is a *StalePlanError. What
 // changes between that look and the beginning is found by the steps themselves, each of which looks what it finds.
 func (n *Node) BeginPlan(ctx context.Context, id uint64) (meta.Job, error) {
@@ -168,12 +185,11 @@ func (n *Node) BeginPlan(ctx context.Context, id uint64) (meta.Job, error) {
 	case !found:
 		return meta.Job{}, &RefusedError{fmt.Sprintf("there is no plan %d", id)}
 	case job.State == meta.JobPlanned:
-		p, err := DecodePlan(job.Spec)
-		if err != nil {
+		if _, err := DecodePlan(job.Spec); err != nil {
 			return meta.Job{}, &RefusedError{fmt.Sprintf("job %d is no plan: %v", id, err)}
 		}
-		if current := n.Map(); p.Layout != "" && p.Layout != fingerprintOf(current) {
-			return meta.Job{}, &StalePlanError{ID: id, Version: p.MapVersion, Now: current.Version()}
+		if stale := n.StalePlans([]meta.Job{job})[id]; stale != nil {
+			return meta.Job{}, stale
 		}
 	}
 	return n.SteerJob(ctx, id, meta.WishBegin)

@@ -153,10 +153,17 @@ func TestStalePlanIsRefused(t *testing.T) {
 	if err := n.PutPeer(ctx, peer); err != nil {
 		t.Fatal(err)
 	}
+	if stale := n.StalePlans([]meta.Job{first, second}); len(stale) > 0 {
+		t.Errorf("a peer more makes plans stale: %v", stale)
+	}
 	if _, err := n.BeginPlan(ctx, first.ID); err != nil {
 		t.Errorf("a peer more makes a plan stale: %v", err)
 	}
 	c.awaitJob(first.ID, meta.JobDone)
+	jobs, err := n.Jobs()
+	if found := n.StalePlans(jobs); err != nil || len(found) != 1 || found[second.ID] == nil {
+		t.Errorf("stale are %v of %+v, %v", found, jobs, err)
+	}
 	var stale *StalePlanError
 	if _, err := n.BeginPlan(ctx, second.ID); !errors.As(err, &stale) || stale.ID != second.ID || stale.Now <= stale.Version {
 		t.Errorf("begun behind another: %v", err)

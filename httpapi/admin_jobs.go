@@ -25,9 +25,10 @@ type JobAdmin interface {
 type JobEntry struct {
 	ID         uint64    `json:"id"`
 	Kind       string    `json:"kind"`
-	By         string    `json:"by"`    // who asked, as he called himself
-	State      string    `json:"state"` // planned, running, paused, cancelling, done, failed, cancelled
-	Text       string    `json:"text"`  // what is going on
+	By         string    `json:"by"`              // who asked, as he called himself
+	State      string    `json:"state"`           // planned, running, paused, cancelling, done, failed, cancelled
+	Stale      bool      `json:"stale,omitempty"` // planned, and nothing that fits any more: another plan is to be made
+	Text       string    `json:"text"`            // what is going on
 	UnitsDone  uint64    `json:"unitsDone"`
 	UnitsTotal uint64    `json:"unitsTotal"` // 0: not known
 	BytesDone  uint64    `json:"bytesDone"`

@@ -44,7 +44,7 @@ func newJobList() *cobra.Command {
 	var all bool
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the jobs that have not ended, or all that are kept",
+		Short: "List the jobs that have not ended and the plans that can still be applied, or all that are kept",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			jobs, err := o.client().Jobs(command.Context())
@@ -53,7 +53,7 @@ func newJobList() *cobra.Command {
 			}
 			shown := []httpapi.JobEntry{}
 			for _, job := range jobs {
-				if all || !job.Ended() {
+				if all || !job.Ended() && !job.Stale {
 					shown = append(shown, job)
 				}
 			}
@@ -66,7 +66,7 @@ func newJobList() *cobra.Command {
 			})
 		},
 	}
-	command.Flags().BoolVar(&all, "all", false, "those that have ended, too")
+	command.Flags().BoolVar(&all, "all", false, "those that have ended and plans that do not fit any more, too")
 	return o.flags(command)
 }
 

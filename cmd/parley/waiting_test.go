@@ -182,6 +182,36 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 }
 
+// A plan that does not fit any more is not among what still comes; --all has it, and why.
+func TestJobListLeavesStalePlansOut(t *testing.T) {
+	s := serveJob(t, func(int) (int, any) {
+		stale := httpapi.JobEntry{ID: 8, Kind: "resize", State: httpapi.JobStatePlanned, Stale: true, Text: "plan 8 was made for version 3"}
+		fits := httpapi.JobEntry{ID: 9, Kind: "resize", State: httpapi.JobStatePlanned}
+		return 200, map[string]any{"jobs": []httpapi.JobEntry{job("running", 1), job("done", 4), stale, fits}}
+	})
+	for _, test := range []struct {
+		arguments []string
+		listed    []string
+	}{{nil, []string{"running", "planned"}}, {[]string{"--all"}, []string{"running", "done", "plan 8 was made", "planned"}}} {
+		command := newJobList()
+		var out bytes.Buffer
+		command.SetOut(&out)
+		command.SetArgs(append([]string{"--admin", s.URL}, test.arguments...))
+		if err := command.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")[1:]
+		if len(lines) != len(test.listed) {
+			t.Fatalf("%v lists %q", test.arguments, lines)
+		}
+		for i, line := range lines {
+			if !strings.Contains(line, test.listed[i]) {
+				t.Errorf("%v: %q is not %s", test.arguments, line, test.listed[i])
+			}
+		}
+	}
+}
+
 func TestBarText(t *testing.T) {
 	var p pace
 	start := time.Unix(1000, 0)

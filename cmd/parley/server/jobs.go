@@ -16,11 +16,21 @@ func (o *operations) Jobs(context.Context) ([]httpapi.JobEntry, error) {
 	if err != nil {
 		return nil, refusal(err)
 	}
+	stale := o.node.StalePlans(jobs)
 	entries := make([]httpapi.JobEntry, len(jobs))
 	for i, j := range jobs {
-		entries[i] = shownJob(j)
+		entries[i] = shownPlanned(j, stale)
 	}
 	return entries, nil
+}
+
+// shownPlanned is shownJob, and says of a plan that it cannot be applied any more.
+func shownPlanned(j meta.Job, stale map[uint64]*cluster.StalePlanError) httpapi.JobEntry {
+	entry := shownJob(j)
+	if why := stale[j.ID]; why != nil {
+		entry.Stale, entry.Text = true, why.Error()+": make another"
+	}
+	return entry
 }
 
 func (o *operations) Job(ctx context.Context, id uint64) (httpapi.JobEntry, error) {
@@ -28,7 +38,10 @@ func (o *operations) Job(ctx context.Context, id uint64) (httpapi.JobEntry, erro
 	if err == nil && !found {
 		err = &httpapi.NotFoundError{What: fmt.Sprintf("job %d", id)}
 	}
-	return shownJob(job), refusal(err)
+	if err != nil {
+		return httpapi.JobEntry{}, refusal(err)
+	}
+	return shownPlanned(job, o.node.StalePlans([]meta.Job{job})), nil
 }
 
 func (o *operations) SteerJob(ctx context.Context, id uint64, wish httpapi.JobWish) (httpapi.JobEntry, error) {
