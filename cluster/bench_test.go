@@ -103,9 +103,7 @@ func benchCluster(b *testing.B, shards int, tune func(*Config)) *testCluster {
 		b.Fatal(err)
 	}
 	for _, id := range []string{"n2", "n3"} {
-		if err := c.add(id).Join(ctx, first.ClusterAddr()); err != nil {
-			b.Fatal(err)
-		}
+		c.join(c.add(id), first.ClusterAddr())
 	}
 	c.awaitActive(shards)
 	return c

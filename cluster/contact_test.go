@@ -22,9 +22,7 @@ func TestWithoutMetaQuorum(t *testing.T) {
 	}
 	c.awaitActive(1)
 	for _, id := range []string{"n2", "n3"} {
-		if err := c.add(id).Join(c.context(), n1.ClusterAddr()); err != nil {
-			t.Fatal(err)
-		}
+		c.join(c.add(id), n1.ClusterAddr())
 	}
 	c.awaitVoters()
 	for id, n := range c.nodes {

@@ -97,9 +97,7 @@ func fourNodes(t *testing.T, tune func(*Config)) *testCluster {
 	t.Helper()
 	c := threeNodes(t, tune)
 	c.awaitVoters()
-	if err := c.add("n4").Join(c.context(), c.nodes["n1"].ClusterAddr()); err != nil {
-		t.Fatal(err)
-	}
+	c.join(c.add("n4"), c.nodes["n1"].ClusterAddr())
 	eventually(t, "all know the fourth node", func() bool {
 		for _, n := range c.nodes {
 			if _, known := n.Map().Node("n4"); !known {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,13 +19,15 @@ import (
 // patience is how long a test waits for anything on a busy machine.
 const patience = 2 * time.Minute
 
-// slowed gives a node more time where the race detector makes all that it does many times slower. With the usual times a busy machine has
-// elections all the while, decides nothing between them, and calls each move of a slot off.
+// slowed gives a node more time than it has outside tests, the most where the race detector makes all that it does many times slower. With the usual
+// times a machine that is busy with several clusters has elections all the while, decides nothing between them, and calls each move of a slot off.
 func slowed(config *Config) {
+	times := time.Duration(2)
 	if raced {
-		config.Raft.Heartbeat, config.Raft.LeaderLease = 4*config.Raft.Heartbeat, 4*config.Raft.LeaderLease
-		config.frozenMost = 4 * frozenMost
+		times = 4
 	}
+	config.Raft.Heartbeat, config.Raft.LeaderLease = times*config.Raft.Heartbeat, times*config.Raft.LeaderLease
+	config.frozenMost = times * frozenMost
 }
 
 // testCluster is real nodes in one process: real Raft, TLS and files, on loopback ports that the system chooses.
@@ -98,6 +101,18 @@ func (c *testCluster) start(id string) *Node {
 	return n
 }
 
+// join has a node taken in by a member; again where that does not answer in time.
+func (c *testCluster) join(n *Node, member string) {
+	c.t.Helper()
+	eventuallyWithin(c.t, 2*patience, n.id+" is taken in", func() bool {
+		err := n.Join(c.context(), member)
+		if err != nil && !errors.As(err, new(*UnreachableError)) {
+			c.t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
 func (c *testCluster) stop(id string) {
 	c.t.Helper()
 	n := c.nodes[id]
@@ -143,9 +158,7 @@ func threeNodesWith(t *testing.T, tune func(*Config), settings fsm.Settings) *te
 		t.Fatal(err)
 	}
 	for _, id := range []string{"n2", "n3"} {
-		if err := c.add(id).Join(ctx, first.ClusterAddr()); err != nil {
-			t.Fatal(err)
-		}
+		c.join(c.add(id), first.ClusterAddr())
 	}
 	c.awaitActive(2)
 	return c

@@ -40,9 +40,7 @@ func benchIntake(b *testing.B, callers, size int) {
 		b.Fatal(err)
 	}
 	for _, id := range []string{"n2", "n3"} {
-		if err := c.add(id).Join(ctx, first.ClusterAddr()); err != nil {
-			b.Fatal(err)
-		}
+		c.join(c.add(id), first.ClusterAddr())
 	}
 	c.awaitActive(1)
 	c.awaitSettings()

@@ -210,9 +210,7 @@ func TestDeadMetaVoterIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, id := range []string{"n2", "n3", "n4"} {
-		if err := c.add(id).Join(c.context(), n1.ClusterAddr()); err != nil {
-			t.Fatal(err)
-		}
+		c.join(c.add(id), n1.ClusterAddr())
 		want := fmt.Sprint([]string{"n1", "n2", "n3"}[:min(i+2, 3)])
 		eventually(t, "voters "+want, func() bool { return c.voters() == want })
 	}

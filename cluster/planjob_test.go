@@ -204,10 +204,7 @@ func TestPlanOfAllKindsOutlivesMetaLeaders(t *testing.T) {
 	points := []string{"plan.open-shard", "plan.move-slots", "plan.move-replica", "plan.retire-shard"}
 	h := newHalts(points...)
 	c := threeNodes(t, h.tune)
-	ctx := c.context()
-	if err := c.add("n4").Join(ctx, c.nodes["n1"].ClusterAddr()); err != nil {
-		t.Fatal(err)
-	}
+	c.join(c.add("n4"), c.nodes["n1"].ClusterAddr())
 	for _, n := range c.nodes {
 		eventually(t, "n4 is known", func() bool { return n.Map().Serves("n4") })
 	}

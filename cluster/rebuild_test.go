@@ -80,9 +80,7 @@ func TestForgetfulMajorityElectsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"n2", "n3", "n4", "n5"} {
-		if err := c.add(id).Join(ctx, first.ClusterAddr()); err != nil {
-			t.Fatal(err)
-		}
+		c.join(c.add(id), first.ClusterAddr())
 	}
 	c.awaitActive(1)
 	eventually(t, "n1 leads", func() bool {

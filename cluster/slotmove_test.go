@@ -564,9 +564,7 @@ func BenchmarkSplit(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, id := range []string{"n2", "n3"} {
-		if err := c.add(id).Join(c.context(), first.ClusterAddr()); err != nil {
-			b.Fatal(err)
-		}
+		c.join(c.add(id), first.ClusterAddr())
 	}
 	c.awaitActive(1)
 	c.awaitSettings()

@@ -71,9 +71,7 @@ func TestNodeWithoutReplica(t *testing.T) {
 	c := threeNodes(t, nil)
 	c.awaitSettings()
 	fourth := c.add("n4")
-	if err := fourth.Join(c.context(), c.nodes["n2"].ClusterAddr()); err != nil {
-		t.Fatal(err)
-	}
+	c.join(fourth, c.nodes["n2"].ClusterAddr())
 	if len(fourth.View().Replicas) > 0 {
 		t.Fatalf("the fourth node has replicas: %+v", fourth.View().Replicas)
 	}

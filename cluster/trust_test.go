@@ -62,9 +62,7 @@ func (c *testCluster) invite(id string) *Node {
 		c.t.Fatal(err)
 	}
 	n := c.admit(id, c.enrol(token, id))
-	if err := n.Join(c.context(), token.Seeds[0]); err != nil {
-		c.t.Fatal(err)
-	}
+	c.join(n, token.Seeds[0])
 	return n
 }
 
@@ -109,9 +107,7 @@ func TestNodeComesInByToken(t *testing.T) {
 	}
 	dir := filepath.Join(c.folder("n2"), "admission")
 	n2 := c.admit("n2", first)
-	if err := n2.Join(c.context(), token.Seeds[0]); err != nil {
-		t.Fatal(err)
-	}
+	c.join(n2, token.Seeds[0])
 	// Again, as after a crash behind the last step.
 	again, err := Enrol(c.context(), c.folder("n2"), dir, token, "n2")
 	if err != nil || string(again.Credentials.Serial()) != string(first.Credentials.Serial()) {
@@ -247,9 +243,7 @@ func TestRevokedNodeIsShutOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	n3 := c.admit("n3", c.enrol(token, "n3"))
-	if err := n3.Join(c.context(), token.Seeds[0]); err != nil {
-		t.Fatal(err)
-	}
+	c.join(n3, token.Seeds[0])
 	eventually(t, "n3 is back", func() bool { return c.reaches("n3", "n1") && c.reaches("n2", "n3") })
 }
 
@@ -282,9 +276,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if err := n.AdoptCA(c.context(), c.ca); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.add("n2").Join(c.context(), n.ClusterAddr()); err != nil {
-		t.Fatal(err)
-	}
+	c.join(c.add("n2"), n.ClusterAddr())
 	recorded := func(creds pki.Credentials) bool { _, is := n.Map().Certificate(creds.Serial()); return is }
 	eventually(t, "the certificate is on record", func() bool { return recorded(first) })
 	if is := n.currentCredentials(); string(is.Serial()) != string(first.Serial()) {
