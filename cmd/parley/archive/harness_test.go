@@ -115,11 +115,13 @@ func (c *clusterUnderTest) add(id string) *cluster.Node {
 	if os.Getenv("PARLEY_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
+	raft := cluster.DefaultRaftSettings()
+	raft.Heartbeat, raft.LeaderLease = 2*raft.Heartbeat, 2*raft.LeaderLease // a busy machine has elections all the while otherwise
 	c.configs[id] = cluster.Config{
 		DataDir: filepath.Join(c.t.TempDir(), id), Credentials: credentials,
 		ClusterListen: "127.0.0.1:0", GossipListen: "127.0.0.1:0", GossipKey: [32]byte{1}, GossipQuick: true,
 		LogStore: cluster.PebbleLogs, SealKey: [32]byte{2}, Log: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: level})),
-		Clock: cluster.SystemClock(), Raft: cluster.DefaultRaftSettings(),
+		Clock: cluster.SystemClock(), Raft: raft,
 		OnFatal: func(err error) { c.t.Errorf("node %s failed: %v", id, err) },
 		Reached: func(point string) { c.tell(id, point) },
 	}
