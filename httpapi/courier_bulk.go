@@ -10,11 +10,11 @@ import (
 	"parley/mimi"
 )
 
-// inBulk brings submissions in one request. offered is false where the hub takes none in bulk.
-func (r *courierRound) inBulk(ctx context.Context, items []fsm.QueuedSubmission) (offered bool) {
+// inBulk brings submissions in one request. It returns those that are to be brought one by one, since the hub takes none in bulk, or not these.
+func (r *courierRound) inBulk(ctx context.Context, items []fsm.QueuedSubmission) (left []fsm.QueuedSubmission) {
 	items = r.askHeld(ctx, items)
 	if len(items) == 0 || r.failure != nil {
-		return true
+		return nil
 	}
 	request := mimi.BulkSubmitRequest{Submissions: make([]mimi.Submission, len(items))}
 	for i, q := range items {
@@ -22,7 +22,7 @@ func (r *courierRound) inBulk(ctx context.Context, items []fsm.QueuedSubmission)
 	}
 	reply, err := r.lane.post.Post(ctx, r.lane.to, BulkSubmitTarget(), request.Marshal(), "")
 	if errors.Is(err, errNotOffered) || err == nil && reply.Status < 500 && !reply.OK() && concernsRoom(reply.Status) {
-		return false // where it refuses the whole, one by one shows which it means
+		return items // where it refuses the whole, one by one shows which it means
 	}
 	answers, maybe, err := bulkAnswers(r.lane.to, reply, err, receiptsOf(items))
 	if err != nil {
@@ -31,12 +31,12 @@ func (r *courierRound) inBulk(ctx context.Context, items []fsm.QueuedSubmission)
 			h.maybe = h.maybe || maybe
 		}
 		r.failure = err
-		return true
+		return nil
 	}
 	for i, q := range items {
 		r.takeAnswer(q, answers[i])
 	}
-	return true
+	return nil
 }
 
 // askHeld asks what became of submissions that the hub has, in rooms where there are some, and returns those that are to be brought.

@@ -62,6 +62,7 @@ func TestCourierKnowsWhatMayHaveBeenAccepted(t *testing.T) {
 func TestCourierDoubtsSomeRefusals(t *testing.T) {
 	for code, doubted := range map[mimi.VerdictCode]bool{
 		mimi.VerdictEpochTooOld: true, mimi.VerdictWrongEpoch: true, mimi.VerdictNotAllowed: true, mimi.VerdictInvalid: true,
+		mimi.VerdictNoSuchRoom: true, mimi.VerdictRoomEnded: true,
 		mimi.VerdictNotParticipant: false, mimi.VerdictWrongGroup: false, mimi.VerdictMalformed: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -81,3 +81,31 @@ func TestCourierDoesNotForgetItsDoubts(t *testing.T) {
 		w.expectOne(mimi.VerdictEpochTooOld, receipt)
 	})
 }
+
+// Where a hub refuses what stands beside it in the same round, and is sent that one by one, what it holds is still not brought a second time.
+func TestCourierAsksForWhatIsHeldBesideOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{Waiting: Backoff{time.Second, time.Second}})
+		held := outboundReceipt(t, outboundMessage(peerRoom(1), "held"))
+		w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
+			if receipt == held && attempt == 1 {
+				f.state = mimi.SubmissionHeld
+			}
+			return f
+		}
+		w.submit(peerRoom(1), "held")
+		time.Sleep(100 * time.Millisecond)
+		w.setDown(true)
+		others := w.submit(peerRoom(2), "beside it")
+		time.Sleep(30 * time.Second) // both are due
+		w.peer.mu.Lock()
+		w.peer.refuses, w.peer.down = true, false
+		w.peer.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, append(others, held)...)
+		if n := w.peer.attempts[held]; n != 1 {
+			t.Errorf("what was held was brought %d times", n)
+		}
+	})
+}

@@ -109,10 +109,7 @@ func (l *courierLane) untilDue(now time.Time) time.Duration {
 // bring makes one attempt on submissions that are in order per room, and records what came of it. A wait above 0 is one for the whole hub.
 func (l *courierLane) bring(ctx context.Context, items []fsm.QueuedSubmission) (wait time.Duration) {
 	round := &courierRound{lane: l, settled: map[fsm.SlotID][]fsm.SettledSubmission{}, stopped: map[mimi.RoomURI]bool{}}
-	offered := round.inBulk(ctx, items)
-	if !offered {
-		round.oneByOne(ctx, items)
-	}
+	round.oneByOne(ctx, round.inBulk(ctx, items))
 	l.record(ctx, l.to, round.settled)
 	for room := range round.stopped {
 		l.park(room, round.asked[room])
@@ -159,6 +156,7 @@ type courierRound struct {
 	stopped map[mimi.RoomURI]bool          // rooms for which no more is done in this round
 	asked   map[mimi.RoomURI]time.Duration // waits that the hub named for them
 	failure error                          // of the hub as a whole
+	away    bool                           // it gave no answer: it is not tried for each of the other rooms
 }
 
 // stop leaves a room for later.
@@ -191,7 +189,12 @@ func (r *courierRound) settle(q fsm.QueuedSubmission, verdict mimi.Verdict) {
 
 // doubtful lists what a hub may say of something that it has accepted and no longer knows.
 func doubtful(code mimi.VerdictCode) bool {
-	return code == mimi.VerdictEpochTooOld || code == mimi.VerdictWrongEpoch || code == mimi.VerdictNotAllowed || code == mimi.VerdictInvalid
+	switch code {
+	case mimi.VerdictEpochTooOld, mimi.VerdictWrongEpoch, mimi.VerdictNotAllowed, mimi.VerdictInvalid, mimi.VerdictNoSuchRoom, mimi.VerdictRoomEnded:
+		return true
+	default:
+		return false
+	}
 }
 
 // refusedAs is what an answer of class 400 says of a submission. What may be about us, and not about the submission, is final only after some attempts.

@@ -159,6 +159,33 @@ func TestCourierIsPatientWithARoom(t *testing.T) {
 	})
 }
 
+// A hub that gives no answer is not tried for each room of which something waits; one that answers without deciding is, since that may be about
+// a part of it.
+func TestCourierTriesAHubThatIsAwayOnce(t *testing.T) {
+	for _, c := range []struct {
+		fault playedFault
+		most  int
+	}{{playedFault{unsent: true}, 1}, {playedFault{status: http.StatusServiceUnavailable}, 20}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newCourierWorld(t, false, CourierConfig{RoomsAtOnce: 1, Failing: Backoff{time.Hour, time.Hour}})
+			w.setDown(true)
+			for n := range 20 {
+				w.submit(peerRoom(n), fmt.Sprint(n))
+			}
+			time.Sleep(time.Minute)
+			w.setDown(false)
+			w.peer.mu.Lock()
+			w.peer.fault = func(mimi.Receipt, int) playedFault { return c.fault }
+			w.peer.mu.Unlock()
+			time.Sleep(time.Hour - time.Minute + time.Second) // one attempt, with all that waits
+			w.stop()
+			if tried := len(w.peer.attempts); tried != c.most {
+				t.Errorf("%+v: tried for %d rooms at once, not for %d", c.fault, tried, c.most)
+			}
+		})
+	}
+}
+
 // As many rooms as are configured are brought at a time to a hub that takes one submission a request.
 func TestCourierBringsSomeRoomsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,6 +28,12 @@ func (r *courierRound) oneByOne(ctx context.Context, items []fsm.QueuedSubmissio
 		work.Go(func() {
 			defer func() { <-turns }()
 			for _, q := range byRoom[room] {
+				mu.Lock()
+				away := r.away
+				mu.Unlock()
+				if away {
+					return
+				}
 				reply, err := r.lane.post.Post(ctx, r.lane.to, singleTarget(q), q.Body, "")
 				mu.Lock()
 				r.takeSingle(q, reply, err)
@@ -56,7 +62,7 @@ func (r *courierRound) takeSingle(q fsm.QueuedSubmission, reply *Reply, err erro
 	if err != nil {
 		var send *SendError
 		h.maybe = h.maybe || !errors.As(err, &send) || send.MaybeSent
-		r.failure = errors.Join(r.failure, err)
+		r.failure, r.away = errors.Join(r.failure, err), true
 		return
 	}
 	if !reply.OK() {
