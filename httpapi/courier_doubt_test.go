@@ -42,10 +42,14 @@ func TestCourierKnowsWhatMayHaveBeenAccepted(t *testing.T) {
 		{false, playedFault{garbage: true}, true},
 		{false, playedFault{status: http.StatusServiceUnavailable}, true},
 		{false, playedFault{status: http.StatusInternalServerError}, true},
+		{false, playedFault{strange: true}, true},
 		{false, playedFault{unsent: true}, false},
 		{false, playedFault{status: http.StatusTooManyRequests}, false},
 		{true, playedFault{lost: true}, true},
+		{true, playedFault{strange: true}, true},
 		{true, playedFault{broken: http.StatusBadGateway}, true},
+		{true, playedFault{broken: http.StatusInternalServerError}, true},
+		{true, playedFault{broken: http.StatusTooManyRequests}, false},
 		{true, playedFault{state: mimi.SubmissionUndecided}, true},
 		{true, playedFault{unsent: true}, false},
 		{true, playedFault{state: mimi.SubmissionNotTaken}, false},
@@ -128,6 +132,7 @@ func TestCourierComparesAnswers(t *testing.T) {
 	for name, mangle := range map[string]func(*mimi.BulkSubmitResponse){
 		"exchanged": func(r *mimi.BulkSubmitResponse) { r.Answers[0], r.Answers[1] = r.Answers[1], r.Answers[0] },
 		"too few":   func(r *mimi.BulkSubmitResponse) { r.Answers = r.Answers[:1] },
+		"too many":  func(r *mimi.BulkSubmitResponse) { r.Answers = append(r.Answers, r.Answers[0]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -145,6 +150,35 @@ func TestCourierComparesAnswers(t *testing.T) {
 				w.stop()
 				w.expectOne(mimi.VerdictNotParticipant, poison)
 				w.expectOne(mimi.VerdictAccepted, outboundReceipt(t, outboundMessage(peerRoom(1), "fine")))
+			})
+		})
+	}
+}
+
+// Behind such answers the hub may have accepted what it then refuses.
+func TestCourierDoubtsAfterOthersAnswers(t *testing.T) {
+	for name, mangle := range map[string]func(*mimi.BulkSubmitResponse){
+		"another's": func(r *mimi.BulkSubmitResponse) { r.Answers[0].Verdict.Receipt[0]++ },
+		"none":      func(r *mimi.BulkSubmitResponse) { r.Answers = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCourierWorld(t, true, CourierConfig{})
+				w.peer.forgetful, w.peer.mangled = true, mangle
+				w.peer.fault = func(_ mimi.Receipt, attempt int) (f playedFault) {
+					if attempt > 1 {
+						f.verdict = mimi.VerdictEpochTooOld
+					}
+					return f
+				}
+				receipt := w.submit(peerRoom(1), "one")[0]
+				time.Sleep(5 * time.Second)
+				if got := w.verdicts()[receipt]; len(got) > 0 {
+					t.Errorf("a verdict at once: %+v", got)
+				}
+				time.Sleep(time.Minute)
+				w.stop()
+				w.expectOne(mimi.VerdictEpochTooOld, receipt)
 			})
 		})
 	}

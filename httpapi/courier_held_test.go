@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,42 @@ func TestCourierAsksForWhatIsHeld(t *testing.T) {
 				t.Errorf("what was %s was brought %d times", name, n)
 			}
 		}
+		if w.peer.empty > 0 {
+			t.Errorf("%d requests with nothing in them", w.peer.empty)
+		}
+	})
+}
+
+// A hub that cannot be asked now is left alone for a while, with what it holds of other rooms and with what is new.
+func TestCourierWaitsForAHubThatCannotBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{Failing: Backoff{time.Minute, time.Minute}})
+		w.peer.fault = func(_ mimi.Receipt, attempt int) (f playedFault) {
+			if attempt == 1 {
+				f.state = mimi.SubmissionHeld
+			}
+			return f
+		}
+		held := append(w.submit(peerRoom(1), "one"), w.submit(peerRoom(2), "two")...)
+		time.Sleep(10 * time.Millisecond) // brought, and not due to be asked for yet
+		w.peer.mu.Lock()
+		if len(w.peer.held) != len(held) {
+			t.Fatalf("%d are held", len(w.peer.held))
+		}
+		w.peer.mute, w.peer.fault = true, nil
+		w.peer.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		fresh := w.submit(peerRoom(3), "three")
+		time.Sleep(20 * time.Second)
+		w.peer.mu.Lock()
+		if asked, brought := w.peer.asked, w.peer.attempts[fresh[0]]; asked != 1 || brought > 0 {
+			t.Errorf("asked %d times, and brought what is new %d times", asked, brought)
+		}
+		w.peer.mute = false
+		w.peer.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, append(held, fresh...)...)
 	})
 }
 
@@ -58,28 +95,34 @@ func TestCourierBringsAgainWhatIsUnknown(t *testing.T) {
 
 // That an attempt may have been accepted stays so, though a later one was certainly not.
 func TestCourierDoesNotForgetItsDoubts(t *testing.T) {
-	bothKinds(t, func(t *testing.T, bulk bool) {
-		w := newCourierWorld(t, bulk, CourierConfig{})
-		w.peer.forgetful = true
-		w.peer.fault = func(_ mimi.Receipt, attempt int) playedFault {
-			switch attempt {
-			case 1:
-				return playedFault{lost: true}
-			case 2:
-				return playedFault{unsent: true}
-			default:
-				return playedFault{verdict: mimi.VerdictEpochTooOld}
-			}
+	for _, later := range []playedFault{{unsent: true}, {status: http.StatusTooManyRequests, state: mimi.SubmissionNotTaken}} {
+		bothKinds(t, func(t *testing.T, bulk bool) { keepsDoubts(t, bulk, later) })
+	}
+}
+
+// keepsDoubts plays a hub whose first answer is lost, to which a later attempt does not come, and which then refuses.
+func keepsDoubts(t *testing.T, bulk bool, later playedFault) {
+	t.Helper()
+	w := newCourierWorld(t, bulk, CourierConfig{})
+	w.peer.forgetful = true
+	w.peer.fault = func(_ mimi.Receipt, attempt int) playedFault {
+		switch attempt {
+		case 1:
+			return playedFault{lost: true}
+		case 2:
+			return later
+		default:
+			return playedFault{verdict: mimi.VerdictEpochTooOld}
 		}
-		receipt := w.submit(peerRoom(1), "one")[0]
-		time.Sleep(5 * time.Second)
-		if got := w.verdicts()[receipt]; len(got) > 0 {
-			t.Errorf("a verdict at once: %+v", got)
-		}
-		time.Sleep(5 * time.Minute)
-		w.stop()
-		w.expectOne(mimi.VerdictEpochTooOld, receipt)
-	})
+	}
+	receipt := w.submit(peerRoom(1), "one")[0]
+	time.Sleep(5 * time.Second)
+	if got := w.verdicts()[receipt]; len(got) > 0 {
+		t.Errorf("a verdict at once: %+v", got)
+	}
+	time.Sleep(5 * time.Minute)
+	w.stop()
+	w.expectOne(mimi.VerdictEpochTooOld, receipt)
 }
 
 // Where a hub refuses what stands beside it in the same round, and is sent that one by one, what it holds is still not brought a second time.

@@ -69,7 +69,7 @@ func (l *courierLane) run(ctx context.Context) {
 			l.pause(ctx, nil, wait) // what is new does not change that the hub cannot be reached
 			continue
 		}
-		if err == nil && !l.anythingWaits() {
+		if !l.anythingWaits() {
 			return
 		}
 		l.pause(ctx, beat, l.untilDue(now))

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"parley/fsm"
+	"parley/fsm/judge"
 	"parley/mimi"
 	"parley/mls"
 )
@@ -35,6 +37,121 @@ func (w *courierWorld) setDown(down bool) {
 	w.peer.mu.Lock()
 	defer w.peer.mu.Unlock()
 	w.peer.down = down
+}
+
+// recorder says at first that nothing was recorded.
+type recorder struct {
+	Hub
+	first []func() (fsm.Outcome, error)
+	asked int
+}
+
+func (r *recorder) Do(context.Context, judge.Request) (fsm.Outcome, error) {
+	if r.asked++; r.asked <= len(r.first) {
+		return r.first[r.asked-1]()
+	}
+	return fsm.Done{}, nil
+}
+
+// Only the answer that it is done ends the recording of a verdict.
+func TestCourierRecordsUntilItIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{})
+		w.stop()
+		r := &recorder{first: []func() (fsm.Outcome, error){
+			func() (fsm.Outcome, error) { return fsm.NotAllowed{Reason: "not yet"}, nil },
+			func() (fsm.Outcome, error) { return nil, fsm.ErrUnknownOutcome },
+			func() (fsm.Outcome, error) { return fsm.Done{}, fsm.ErrUnknownOutcome },
+		}}
+		w.courier.hub = r
+		w.courier.recordSlot(t.Context(), 1, peerDomain, []fsm.SettledSubmission{{Number: 1, Verdict: mimi.Verdict{Code: mimi.VerdictAccepted}}})
+		if r.asked != len(r.first)+1 {
+			t.Errorf("recorded %d times", r.asked)
+		}
+	})
+}
+
+// A courier that nobody wakes looks again by itself.
+func TestCourierLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{})
+		synctest.Wait()
+		w.hub.mu.Lock()
+		w.hub.woken = nil
+		w.hub.mu.Unlock()
+		receipt := w.submit(peerRoom(1), "one")[0]
+		time.Sleep(3 * time.Second)
+		w.stop()
+		w.expectOne(mimi.VerdictAccepted, receipt)
+	})
+}
+
+// A lane looks again when the next room is due, and not at once for one that was due before and has nothing any more. What it knows of a
+// submission goes with its verdict.
+func TestCourierLaneRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCourierWorld(t, true, CourierConfig{Rescan: time.Minute})
+		w.stop()
+		lane, now := newCourierLane(w.courier, peerDomain), time.Now()
+		if got := lane.untilDue(now); got != time.Minute {
+			t.Errorf("rests for %s", got)
+		}
+		lane.waits[peerRoom(1)] = parking{until: now.Add(-time.Second)}
+		lane.waits[peerRoom(2)] = parking{until: now.Add(time.Second)}
+		lane.waits[peerRoom(3)] = parking{until: now.Add(2 * time.Second)}
+		if got := lane.untilDue(now); got != time.Second {
+			t.Errorf("rests for %s with a room that is due in a second", got)
+		}
+		q := fsm.QueuedSubmission{Slot: 1, Number: 1, Room: peerRoom(2)}
+		round := &courierRound{lane: lane, settled: map[fsm.SlotID][]fsm.SettledSubmission{}}
+		if lane.history(q); len(lane.items) != 1 {
+			t.Errorf("%d submissions are known", len(lane.items))
+		}
+		round.settle(q, mimi.Verdict{Code: mimi.VerdictAccepted})
+		if len(lane.items) > 0 || len(lane.waits) != 2 {
+			t.Errorf("%d submissions are known, and %d rooms wait", len(lane.items), len(lane.waits))
+		}
+	})
+}
+
+// A hub that asks for less is left alone with all rooms, however often it does so, and that is never taken for a refusal; one whose answer cannot be
+// read is asked again after a while.
+func TestCourierIsPatientWithAHubThatDecidesNothing(t *testing.T) {
+	for _, c := range []struct {
+		fault playedFault
+		whole bool // it is about the hub
+	}{
+		{playedFault{status: http.StatusTooManyRequests}, true}, {playedFault{status: http.StatusUnauthorized}, true}, {playedFault{garbage: true}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newCourierWorld(t, false, CourierConfig{Failing: Backoff{time.Minute, time.Minute}})
+			first := outboundReceipt(t, outboundMessage(peerRoom(1), "one"))
+			w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
+				if receipt == first && attempt <= 2*refusalsMax {
+					return c.fault
+				}
+				return f
+			}
+			w.submit(peerRoom(1), "one")
+			time.Sleep(100 * time.Millisecond)
+			behind, beside := w.submit(peerRoom(1), "behind")[0], w.submit(peerRoom(2), "beside")[0]
+			time.Sleep(20 * time.Second)
+			w.peer.mu.Lock()
+			if n := w.peer.attempts[behind]; n > 0 {
+				t.Errorf("%+v: what stands behind it is brought", c.fault)
+			}
+			if n := w.peer.attempts[beside]; c.whole != (n == 0) {
+				t.Errorf("%+v: what is for another room is brought %d times", c.fault, n)
+			}
+			w.peer.mu.Unlock()
+			time.Sleep(20 * time.Minute)
+			w.stop()
+			w.expectOne(mimi.VerdictAccepted, first, behind, beside)
+			if got := w.between(first, 0); got < 250*time.Millisecond {
+				t.Errorf("%+v: asked again after %s", c.fault, got)
+			}
+		})
+	}
 }
 
 // A verdict that cannot be recorded is kept until it can: the hub is not asked a second time.
@@ -105,22 +222,25 @@ func TestCourierHeedsRetryAfter(t *testing.T) {
 		{false, playedFault{status: http.StatusServiceUnavailable, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
 		{false, playedFault{status: http.StatusInternalServerError, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
 		{false, playedFault{status: http.StatusInternalServerError, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
+		{false, playedFault{status: http.StatusForbidden, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
+		{true, playedFault{broken: http.StatusTooManyRequests, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
 		{true, playedFault{state: mimi.SubmissionNotTaken, retryAfter: "20"}, 20 * time.Second, 30 * time.Second},
 		{true, playedFault{state: mimi.SubmissionNotTaken, retryAfter: "100000"}, 2 * time.Minute, 3 * time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newCourierWorld(t, c.bulk, CourierConfig{})
-			w.peer.fault = func(_ mimi.Receipt, attempt int) playedFault {
-				if attempt == 1 {
+			first := outboundReceipt(t, outboundMessage(peerRoom(1), "one"))
+			w.peer.fault = func(receipt mimi.Receipt, attempt int) playedFault {
+				if receipt == first && attempt == 1 {
 					return c.fault
 				}
 				return playedFault{}
 			}
-			receipt := w.submit(peerRoom(1), "one")[0]
+			receipts := w.submit(peerRoom(1), "one", "two") // of the second it is asked to wait for a second alone
 			time.Sleep(5 * time.Minute)
 			w.stop()
-			w.expectOne(mimi.VerdictAccepted, receipt)
-			if got := w.between(receipt, 0); got < c.least || got > c.most {
+			w.expectOne(mimi.VerdictAccepted, receipts...)
+			if got := w.between(first, 0); got < c.least || got > c.most {
 				t.Errorf("%+v: tried again after %s", c.fault, got)
 			}
 		})
@@ -132,10 +252,11 @@ func TestCourierIsPatientWithARoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, bulk bool) {
 		w := newCourierWorld(t, bulk, CourierConfig{})
 		stuck := true
+		other := w.submit(peerRoom(2), "of another room, and never decided")[0] // so that the hub's lane goes on
 		slow := outboundReceipt(t, outboundMessage(peerRoom(1), "slow"))
 		late := outboundReceipt(t, outboundMessage(peerRoom(1), "late"))
 		w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
-			if receipt == slow && stuck || receipt == late && attempt == 1 {
+			if receipt == slow && stuck || receipt == late && attempt == 1 || receipt == other {
 				f = playedFault{status: http.StatusInternalServerError, state: mimi.SubmissionUndecided}
 			}
 			return f
@@ -231,8 +352,10 @@ func TestCourierBringsProposals(t *testing.T) {
 			w.stop()
 			receipt := outboundReceipt(t, s)
 			w.expectOne(want, receipt)
-			if v := w.verdicts()[receipt]; want == mimi.VerdictWrongEpoch && (len(v) != 1 || v[0].Current != 9) {
-				t.Errorf("the room's epoch is not told: %+v", v)
+			v := w.verdicts()[receipt]
+			if len(v) != 1 || want == mimi.VerdictWrongEpoch && v[0].Current != 9 || want == mimi.VerdictAccepted && v[0].AcceptedMillis != 77 ||
+				!bulk && v[0].Reason != "as it is played" {
+				t.Errorf("the verdict is %+v", v)
 			}
 		})
 	}

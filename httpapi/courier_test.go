@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,9 @@ type playedHub struct {
 	now, most int                          // requests at once
 	mangled   func(*mimi.BulkSubmitResponse)
 	noAsking  bool                            // it cannot be asked by receipt
+	mute      bool                            // it answers nothing to that for now
+	asked     int                             // how often it was asked so
+	empty     int                             // bulk requests with nothing in them
 	refuses   bool                            // every bulk request, whole
 	accepted  map[mimi.RoomURI][]mimi.Receipt // in order
 	verdicts  map[mimi.Receipt]mimi.Verdict
@@ -62,6 +66,7 @@ type playedFault struct {
 	forgotten  bool // with state held: it is lost at the hub
 	unsent     bool
 	garbage    bool
+	strange    bool // an error that says nothing of whether it was sent
 }
 
 func newCourierWorld(t *testing.T, bulk bool, cfg CourierConfig) *courierWorld {
@@ -234,8 +239,11 @@ func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 		return &Reply{Status: http.StatusBadRequest}, nil
 	}
 	p.largest = max(p.largest, len(request.Submissions))
+	if len(request.Submissions) == 0 {
+		p.empty++
+	}
 	var response mimi.BulkSubmitResponse
-	lost, broken := false, 0
+	lost, broken, retryAfter := false, 0, ""
 	stopped := map[string]bool{} // a hub takes nothing out of turn
 	for _, s := range request.Submissions {
 		read := must(s.Read())
@@ -247,6 +255,8 @@ func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 		switch {
 		case f.unsent:
 			return nil, &SendError{To: peerDomain, Err: errors.New("not sent")}
+		case f.strange:
+			return nil, errors.New("strange")
 		case stopped[s.Room]:
 			a.State = mimi.SubmissionNotTaken
 		case f.state == mimi.SubmissionHeld:
@@ -260,14 +270,16 @@ func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 		default:
 			a = mimi.DecidedAnswer(p.rule(read.ForRoom(), read.Receipt(), f.verdict))
 		}
-		lost, broken = lost || f.lost, max(broken, f.broken)
+		if lost = lost || f.lost; f.broken > 0 {
+			broken, retryAfter = f.broken, f.retryAfter
+		}
 		response.Answers = append(response.Answers, a)
 	}
 	if lost {
 		return nil, &SendError{To: peerDomain, MaybeSent: true, Err: errors.New("the answer is lost")}
 	}
 	if broken > 0 {
-		return &Reply{Status: broken, Header: http.Header{}}, nil
+		return &Reply{Status: broken, Header: http.Header{"Retry-After": {retryAfter}}}, nil
 	}
 	if p.mangled != nil {
 		p.mangled(&response)
@@ -279,6 +291,9 @@ func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 // tell answers for receipts. What is held is decided when it is first asked for.
 func (p *playedHub) tell(body []byte) (*Reply, error) {
 	request := must(mimi.ParseSubmissionsRequest(body))
+	if p.asked++; p.mute {
+		return &Reply{Status: http.StatusServiceUnavailable, Header: http.Header{}}, nil
+	}
 	var response mimi.BulkSubmitResponse
 	for _, receipt := range request.Receipts {
 		v, known := p.verdicts[receipt]
@@ -322,6 +337,8 @@ func (p *playedHub) submitOne(target Target, body []byte) (*Reply, error) {
 	switch {
 	case f.unsent:
 		return nil, &SendError{To: peerDomain, Err: errors.New("not sent")}
+	case f.strange:
+		return nil, errors.New("strange")
 	case f.status != 0:
 		return &Reply{Status: f.status, Header: http.Header{"Retry-After": {f.retryAfter}}}, nil
 	}
@@ -455,6 +472,16 @@ func TestCourierTellsRefusals(t *testing.T) {
 			w.stop()
 			w.expectOne(c.want, poison)
 			w.expectOne(mimi.VerdictAccepted, behind...)
+			tries := 1
+			if c.fault.status == http.StatusNotFound || c.fault.status == http.StatusForbidden {
+				tries = refusalsMax // it may be about us
+			}
+			if got := w.peer.attempts[poison]; got != tries {
+				t.Errorf("%+v: brought %d times, not %d", c.fault, got, tries)
+			}
+			if v := w.verdicts()[poison]; len(v) == 1 && (v[0].Reason == "" && c.fault.verdict != mimi.VerdictEpochTooOld && !bulk || v[0].Current != 9 && c.fault.verdict == mimi.VerdictEpochTooOld) {
+				t.Errorf("the verdict is %+v", v)
+			}
 		})
 	}
 }
@@ -515,6 +542,9 @@ func TestCourierDoubtsARefusal(t *testing.T) {
 				return
 			}
 			w.expectOne(mimi.VerdictEpochTooOld, receipt)
+			if v := w.verdicts()[receipt]; len(v) == 1 && !strings.Contains(v[0].Reason, "earlier attempt was lost") {
+				t.Errorf("it is not told that it may be otherwise: %q", v[0].Reason)
+			}
 		})
 	}
 }
