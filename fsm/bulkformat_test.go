@@ -10,9 +10,9 @@ import (
 	"parley/mls"
 )
 
-// busyOf lives through a bit of everything that there was before the format for bulk, in a shard of some format with all rules for bulk set, and
-// counts the records of each kind and the notices that anybody is told.
-func busyOf(t *testing.T, format fsm.Format) (kinds map[uint8]int, told int) {
+// busyIn lives through a bit of everything that there was before the format for bulk, in a shard of some format with all rules for bulk set.
+func busyIn(t *testing.T, format fsm.Format) *whole {
+	t.Helper()
 	settings := fourthSettings(hub)
 	settings.Format = format
 	w := newWholeOf(t, settings)
@@ -32,7 +32,13 @@ func busyOf(t *testing.T, format fsm.Format) (kinds map[uint8]int, told int) {
 		w.apply(fsm.Acknowledge{At: item.Slot, Destination: peer, Sequences: []uint64{item.Sequence}})
 	}
 	outcomeOf[fsm.Accepted](t, w.destroy(club))
+	return w
+}
 
+// busyOf counts the records of each kind that there are then, and the notices that anybody is told.
+func busyOf(t *testing.T, format fsm.Format) (kinds map[uint8]int, told int) {
+	t.Helper()
+	w := busyIn(t, format)
 	kinds, err := fsm.Kinds(w.store)
 	check(t, err)
 	for _, destination := range []mimi.Provider{hub, peer} {

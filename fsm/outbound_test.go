@@ -309,4 +309,35 @@ func TestQueuesAreTold(t *testing.T) {
 	if got := apply(fsm.Fence{}); len(got) > 0 {
 		t.Errorf("told %v", got)
 	}
+
+	// Each queue of an entry is told by itself: those to one hub in two slots, and those to two hubs in one.
+	elsewhere, another := theirRoom, theirRoom
+	for i := 0; fsm.SlotOfRoom(elsewhere) == at.Slot; i++ {
+		elsewhere = room(fmt.Sprintf("elsewhere%d@b.example", i))
+	}
+	for i := 0; another.Provider() == peer || fsm.SlotOfRoom(another) != at.Slot; i++ {
+		another = room(fmt.Sprintf("another%d@c.example", i))
+	}
+	got = apply(fsm.QueueSubmissions{Room: theirRoom, Submissions: []fsm.OutboundSubmission{outboundOf("1")}},
+		fsm.QueueSubmissions{Room: elsewhere, Submissions: []fsm.OutboundSubmission{outboundOf("22")}},
+		fsm.QueueSubmissions{Room: another, Submissions: []fsm.OutboundSubmission{outboundOf("333")}})
+	want := []fsm.QueuePosition{
+		{Slot: at.Slot, Hub: peer, Next: 4, Items: 2, Bytes: 4},
+		{Slot: fsm.SlotOfRoom(elsewhere), Hub: peer, Next: 2, Items: 1, Bytes: 2},
+		{Slot: at.Slot, Hub: another.Provider(), Next: 2, Items: 1, Bytes: 3},
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("told %v, not %v", got, want)
+	}
+	var found []fsm.QueuePosition
+	check(t, fsm.QueuePositions(w.store, at.Slot, func(p fsm.QueuePosition) (bool, error) {
+		found = append(found, p)
+		return true, nil
+	}))
+	if fmt.Sprint(found) != fmt.Sprint([]fsm.QueuePosition{want[0], want[2]}) {
+		t.Errorf("found %v", found)
+	}
+	if got := w.queued(); len(got) != 2 || got[0].Hub != peer || got[1].Hub != peer || got[0].Millis != w.now {
+		t.Errorf("%+v wait for the one hub", got)
+	}
 }
