@@ -38,7 +38,7 @@ func (r *replica) recallQueues(view fsm.Reader, owned []fsm.SlotID) error {
 			return err
 		}
 	}
-	r.queues.note(waiting)
+	r.queues.recalled(waiting)
 	return nil
 }
 
@@ -60,6 +60,7 @@ func (n *Node) QueuedHubs() []mimi.Provider {
 func (n *Node) QueueLoads() map[mimi.Provider]QueueLoad {
 	loads := make(map[mimi.Provider]QueueLoad)
 	for _, r := range n.led() {
+		r.noteTenure()
 		for _, hub := range r.queues.hubs() {
 			here, sum := r.queues.load(hub), loads[hub]
 			loads[hub] = QueueLoad{Items: sum.Items + here.Items, Bytes: sum.Bytes + here.Bytes}
@@ -84,11 +85,30 @@ func (n *Node) QueueHeads(ctx context.Context, hub mimi.Provider, busy func(mimi
 		if heads.full || ctx.Err() != nil {
 			break
 		}
+		r.noteTenure()
 		if err := r.queueHeads(heads); err != nil {
 			return nil, fmt.Errorf("queues of shard %d: %w", r.shard, err)
 		}
 	}
 	return heads.items, nil
+}
+
+// Inherited reports whether a submission that waits may have been brought to its hub before this node led its shard, by another node or by an
+// earlier process. It may say so of what was queued soon after, and of what this node does not lead.
+func (n *Node) Inherited(q fsm.QueuedSubmission) bool {
+	for _, r := range n.led() {
+		if yes, here := r.queues.inherited(q.Hub, q.Slot, q.Number); here {
+			return yes
+		}
+	}
+	return true
+}
+
+// noteTenure tells the queues what of them is older than this node's lead. The end of the log is read behind the term: a leader's log has all
+// that an earlier one has decided.
+func (r *replica) noteTenure() {
+	term := r.raft.CurrentTerm()
+	r.queues.tenure(term, r.raft.LastIndex(), r.machine.applied.current())
 }
 
 // queueHeads is a page under way.

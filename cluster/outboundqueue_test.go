@@ -84,7 +84,13 @@ func (w *queueWorld) look(page fsm.OutboxPage, busy ...string) (labels []string)
 func TestQueueHeadsFitThePage(t *testing.T) {
 	t.Parallel()
 	w := newQueueWorld(t)
+	if got := w.look(fsm.OutboxPage{Rooms: 5, PerRoom: 3}); len(got) > 0 {
+		t.Errorf("of a hub for which nothing waits: %q", got)
+	}
 	w.queue("a", 4, 100)
+	if got := w.look(fsm.OutboxPage{Rooms: 1, PerRoom: 4}); len(got) != 4 {
+		t.Errorf("of one room: %q", got)
+	}
 	if got := w.look(fsm.OutboxPage{Rooms: 5, PerRoom: 3}); !slices.Equal(got, []string{"a 0", "a 1", "a 2"}) {
 		t.Errorf("three of a room: %q", got)
 	}
@@ -220,4 +226,64 @@ func TestQueueOutlivesARestart(t *testing.T) {
 		loads := n.QueueLoads()
 		return len(loads) == 1 && loads[provider(t, "b.example")].Items == 1 && loads[provider(t, "b.example")].Bytes > 0
 	})
+
+	// What waited then may have been brought by the process before, what comes now cannot have been.
+	request, err := judge.NewQueue(theirs(t, "new"), []mimi.Submission{heldMessageFor(t, r, theirs(t, "new"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Do(c.context(), request); err != nil {
+		t.Fatal(err)
+	}
+	items, err := n.QueueHeads(c.context(), provider(t, "b.example"), func(mimi.RoomURI) bool { return false }, fsm.OutboxPage{Rooms: 5, PerRoom: 5})
+	if err != nil || len(items) != 2 {
+		t.Fatalf("%d items wait, %v", len(items), err)
+	}
+	for _, q := range items {
+		if before := q.Room == theirs(t, "stays"); n.Inherited(q) != before {
+			t.Errorf("what was queued before the restart: %v, is inherited: %v", before, n.Inherited(q))
+		}
+	}
+}
+
+// Inherited is what was queued before the log's end as it was when the term was seen first, until that is applied everything; and what was read
+// from the state.
+func TestWhatIsInherited(t *testing.T) {
+	t.Parallel()
+	hub, x := provider(t, "b.example"), newQueueIndex()
+	queued := func(slot fsm.SlotID, next uint64) fsm.QueuePosition {
+		return fsm.QueuePosition{Slot: slot, Hub: hub, Next: next, Items: 1}
+	}
+	const everything = 1 << 40                                   // no number is as high
+	expect := func(when string, slot fsm.SlotID, first uint64) { // the first that is not
+		t.Helper()
+		for number := max(first-1, 1); number <= min(first, everything-1); number++ {
+			if yes, here := x.inherited(hub, slot, number); yes != (number < first) || !here {
+				t.Errorf("%s: number %d of slot %d is inherited: %v, waits here: %v", when, number, slot, yes, here)
+			}
+		}
+	}
+	x.note([]fsm.QueuePosition{queued(7, 3)})
+	expect("before it leads", 7, everything)
+	x.tenure(5, 10, 9)
+	expect("before it has applied what was there", 7, everything)
+	x.note([]fsm.QueuePosition{queued(7, 5)})
+	x.tenure(5, 12, 10)
+	expect("once it has", 7, 5)
+	x.note([]fsm.QueuePosition{queued(7, 6)})
+	x.tenure(5, 20, 20)
+	expect("later in the term", 7, 5)
+	x.tenure(6, 30, 29)
+	expect("in another term", 7, everything)
+	x.tenure(6, 31, 30)
+	expect("in another term, once that is applied", 7, 6)
+
+	x.recalled([]fsm.QueuePosition{queued(8, 4)})
+	expect("of a slot that has come", 8, 4)
+	if _, here := x.inherited(hub, 9, 1); here {
+		t.Error("something waits in slot 9")
+	}
+	x.forgetSlots(map[fsm.SlotID]bool{8: true})
+	x.note([]fsm.QueuePosition{queued(8, 2)})
+	expect("of a slot that has gone and is begun anew", 8, 1)
 }

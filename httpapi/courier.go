@@ -17,6 +17,8 @@ type OutboundQueue interface {
 	QueuedHubs() []mimi.Provider
 	// QueueHeads returns the first waiting submissions of rooms that are not busy, in order per room, as many as the page allows.
 	QueueHeads(ctx context.Context, hub mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) ([]fsm.QueuedSubmission, error)
+	// Inherited reports whether one of those may have been brought to its hub before this node led its shard, by another courier.
+	Inherited(fsm.QueuedSubmission) bool
 }
 
 // CourierConfig are the limits of what is brought to one hub. The zero value of a field means its default.

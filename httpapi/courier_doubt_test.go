@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"parley/mimi"
-	"parley/mls/mlstest"
 )
 
 // doubts plays a hub that forgets what it has accepted: the first attempt meets a fault, and the next are refused. It reports whether the
@@ -77,26 +76,58 @@ func TestCourierDoubtsSomeRefusals(t *testing.T) {
 	}
 }
 
-// What another courier may have tried, before this one began, may have been accepted.
+// What another courier may have tried, which led before, may have been accepted; also where this one has long been bringing other things, and where it
+// has tried that itself before.
 func TestCourierDoubtsForAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(time.Unix(mlstest.Now, 0))) // hub time does not go back behind that
-		w := newCourierWorld(t, true, CourierConfig{})
+	bothKinds(t, func(t *testing.T, bulk bool) {
+		w := newCourierWorld(t, bulk, CourierConfig{})
+		stuck := w.submit(peerRoom(999), "stuck")[0] // so that the hub's lane goes on
 		w.peer.forgetful = true
-		w.setDown(true)
-		receipt := w.submit(peerRoom(1), "one")[0]
+		refuses := false
+		w.peer.fault = func(receipt mimi.Receipt, _ int) playedFault {
+			if receipt != stuck && refuses {
+				return playedFault{verdict: mimi.VerdictEpochTooOld}
+			}
+			return playedFault{status: http.StatusInternalServerError, state: mimi.SubmissionNotTaken}
+		}
 		time.Sleep(time.Minute)
-		w.stop()
-		w.peer.fault = func(mimi.Receipt, int) playedFault { return playedFault{verdict: mimi.VerdictEpochTooOld} }
-		w.peer.down = false
-		w.start(CourierConfig{})
+		taken := outboundReceipt(t, outboundMessage(peerRoom(1), "taken over"))
+		w.hub.mu.Lock()
+		w.hub.inherited = map[mimi.Receipt]bool{taken: true}
+		w.hub.mu.Unlock()
+		w.peer.mu.Lock()
+		refuses = true
+		w.peer.mu.Unlock()
+		w.submit(peerRoom(1), "taken over")
+		own := w.submit(peerRoom(2), "own")[0]
 		time.Sleep(5 * time.Second)
-		if got := w.verdicts()[receipt]; len(got) > 0 {
-			t.Errorf("a verdict at once: %+v", got)
+		if got := w.verdicts(); len(got[taken]) > 0 || len(got[own]) != 1 {
+			t.Errorf("verdicts at once: %+v on what was taken over, %+v on what was not", got[taken], got[own])
 		}
 		time.Sleep(5 * time.Minute)
+		w.expectOne(mimi.VerdictEpochTooOld, taken, own)
+
+		w.peer.mu.Lock()
+		refuses = false
+		w.peer.mu.Unlock()
+		back := outboundReceipt(t, outboundMessage(peerRoom(3), "tried"))
+		if bulk { // so that no doubt is left of the attempt itself
+			w.submit(peerRoom(3), "tried")
+			time.Sleep(time.Second)
+			w.hub.mu.Lock()
+			w.hub.inherited[back] = true
+			w.hub.mu.Unlock()
+			w.peer.mu.Lock()
+			refuses = true
+			w.peer.mu.Unlock()
+			time.Sleep(8 * time.Second)
+			if got := w.verdicts()[back]; len(got) > 0 {
+				t.Errorf("a verdict at once: %+v", got)
+			}
+			time.Sleep(5 * time.Minute)
+			w.expectOne(mimi.VerdictEpochTooOld, back)
+		}
 		w.stop()
-		w.expectOne(mimi.VerdictEpochTooOld, receipt)
 	})
 }
 

@@ -43,7 +43,7 @@ func TestCourierAsksForWhatIsHeld(t *testing.T) {
 // A hub that cannot be asked now is left alone for a while, with what it holds of other rooms and with what is new.
 func TestCourierWaitsForAHubThatCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCourierWorld(t, true, CourierConfig{Failing: Backoff{time.Minute, time.Minute}})
+		w := newCourierWorld(t, true, CourierConfig{Failing: Backoff{time.Hour, time.Hour}})
 		w.peer.fault = func(_ mimi.Receipt, attempt int) (f playedFault) {
 			if attempt == 1 {
 				f.state = mimi.SubmissionHeld
@@ -54,22 +54,23 @@ func TestCourierWaitsForAHubThatCannotBeAsked(t *testing.T) {
 		time.Sleep(10 * time.Millisecond) // brought, and not due to be asked for yet
 		w.peer.mu.Lock()
 		if len(w.peer.held) != len(held) {
-			t.Fatalf("%d are held", len(w.peer.held))
+			t.Errorf("%d are held", len(w.peer.held))
 		}
-		w.peer.mute, w.peer.fault = true, nil
+		w.peer.mute, w.peer.down, w.peer.fault = true, true, nil
 		w.peer.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		fresh := w.submit(peerRoom(3), "three")
-		time.Sleep(20 * time.Second)
+		fresh := w.submit(peerRoom(3), "three")[0] // meets the hub away, so that all three are due together
+		time.Sleep(time.Second)
+		w.setDown(false)
+		time.Sleep(time.Hour)
 		w.peer.mu.Lock()
-		if asked, brought := w.peer.asked, w.peer.attempts[fresh[0]]; asked != 1 || brought > 0 {
+		if asked, brought := w.peer.asked, w.peer.attempts[fresh]; asked != 1 || brought > 0 {
 			t.Errorf("asked %d times, and brought what is new %d times", asked, brought)
 		}
 		w.peer.mute = false
 		w.peer.mu.Unlock()
-		time.Sleep(5 * time.Minute)
+		time.Sleep(2 * time.Hour)
 		w.stop()
-		w.expectOne(mimi.VerdictAccepted, append(held, fresh...)...)
+		w.expectOne(mimi.VerdictAccepted, append(held, fresh)...)
 	})
 }
 

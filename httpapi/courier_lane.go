@@ -14,7 +14,6 @@ import (
 type courierLane struct {
 	*Courier
 	to     mimi.Provider
-	begun  uint64 // milliseconds since 1970
 	waits  map[mimi.RoomURI]parking
 	items  map[queuedName]*itemHistory
 	failed int // attempts on the hub in a row
@@ -39,12 +38,9 @@ const (
 	doubtsMax   = 3 // see courierLane.settle
 )
 
-// takenOver is how old a submission has to be for another courier to have tried it before this lane began.
-const takenOver = 5 * time.Second
-
 func newCourierLane(c *Courier, to mimi.Provider) *courierLane {
 	return &courierLane{
-		Courier: c, to: to, begun: uint64(time.Now().Add(-takenOver).UnixMilli()),
+		Courier: c, to: to,
 		waits: map[mimi.RoomURI]parking{}, items: map[queuedName]*itemHistory{},
 	}
 }
@@ -108,6 +104,10 @@ func (l *courierLane) untilDue(now time.Time) time.Duration {
 
 // bring makes one attempt on submissions that are in order per room, and records what came of it. A wait above 0 is one for the whole hub.
 func (l *courierLane) bring(ctx context.Context, items []fsm.QueuedSubmission) (wait time.Duration) {
+	for _, q := range items {
+		h := l.history(q)
+		h.maybe = h.maybe || l.queue.Inherited(q) // also of what was tried here before: others may have led meanwhile
+	}
 	round := &courierRound{lane: l, settled: map[fsm.SlotID][]fsm.SettledSubmission{}, stopped: map[mimi.RoomURI]bool{}}
 	round.oneByOne(ctx, round.inBulk(ctx, items))
 	l.record(ctx, l.to, round.settled)
@@ -136,7 +136,7 @@ func (l *courierLane) history(q fsm.QueuedSubmission) *itemHistory {
 	name := queuedName{q.Slot, q.Number}
 	h := l.items[name]
 	if h == nil {
-		h = &itemHistory{maybe: q.Millis < l.begun}
+		h = &itemHistory{}
 		l.items[name] = h
 	}
 	return h

@@ -48,7 +48,7 @@ type playedHub struct {
 	noAsking  bool                            // it cannot be asked by receipt
 	mute      bool                            // it answers nothing to that for now
 	asked     int                             // how often it was asked so
-	empty     int                             // bulk requests with nothing in them
+	empty     int                             // bulk requests that cannot be read, as those with nothing in them
 	refuses   bool                            // every bulk request, whole
 	accepted  map[mimi.RoomURI][]mimi.Receipt // in order
 	verdicts  map[mimi.Receipt]mimi.Verdict
@@ -235,13 +235,13 @@ func (p *playedHub) rule(room mimi.RoomURI, receipt mimi.Receipt, code mimi.Verd
 
 func (p *playedHub) submitMany(body []byte) (*Reply, error) {
 	request, err := mimi.ParseBulkSubmitRequest(body)
+	if err != nil {
+		p.empty++
+	}
 	if err != nil || p.refuses {
 		return &Reply{Status: http.StatusBadRequest}, nil
 	}
 	p.largest = max(p.largest, len(request.Submissions))
-	if len(request.Submissions) == 0 {
-		p.empty++
-	}
 	var response mimi.BulkSubmitResponse
 	lost, broken, retryAfter := false, 0, ""
 	stopped := map[string]bool{} // a hub takes nothing out of turn

@@ -19,19 +19,20 @@ import (
 type memoryHub struct {
 	t testing.TB
 
-	mu      sync.Mutex
-	store   *fsmtest.Store
-	index   uint64
-	now     uint64 // hub time; it moves by a millisecond with each entry
-	rules   fsm.Settings
-	version uint64 // of the settings
-	self    mimi.Provider
-	touched map[fsm.OutboxRef]bool
-	leading func(fsm.SlotID) error    // why a slot's shard decides nothing; nil: it does
-	failing func(judge.Request) error // why the cluster does not decide a request; nil: it does
-	woken   chan struct{}             // something new waits in an outbox
-	told    []noticeTo                // in the order in which they were put into outboxes
-	queues  map[mimi.Provider]map[fsm.SlotID]bool
+	mu        sync.Mutex
+	store     *fsmtest.Store
+	index     uint64
+	now       uint64 // hub time; it moves by a millisecond with each entry
+	rules     fsm.Settings
+	version   uint64 // of the settings
+	self      mimi.Provider
+	touched   map[fsm.OutboxRef]bool
+	leading   func(fsm.SlotID) error    // why a slot's shard decides nothing; nil: it does
+	failing   func(judge.Request) error // why the cluster does not decide a request; nil: it does
+	woken     chan struct{}             // something new waits in an outbox
+	told      []noticeTo                // in the order in which they were put into outboxes
+	queues    map[mimi.Provider]map[fsm.SlotID]bool
+	inherited map[mimi.Receipt]bool // by another courier, see Inherited
 
 	journal  []judge.HeldSubmission
 	holdsMax int

@@ -37,6 +37,12 @@ func (h *memoryHub) QueuedHubs() (hubs []mimi.Provider) {
 	return hubs
 }
 
+func (h *memoryHub) Inherited(q fsm.QueuedSubmission) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.inherited[q.Receipt]
+}
+
 func (h *memoryHub) QueueHeads(_ context.Context, hub mimi.Provider, busy func(mimi.RoomURI) bool, page fsm.OutboxPage) (heads []fsm.QueuedSubmission, _ error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
