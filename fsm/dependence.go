@@ -149,11 +149,8 @@ func (t *tx) takeDependsOn(e DependsOn) {
 
 func (t *tx) takeDependsNoMore(e DependsNoMore) { t.delete(dependantKey(e.Parent, e.Dependant)) }
 
-// tellDependants tells those that depend on a room who has come into its list or left it.
+// tellDependants tells those that depend on a room who has come into its list or left it. In a shard of a format before FormatBulk none do.
 func (t *tx) tellDependants(parent mimi.RoomURI, before, after []Participant) {
-	if t.format < FormatBulk {
-		return
-	}
 	joined, left := missingFrom(after, before), missingFrom(before, after)
 	if len(joined)+len(left) == 0 {
 		return
@@ -216,9 +213,6 @@ func (t *tx) takeParentParticipants(e ParentParticipants) {
 // holdToParent has newcomers of a dependant leave it again who are not in its parent. Commits were judged with the copy that counts here,
 // and bring none; it is for what comes otherwise.
 func (t *tx) holdToParent(head *roomHead, before, after []Participant) {
-	if t.format < FormatBulk {
-		return
-	}
 	if d, depends := t.dependence(head.room); !depends || !d.Known {
 		return
 	}
