@@ -59,6 +59,7 @@ func (c *testCluster) reopensAsRemoved(id string, removal *RemovedError) {
 // TestDecommissionedNodeHearsThatItIsOut: nobody that it could ask as a member answers it any more.
 func TestDecommissionedNodeHearsThatItIsOut(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := fourNodes(t, nil)
 	c.leaves(DecommissionSpec{Node: "n4"})
 	removal := c.awaitRemoval("n4")
@@ -76,6 +77,7 @@ func TestDecommissionedNodeHearsThatItIsOut(t *testing.T) {
 // TestForgottenNodeComesBack: it was away when it was given up, and its map is the old one.
 func TestForgottenNodeComesBack(t *testing.T) {
 	t.Parallel()
+	longUnderRace(t)
 	c := fourNodes(t, nil)
 	c.stop("n4")
 	c.leaves(DecommissionSpec{Node: "n4", Lost: true})

@@ -27,9 +27,11 @@ import (
 
 const (
 	standingPatience = 1500 * time.Millisecond // of silence; heartbeats come several times as often
-	standingInterval = time.Second             // between rounds
+	standingInterval = time.Second             // between rounds, at first
 	standingsAsked   = 3                       // nodes in a round; the next are others
 	standingTimeout  = 2 * time.Second         // for one of them
+	// standingDoublings is how often the time between rounds doubles: where all are silent since machines are overloaded, handshakes help nobody.
+	standingDoublings = 3
 )
 
 // nodeStanding is what a node's map says of another.
@@ -93,15 +95,19 @@ func (n *Node) settlesRemoval(current *meta.Map, s nodeStanding) bool {
 func (n *Node) tendStanding() {
 	ticker := time.NewTicker(standingInterval)
 	defer ticker.Stop()
-	for turn := 0; ; {
+	turn, rounds, due := 0, 0, time.Time{} // whose turn it is; how often this silence was asked about, and when it is again
+	for {
 		current, changed := n.meta.watch()
 		by := n.removedByMap(current)
 		if self, known := current.Node(n.id); by == "" && known && self.State == meta.NodeActive {
-			if n.MetaSilence() > standingPatience {
-				by = n.askStanding(current, turn)
-				turn += standingsAsked
-			} else {
+			switch now := time.Now(); {
+			case n.MetaSilence() <= standingPatience:
+				rounds, due = 0, time.Time{}
 				n.shutOut.Store(nil)
+			case !now.Before(due):
+				by = n.askStanding(current, turn)
+				due = now.Add(standingInterval << min(rounds, standingDoublings))
+				turn, rounds = turn+standingsAsked, rounds+1
 			}
 		}
 		if by != "" {
