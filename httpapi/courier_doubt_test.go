@@ -81,7 +81,7 @@ func TestCourierDoubtsSomeRefusals(t *testing.T) {
 func TestCourierDoubtsForAnother(t *testing.T) {
 	bothKinds(t, func(t *testing.T, bulk bool) {
 		w := newCourierWorld(t, bulk, CourierConfig{})
-		stuck := w.submit(peerRoom(999), "stuck")[0] // so that the hub's lane goes on
+		stuck := outboundReceipt(t, outboundMessage(peerRoom(999), "stuck"))
 		w.peer.forgetful = true
 		refuses := false
 		w.peer.fault = func(receipt mimi.Receipt, _ int) playedFault {
@@ -90,6 +90,7 @@ func TestCourierDoubtsForAnother(t *testing.T) {
 			}
 			return playedFault{status: http.StatusInternalServerError, state: mimi.SubmissionNotTaken}
 		}
+		w.submit(peerRoom(999), "stuck") // so that the hub's lane goes on
 		time.Sleep(time.Minute)
 		taken := outboundReceipt(t, outboundMessage(peerRoom(1), "taken over"))
 		w.hub.mu.Lock()

@@ -252,7 +252,7 @@ func TestCourierIsPatientWithARoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, bulk bool) {
 		w := newCourierWorld(t, bulk, CourierConfig{})
 		stuck := true
-		other := w.submit(peerRoom(2), "of another room, and never decided")[0] // so that the hub's lane goes on
+		other := outboundReceipt(t, outboundMessage(peerRoom(2), "never decided"))
 		slow := outboundReceipt(t, outboundMessage(peerRoom(1), "slow"))
 		late := outboundReceipt(t, outboundMessage(peerRoom(1), "late"))
 		w.peer.fault = func(receipt mimi.Receipt, attempt int) (f playedFault) {
@@ -261,6 +261,7 @@ func TestCourierIsPatientWithARoom(t *testing.T) {
 			}
 			return f
 		}
+		w.submit(peerRoom(2), "never decided") // so that the hub's lane goes on
 		w.submit(peerRoom(1), "slow")
 		time.Sleep(10 * time.Minute)
 		w.peer.mu.Lock()
