@@ -224,7 +224,8 @@ func TestQueueOutlivesARestart(t *testing.T) {
 	n = c.start("n1")
 	eventually(t, "it is known what waits", func() bool {
 		loads := n.QueueLoads()
-		return len(loads) == 1 && loads[provider(t, "b.example")].Items == 1 && loads[provider(t, "b.example")].Bytes > 0
+		return len(loads) == 1 && loads[provider(t, "b.example")].Items == 1 && loads[provider(t, "b.example")].Bytes > 0 &&
+			!slices.ContainsFunc(n.led(), func(r *replica) bool { return !r.queues.settled() })
 	})
 
 	// What waited then may have been brought by the process before, what comes now cannot have been.
@@ -244,6 +245,13 @@ func TestQueueOutlivesARestart(t *testing.T) {
 			t.Errorf("what was queued before the restart: %v, is inherited: %v", before, n.Inherited(q))
 		}
 	}
+}
+
+// settled reports whether it is known what was queued before.
+func (x *queueIndex) settled() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.known
 }
 
 // Inherited is what was queued before the log's end as it was when the term was seen first, until that is applied everything; and what was read
