@@ -176,3 +176,22 @@ func (c *testCluster) backups() (all []meta.Job) {
 	})
 	return all
 }
+
+// TestWhatIsAskedForAgainOfWhoWasAway: the node that is asked again has not heard yet of what was asked for, and is done.
+func TestWhatIsAskedForAgainOfWhoWasAway(t *testing.T) {
+	t.Parallel()
+	c := fourNodes(t, nil)
+	c.awaitVoters()
+	c.stop("n2")
+	move := func(n *Node) (meta.Job, error) {
+		return n.MoveReplica(c.context(), ReplicaMoveSpec{Shard: 1, From: "n3", To: "n4"}, "ann")
+	}
+	moved, err := move(c.nodes["n1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.awaitJob(moved.ID, meta.JobDone)
+	if again, err := move(c.start("n2")); err != nil || again.ID != moved.ID {
+		t.Errorf("job %d, %v; it is job %d", again.ID, err, moved.ID)
+	}
+}

@@ -155,8 +155,8 @@ func (n *Node) refreshMap(ctx context.Context) error {
 
 // hearMap returns when this node has all that the meta group had decided at the time of the call. The context has a deadline.
 func (n *Node) hearMap(ctx context.Context) error {
-	index, err := n.changeAt(ctx, meta.UpdateNode{Node: n.self()})
-	var refused *RefusedError // it went through the log all the same
+	index, err := n.bringMeta(ctx, meta.UpdateNode{Node: n.self()}) // whoever asked: it is no action of an operator
+	var refused *RefusedError                                       // it went through the log all the same
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}

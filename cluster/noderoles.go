@@ -30,29 +30,50 @@ func (n *Node) AssignNode(ctx context.Context, duty meta.Duty) (meta.Duty, error
 	return n.Map().Duty(duty.Node), err
 }
 
-// lastLike is the last job of a kind, of those that go on or are done, that is to do what somebody asks for now.
-func lastLike[T any](n *Node, kind string, same func(spec T) bool) (job meta.Job, found bool, err error) {
-	jobs, err := n.Jobs()
+// lastLike is the last job of a kind, of those that go on or are done, that is to do what somebody asks for now, and the map as it is with what
+// that job has done: both as the meta group had decided them when it was asked. A node that was away would else begin anew, or refuse, what is done.
+func lastLike[T any](ctx context.Context, n *Node, kind string, same func(spec T) bool) (job meta.Job, found bool, current *meta.Map, err error) {
+	if !n.Map().Initialised() {
+		return meta.Job{}, false, nil, ErrNotInitialised
+	}
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return meta.Job{}, false, nil, err
+	}
+	defer done()
+	if err := n.hearMap(ctx); err != nil {
+		return meta.Job{}, false, nil, err
+	}
+	var jobs []meta.Job
+	err = n.viewMeta(func(r fsm.Reader) (err error) {
+		if jobs, err = meta.ReadJobs(r); err == nil {
+			current, err = meta.ReadMap(r)
+		}
+		return err
+	})
 	for _, j := range slices.Backward(jobs) {
 		if j.Kind != kind || !j.State.Live() && j.State != meta.JobDone {
 			continue
 		}
 		if spec, err := decodeSpec[T](j); err == nil && same(spec) {
-			return j, true, nil
+			return j, true, current, nil
 		}
 	}
-	return meta.Job{}, false, err
+	return meta.Job{}, false, current, err
 }
 
 // Decommission begins to bring a node out of the cluster for good; as JobReplaceNode to another's place. It is refused where too few nodes
 // would be left for the replicas of each shard. The same again is the same job, also when it is done: a node leaves once.
 func (n *Node) Decommission(ctx context.Context, kind string, spec DecommissionSpec, by string) (meta.Job, error) {
-	job, found, err := lastLike(n, kind, func(was DecommissionSpec) bool {
+	job, found, current, err := lastLike(ctx, n, kind, func(was DecommissionSpec) bool {
 		return was.Node == spec.Node && was.Successor == spec.Successor && was.Lost == spec.Lost
 	})
-	member, known := n.Map().Node(spec.Node)
-	if err != nil || found && (job.State.Live() || member.State == meta.NodeRemoved) {
-		return job, err
+	if err != nil {
+		return meta.Job{}, err
+	}
+	member, known := current.Node(spec.Node)
+	if found && (job.State.Live() || member.State == meta.NodeRemoved) {
+		return job, nil
 	}
 	switch {
 	case !known:
@@ -60,7 +81,7 @@ func (n *Node) Decommission(ctx context.Context, kind string, spec DecommissionS
 	case member.State == meta.NodeRemoved:
 		return meta.Job{}, &RefusedError{fmt.Sprintf("node %s belongs to the cluster no more", spec.Node)}
 	}
-	if reason := n.Map().DutyFault(meta.Duty{Node: spec.Node, Kind: meta.Leaving, Successor: spec.Successor}); reason != "" {
+	if reason := current.DutyFault(meta.Duty{Node: spec.Node, Kind: meta.Leaving, Successor: spec.Successor}); reason != "" {
 		return meta.Job{}, &RefusedError{fmt.Sprintf("node %s: %s", spec.Node, reason)}
 	}
 	encoded, err := json.Marshal(spec)
@@ -73,12 +94,14 @@ func (n *Node) Decommission(ctx context.Context, kind string, spec DecommissionS
 // MoveReplica begins to move a shard's replica from one node to another. The same again is the same job, also when it is done and the
 // replica is where it was to go.
 func (n *Node) MoveReplica(ctx context.Context, spec ReplicaMoveSpec, by string) (meta.Job, error) {
-	current := n.Map()
-	job, found, err := lastLike(n, JobMoveReplica, func(was ReplicaMoveSpec) bool { return was == spec })
-	if place, _ := current.Shard(spec.Shard); err != nil || found && (job.State.Live() || !replicates(place, spec.From) && replicates(place, spec.To)) {
-		return job, err
+	job, found, current, err := lastLike(ctx, n, JobMoveReplica, func(was ReplicaMoveSpec) bool { return was == spec })
+	if err != nil {
+		return meta.Job{}, err
 	}
 	place, known := current.Shard(spec.Shard)
+	if found && (job.State.Live() || !replicates(place, spec.From) && replicates(place, spec.To)) {
+		return job, nil
+	}
 	rules, _ := current.Placement()
 	switch {
 	case !known || place.State != meta.ShardActive:

@@ -38,7 +38,8 @@ type Survivor struct {
 type SurvivingMap struct {
 	Version    uint64           `json:"version"`
 	Generation fsm.Generation   `json:"generation"`
-	Nodes      []SurvivingNode  `json:"nodes"` // active ones, by ID
+	Nodes      []SurvivingNode  `json:"nodes"`             // active ones, by ID
+	Removed    []string         `json:"removed,omitempty"` // those that are out, by ID
 	Shards     []SurvivingShard `json:"shards"`
 }
 
@@ -319,11 +320,23 @@ func surveyMap(g groupStores, f SurvivorGroup) (_ *SurvivingMap, err error) {
 	return survivingMap(m), nil
 }
 
+// GoesOnWithout reports whether the directory is of a cluster that has no other node than this one, and these are out of it already: a recovery
+// that gave them up has ended.
+func (s Survivor) GoesOnWithout(lost []string) bool {
+	if s.Map == nil || s.Recovering || len(lost) == 0 || len(s.Map.Nodes) != 1 || s.Map.Nodes[0].ID != s.Node {
+		return false
+	}
+	return !slices.ContainsFunc(lost, func(id string) bool { return !slices.Contains(s.Map.Removed, id) })
+}
+
 func survivingMap(m *meta.Map) *SurvivingMap {
 	found := &SurvivingMap{Version: m.Version(), Generation: m.Generation()}
 	for _, n := range m.Nodes() {
-		if n.State == meta.NodeActive {
+		switch n.State {
+		case meta.NodeActive:
 			found.Nodes = append(found.Nodes, SurvivingNode{ID: n.ID, Address: n.ClusterAddr})
+		case meta.NodeRemoved:
+			found.Removed = append(found.Removed, n.ID)
 		}
 	}
 	at := make(map[fsm.ShardID]int)

@@ -164,10 +164,25 @@ func (r *recovery) alone(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return recoveryError(err)
 	}
+	if survey.GoesOnWithout(r.lost) {
+		return r.nothingToDo(out, survey)
+	}
 	if plan, err = r.plan(ctx, []cluster.Survivor{survey}); err != nil {
 		return recoveryError(err)
 	}
 	return r.carryOut(out, progress, plan)
+}
+
+// nothingToDo is for who does not know that his recovery has ended, and asks for it again.
+func (r *recovery) nothingToDo(out io.Writer, survey cluster.Survivor) error {
+	if r.json {
+		return writeJSON(out, cluster.RecoveryPlan{
+			ClusterID: survey.ClusterID, Generation: survey.Generation, Survivors: []string{survey.Node}, Lost: r.lost, Groups: []cluster.GroupPlan{},
+		})
+	}
+	_, err := fmt.Fprintf(out, "There is nothing to recover: %s is the cluster's only node, in generation %d, and %s are out of it. Start it.\n",
+		survey.Node, survey.Generation, strings.Join(r.lost, ", "))
+	return err
 }
 
 // plan makes the plan, and refuses it where a node that is said to be lost answers.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,6 +158,10 @@ func TestRecoverCommands(t *testing.T) {
 	apply(exitOK, "n1", "plan")
 	apply(exitOK, "n1", "plan", "--yes")
 	apply(exitOK, "n1", "plan", "--yes") // it may be repeated
+	for _, more := range [][]string{{"--yes"}, {"--yes", "--json"}, nil} {
+		program(t, exitOK, append(slices.Clone(whole), more...)...) // and so may that: there is nothing to do
+	}
+	program(t, exitUnsafe, "recover", "--data", directory("n1"), "--lost", "n2,n3,n4", "--yes")
 	var after cluster.Survivor
 	if err := json.Unmarshal(program(t, exitOK, "recover", "survey", "--data", directory("n1")), &after); err != nil || after.Generation != 2 {
 		t.Fatalf("the directory is of generation %d, %v", after.Generation, err)
