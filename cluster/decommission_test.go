@@ -10,11 +10,11 @@ import (
 	"parley/fsm/meta"
 )
 
-// TestDecommissionWaitsForAllThatANodeHas: a node is dismissed only when nothing is on it any more, and what it waits for is said.
-func TestDecommissionWaitsForAllThatANodeHas(t *testing.T) {
+// mapHistory applies commands to a map that begins with nothing, one after the other, and returns the map behind each.
+func mapHistory(t *testing.T) (do func(meta.Command) *meta.Map) {
 	store := fsmtest.NewStore()
 	var index uint64
-	do := func(c meta.Command) *meta.Map {
+	return func(c meta.Command) *meta.Map {
 		t.Helper()
 		index++
 		outcome, err := meta.Apply(store, index, meta.EncodeCommand(c))
@@ -27,6 +27,11 @@ func TestDecommissionWaitsForAllThatANodeHas(t *testing.T) {
 		}
 		return m
 	}
+}
+
+// TestDecommissionWaitsForAllThatANodeHas: a node is dismissed only when nothing is on it any more, and what it waits for is said.
+func TestDecommissionWaitsForAllThatANodeHas(t *testing.T) {
+	do := mapHistory(t)
 	do(meta.InitCluster{ClusterID: "c", Settings: fsm.DefaultSettings(provider(t, "a.example")), ReplicationFactor: 1, Shards: 1})
 	for _, id := range []string{"n1", "n2"} {
 		do(meta.AddNode{Node: meta.Node{ID: id, Incarnation: id, ClusterAddr: id + ":1", State: meta.NodeActive}})

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"parley/fsm"
-	"parley/fsm/fsmtest"
 	"parley/fsm/meta"
 )
 
@@ -112,21 +111,7 @@ func TestSilenceIsNoRemoval(t *testing.T) {
 
 // TestWhoSettlesARemoval: an answer counts only where nothing that is decided later could make it wrong.
 func TestWhoSettlesARemoval(t *testing.T) {
-	store := fsmtest.NewStore()
-	var index uint64
-	do := func(c meta.Command) *meta.Map {
-		t.Helper()
-		index++
-		outcome, err := meta.Apply(store, index, meta.EncodeCommand(c))
-		if _, done := outcome.(meta.Done); err != nil || !done {
-			t.Fatalf("%+v: %+v, %v", c, outcome, err)
-		}
-		m, err := meta.ReadMap(store)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
+	do := mapHistory(t)
 	node := func(id string) meta.Node {
 		return meta.Node{ID: id, Incarnation: "of " + id, ClusterAddr: id + ":1", State: meta.NodeActive}
 	}

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net/http"
 
@@ -28,11 +27,7 @@ func NewClosedDoor(name string, certificates Certificates, metrics *RequestMetri
 		timeouts: Timeouts{}.withDefaults(),
 		log:      log,
 		stopping: make(chan struct{}),
-		tls: &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificates() },
-			NextProtos:     []string{"h2", "http/1.1"},
-		},
+		tls:      tlsForAnyone(certificates),
 	}}
 	d.echo.Use(metrics.observe(name), func(echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

@@ -51,11 +51,7 @@ func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, toke
 			timeouts: cfg.Timeouts.withDefaults(),
 			log:      log,
 			stopping: make(chan struct{}),
-			tls: &tls.Config{
-				MinVersion:     tls.VersionTLS12,
-				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificates() },
-				NextProtos:     []string{"h2", "http/1.1"},
-			},
+			tls:      tlsForAnyone(certificates),
 		},
 		desk:         desk,
 		inbox:        inbox,
@@ -69,6 +65,15 @@ func NewLocalServer(cfg LocalConfig, desk *Desk, inbox Inbox, pulse *Pulse, toke
 	}
 	s.routes(metrics)
 	return s
+}
+
+// tlsForAnyone asks for no certificate of the client.
+func tlsForAnyone(certificates Certificates) *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificates() },
+		NextProtos:     []string{"h2", "http/1.1"},
+	}
 }
 
 func (s *LocalServer) routes(metrics *RequestMetrics) {
